@@ -1,0 +1,74 @@
+"""geobench: which model places photos best, on which test set, against which gallery, and is the difference real?
+
+Importing this package loads no torch, pandas, open_clip, timm or matplotlib; what needs them imports them when it runs.
+"""
+
+from geobench.checkpoints import Checkpoint, get_model
+from geobench.datasets import Dataset
+from geobench.encoders import Encoder, file_key
+from geobench.errors import (
+    CheckpointError,
+    DatasetError,
+    DatasetNotFoundError,
+    EncoderError,
+    FeatureError,
+    GalleryError,
+    GeobenchError,
+    ImageError,
+    PluginError,
+    ResultError,
+    SettingError,
+    TrainingError,
+    UnknownNameError,
+    unknown_name,
+)
+from geobench.evaluate import evaluate
+from geobench.features import Features, extract
+from geobench.gallery import Gallery, get_gallery
+from geobench.hookspecs import hookimpl
+from geobench.models import Model, TrainingSet
+from geobench.plugins import get_dataset, get_datasets, get_encoder, get_encoders, get_models
+from geobench.predictions import Predictions
+from geobench.results import Result, get_results
+from geobench.run import run
+from geobench.train import train
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "Dataset",
+    "DatasetError",
+    "DatasetNotFoundError",
+    "Encoder",
+    "EncoderError",
+    "FeatureError",
+    "Features",
+    "Gallery",
+    "GalleryError",
+    "GeobenchError",
+    "ImageError",
+    "Model",
+    "PluginError",
+    "Predictions",
+    "Result",
+    "ResultError",
+    "SettingError",
+    "TrainingError",
+    "TrainingSet",
+    "UnknownNameError",
+    "evaluate",
+    "extract",
+    "file_key",
+    "get_dataset",
+    "get_datasets",
+    "get_encoder",
+    "get_encoders",
+    "get_gallery",
+    "get_model",
+    "get_models",
+    "get_results",
+    "hookimpl",
+    "run",
+    "train",
+    "unknown_name",
+]

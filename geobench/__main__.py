@@ -1,0 +1,5 @@
+"""``python -m geobench`` is ``geobench``."""
+
+from geobench.cli import main
+
+main()

@@ -1,0 +1,177 @@
+"""Checkpoints: a folder of arrays and a record of everything the model was trained with. Nothing unpickles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geobench import files
+from geobench.devices import pick_device
+from geobench.errors import CheckpointError
+from geobench.geo import FloatArray
+from geobench.models import Model
+from geobench.plugins import get_model_class
+from geobench.settings import configure
+
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a model was trained with.
+
+    Attributes:
+        model, id: ``MODEL@ID`` names it on the command line.
+        config: every hyper-parameter.
+        dataset: the training set, ``images`` of it, of which ``unreadable`` were left out.
+        limit: the number of images that was asked for, None for all.
+        encoder, encoder_weights, crops: what its features came from; empty for a model that uses none.
+        created: UTC, ISO 8601.
+        versions: of geobench, torch and the distribution of the model.
+        seconds: of training, features not counted.
+        weights: digits that stand for everything learnt; the same training on the same machine gives the same.
+    """
+
+    model: str
+    id: str
+    config: dict[str, Any]
+    seed: int
+    dataset: str
+    images: int
+    unreadable: int
+    encoder: str
+    encoder_weights: str
+    crops: int
+    limit: int | None
+    created: str
+    versions: dict[str, str]
+    device: str
+    seconds: float
+    weights: str
+
+    @property
+    def spec(self) -> str:
+        """Return ``MODEL@ID``."""
+        return f"{self.model}@{self.id}"
+
+    @property
+    def folder(self) -> Path:
+        """Return where it lies."""
+        return checkpoint_folder(self.model, self.id)
+
+    @cached_property
+    def coordinates(self) -> FloatArray:
+        """Return the coordinates (n, 2) of the training set: the source of ``training:N`` galleries."""
+        try:
+            return np.asarray(np.load(self.folder / "coordinates.npy"), dtype=np.float64)
+        except (OSError, ValueError, EOFError) as error:
+            raise _damaged(self.folder, error) from error
+
+    def restored(self, device: str = "cpu") -> Model:
+        """Return the model with what it learnt, on ``device``; raise ``CheckpointError`` where that is damaged."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        model_class = get_model_class(self.model)
+        model = model_class(configure(model_class.Config, self.config, self.model), device)
+        try:
+            model.restore(load_file(self.folder / WEIGHTS))
+        except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
+            raise _damaged(self.folder, error) from error
+        model.checkpoint = self
+        return model
+
+    def save(self, state: Mapping[str, npt.NDArray[Any]], coordinates: FloatArray) -> None:
+        """Write the folder with ``state`` of the model and its training coordinates, whole or not at all."""
+        from safetensors.numpy import save_file
+
+        with files.replacing_folder(self.folder) as folder:
+            save_file({name: np.ascontiguousarray(array) for name, array in state.items()}, folder / WEIGHTS)
+            np.save(folder / "coordinates.npy", coordinates)
+            files.write_json(folder / "checkpoint.json", asdict(self))
+
+
+def checkpoint_folder(model: str, identifier: str) -> Path:
+    """Return the folder of a checkpoint, there or not."""
+    return files.home() / "checkpoints" / model / identifier
+
+
+def now() -> str:
+    """Return the time, UTC, to the microsecond: the newest checkpoint is the one of the largest."""
+    return datetime.now(UTC).isoformat()
+
+
+def get_checkpoints(model: str | None = None) -> list[Checkpoint]:
+    """Return the checkpoints of ``model``, of all models where it is None, the newest last."""
+    pattern = f"{model or '*'}/*/checkpoint.json"
+    found = [_read(path) for path in sorted((files.home() / "checkpoints").glob(pattern)) if path.parent.name[0] != "."]
+    return sorted(found, key=lambda checkpoint: checkpoint.created)
+
+
+def find_checkpoint(spec: str) -> Checkpoint | None:
+    """Return the checkpoint that ``NAME`` (the newest) or ``NAME@ID`` names; None where ``NAME`` has none.
+
+    Raises:
+        UnknownNameError: no such model.
+        CheckpointError: no such checkpoint; those that are there are named.
+    """
+    name, at, identifier = spec.partition("@")
+    get_model_class(name)
+    checkpoints = get_checkpoints(name)
+    if not at:
+        return checkpoints[-1] if checkpoints else None
+    matching = [checkpoint for checkpoint in checkpoints if checkpoint.id == identifier]
+    if not matching:
+        there = ", ".join(checkpoint.spec for checkpoint in checkpoints) or "none"
+        raise CheckpointError(f"there is no checkpoint {spec}; there are: {there}. Make one: geobench train {name}")
+    return matching[0]
+
+
+def get_model(spec: str, device: str = "auto") -> Model:
+    """Return the model that ``spec`` names, ready to locate: ``NAME`` (its newest checkpoint) or ``NAME@ID``.
+
+    Raises:
+        UnknownNameError: no such model.
+        CheckpointError: it has no such checkpoint, or a damaged one.
+    """
+    model_class = get_model_class(spec.partition("@")[0])
+    if not model_class.trainable:
+        return model_class(device=pick_device(device))
+    checkpoint = find_checkpoint(spec)
+    if checkpoint is None:
+        raise CheckpointError(f"{spec} has no checkpoint yet; make one: geobench train {spec}")
+    return checkpoint.restored(pick_device(device))
+
+
+def _read(path: Path) -> Checkpoint:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Checkpoint(**{field.name: values[field.name] for field in fields(Checkpoint)})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path.parent, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> CheckpointError:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return CheckpointError(f"the checkpoint {folder} is damaged or incomplete ({reason}); delete it and train again.")
+
+
+def iter_versions(model_class: type[Model]) -> Iterator[tuple[str, str]]:
+    """Yield name and version of geobench, torch and the distribution that brings ``model_class``."""
+    from importlib.metadata import version
+
+    from geobench.plugins import registry
+
+    yield "geobench", version("geobench-geolocalization")
+    yield "torch", version("torch")
+    owner = registry().owners.get(("model", model_class.name))
+    if owner is not None and owner.distribution != "geobench-geolocalization":
+        yield owner.distribution, owner.version

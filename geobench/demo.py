@@ -1,0 +1,28 @@
+"""The harness in three minutes: three models and the floor, real imagery, several gallery sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from geobench.progress import SILENT, Progress
+from geobench.results import FOLDER
+from geobench.run import Outcome, run
+from geobench.train import train
+
+MODELS = ("geoclip", "classifier", "knn", "most-frequent", "random")
+DATASETS = ("bluemarble", "shadedrelief")
+GALLERIES = ("1k", "5k", "21k", "land:100k")
+
+COMMANDS = (
+    *(f"geobench train {model}" for model in MODELS),
+    f"geobench run --models {','.join(MODELS)} --datasets {','.join(DATASETS)} --galleries {','.join(GALLERIES)}",
+    "geobench report",
+)
+"""What the demo stands for, as a user would type it."""
+
+
+def demo(folder: Path = FOLDER, device: str = "auto", progress: Progress = SILENT) -> Outcome:
+    """Train the models on ``bluemarble``, run them on both embedded test sets, and save the results in ``folder``."""
+    for model in MODELS:
+        train(model, device=device, progress=progress)
+    return run(MODELS, DATASETS, galleries=GALLERIES, device=device, folder=folder, progress=progress)

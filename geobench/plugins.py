@@ -1,0 +1,182 @@
+"""The plugin manager: what is installed under the entry-point group ``geobench``, and what it registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from geobench import hookspecs
+from geobench.errors import PluginError, unknown_name
+
+if TYPE_CHECKING:
+    from geobench.datasets import Dataset
+    from geobench.encoders import Encoder
+    from geobench.models import Model
+
+GROUP = "geobench"
+
+
+@dataclass
+class Plugin:
+    """One entry point: where it comes from, what it registers, why it is left out (``error``) if it is."""
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+    registers: list[str] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Return the distribution and its version, as errors name them."""
+        return f"{self.distribution} {self.version}"
+
+
+@dataclass
+class Registry:
+    """Everything that plugins have registered, by name."""
+
+    plugins: list[Plugin] = field(default_factory=list)
+    models: dict[str, type[Model]] = field(default_factory=dict)
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    encoders: dict[str, Callable[[str], Encoder]] = field(default_factory=dict)
+    owners: dict[tuple[str, str], Plugin] = field(default_factory=dict)
+
+    def claim(self, kind: str, name: str, plugin: Plugin) -> None:
+        """Note that ``plugin`` registers ``name``; raise ``PluginError`` naming both when it is taken."""
+        other = self.owners.get((kind, name))
+        if other is not None:
+            raise PluginError(
+                f"the {kind} {name!r} is registered by two plugins: {other.name} ({other.origin}) and "
+                f"{plugin.name} ({plugin.origin}); uninstall one of the two."
+            )
+        self.owners[kind, name] = plugin
+        plugin.registers.append(f"{kind} {name}")
+
+
+def load(points: Iterable[EntryPoint]) -> Registry:
+    """Return the registry filled from ``points``; a plugin that fails is recorded with its error and left out.
+
+    Raises:
+        PluginError: two plugins claim one name.
+    """
+    registry = Registry()
+    for point in sorted(points, key=lambda p: (not p.name.startswith("geobench-"), p.name)):
+        distribution = point.dist
+        plugin = Plugin(
+            point.name,
+            distribution.name if distribution else "unknown",
+            distribution.version if distribution else "?",
+            point.value,
+        )
+        registry.plugins.append(plugin)
+        try:
+            _register(point.load(), plugin, registry)
+        except PluginError:
+            raise
+        except Exception as error:  # whatever a stranger's code raises must not stop the others
+            plugin.error = f"{type(error).__name__}: {error}".splitlines()[0]
+    return registry
+
+
+def _register(module: Any, plugin: Plugin, registry: Registry) -> None:
+    """Call the hooks of one plugin in a manager of its own, so that it fails alone and whole."""
+    from geobench.datasets import Dataset
+
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    manager.register(module, plugin.name)
+    manager.check_pending()
+    models: list[type[Model]] = []
+    datasets: list[Dataset] = []
+    encoders: list[tuple[str, Callable[[str], Encoder]]] = []
+
+    def add_dataset(dataset: Dataset | Path) -> None:
+        datasets.append(dataset if isinstance(dataset, Dataset) else Dataset.from_toml(dataset))
+
+    manager.hook.register_models(register=models.append)
+    manager.hook.register_datasets(register=add_dataset)
+    manager.hook.register_encoders(register=lambda name, factory: encoders.append((name, factory)))
+    for model in models:
+        registry.claim("model", model.name, plugin)
+        registry.models[model.name] = model
+    for dataset in datasets:
+        registry.claim("dataset", dataset.name, plugin)
+        registry.datasets[dataset.name] = dataset
+    for name, factory in encoders:
+        registry.claim("encoder", name, plugin)
+        registry.encoders[name] = factory
+
+
+@cache
+def registry() -> Registry:
+    """Return what the installed plugins register, loaded once per process."""
+    return load(entry_points(group=GROUP))
+
+
+def plugin_errors() -> list[str]:
+    """Return a line for each plugin that failed to load."""
+    return [
+        f"plugin {plugin.name} ({plugin.origin}) failed to load and is left out: {plugin.error}"
+        for plugin in registry().plugins
+        if plugin.error
+    ]
+
+
+def get_models() -> dict[str, type[Model]]:
+    """Return every model class by name."""
+    return dict(sorted(registry().models.items()))
+
+
+def get_model_class(name: str) -> type[Model]:
+    """Return the model class called ``name``; raise ``UnknownNameError`` with the nearest names."""
+    models = get_models()
+    if name not in models:
+        raise unknown_name("model", name, models, "All of them: geobench models")
+    return models[name]
+
+
+def get_datasets() -> dict[str, Dataset]:
+    """Return every data set by name: those of plugins, then the user's own (``geobench datasets add``)."""
+    from geobench.datasets import own_datasets
+
+    datasets = dict(registry().datasets)
+    for dataset in own_datasets():
+        datasets.setdefault(dataset.name, dataset)
+    return dict(sorted(datasets.items()))
+
+
+def get_dataset(name: str) -> Dataset:
+    """Return the data set called ``name``; raise ``UnknownNameError`` with the nearest names."""
+    datasets = get_datasets()
+    if name not in datasets:
+        hint = "Your own photos: geobench datasets add NAME --images DIR --metadata CSV"
+        raise unknown_name("data set", name, datasets, hint)
+    return datasets[name]
+
+
+def get_encoders() -> dict[str, Callable[[str], Encoder]]:
+    """Return every encoder factory by name or pattern."""
+    return dict(sorted(registry().encoders.items()))
+
+
+def get_encoder(name: str) -> Encoder:
+    """Return the encoder called ``name``, without weights yet; an exact name goes before a pattern.
+
+    Raises:
+        UnknownNameError: nothing of that name.
+    """
+    factories = get_encoders()
+    for pattern, factory in sorted(factories.items(), key=lambda item: item[0] != name):
+        if fnmatchcase(name, pattern):
+            return factory(name)
+    hint = "Any open_clip model works as ARCHITECTURE/TAG or ARCHITECTURE/WEIGHTS_FILE."
+    raise unknown_name("encoder", name, [n for n in factories if "*" not in n], hint)

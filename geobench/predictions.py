@@ -1,0 +1,113 @@
+"""What a model answers: for each image up to k coordinates with scores, best first, and whether it failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from geobench import files
+from geobench.errors import PluginError, ResultError
+from geobench.geo import FloatArray, invalid_rows
+from geobench.metrics import errors_km
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions for n images.
+
+    Attributes:
+        coordinates: (n, k, 2) latitude, longitude in degrees, best first; NaN in the rows of failed images.
+        scores: (n, k), higher is better; what they mean is the model's affair.
+        failed: (n,), True where the image could not be read.
+    """
+
+    coordinates: FloatArray
+    scores: FloatArray
+    failed: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+    @classmethod
+    def of(cls, coordinates: FloatArray, scores: FloatArray) -> Predictions:
+        """Return predictions in which no image failed."""
+        return cls(coordinates, scores, np.zeros(len(coordinates), dtype=np.bool_))
+
+    @classmethod
+    def scatter(cls, answered: Predictions, ok: npt.NDArray[np.bool_]) -> Predictions:
+        """Return predictions for ``len(ok)`` images from those ``answered`` for the ones that are ``ok``."""
+        k = answered.coordinates.shape[1]
+        coordinates, scores = np.full((len(ok), k, 2), np.nan), np.full((len(ok), k), np.nan)
+        coordinates[ok], scores[ok] = answered.coordinates, answered.scores
+        return cls(coordinates, scores, ~ok)
+
+    def errors_km(self, truth: FloatArray) -> FloatArray:
+        """Return the error (n,) in km of the best prediction against ``truth`` (n, 2)."""
+        return errors_km(self.coordinates[:, 0], truth, self.failed)
+
+    def check(self, n: int, who: str) -> Predictions:
+        """Return self if it is well formed for ``n`` images, else raise ``PluginError`` naming ``who`` returned it."""
+        shape, k = np.shape(self.coordinates), np.shape(self.scores)[1:]
+        if shape != (n, *k, 2) or len(k) != 1 or k[0] < 1 or np.shape(self.scores) != (n, *k):
+            raise PluginError(
+                f"{who} returned predictions of the shape {shape} with scores {np.shape(self.scores)}; "
+                f"for {n} images they must be ({n}, k, 2) and ({n}, k) with k at least 1."
+            )
+        for rank in range(shape[1]):
+            bad = np.setdiff1d(invalid_rows(self.coordinates[:, rank]), np.flatnonzero(self.failed))
+            if len(bad):
+                raise PluginError(
+                    f"{who} returned {len(bad)} coordinates that are NaN or out of range, the first for image number "
+                    f"{bad[0]} at rank {rank + 1}: {tuple(self.coordinates[bad[0], rank].tolist())}."
+                )
+        return self
+
+    def to_frame(self, images: npt.ArrayLike, truth: FloatArray) -> pd.DataFrame:
+        """Return one row per image: ``image``, truth, ``status``, ``error_km``, then position and score per rank."""
+        import pandas as pd
+
+        columns = {
+            "image": np.asarray(images, dtype=object),
+            "latitude": truth[:, 0],
+            "longitude": truth[:, 1],
+            "status": np.where(self.failed, "failed", "ok"),
+            "error_km": self.errors_km(truth),
+        }
+        for rank in range(self.coordinates.shape[1]):
+            columns[f"latitude_{rank + 1}"] = self.coordinates[:, rank, 0]
+            columns[f"longitude_{rank + 1}"] = self.coordinates[:, rank, 1]
+            columns[f"score_{rank + 1}"] = self.scores[:, rank]
+        return pd.DataFrame(columns)
+
+    def save(self, path: Path, images: npt.ArrayLike, truth: FloatArray) -> None:
+        """Write the table of :meth:`to_frame` as CSV; every number reads back exactly."""
+        with files.replacing(path) as temporary:
+            self.to_frame(images, truth).to_csv(temporary, index=False)
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[Predictions, pd.DataFrame]:
+        """Return the predictions in ``path`` and the whole table (image, truth, …).
+
+        Raises:
+            ResultError: the file is missing, truncated or no predictions file.
+        """
+        import pandas as pd
+
+        try:
+            table = pd.read_csv(path, dtype={"image": str, "status": str}, float_precision="round_trip")
+            k = sum(column.startswith("score_") for column in table.columns)
+            names = [f"{axis}_{rank + 1}" for rank in range(k) for axis in ("latitude", "longitude")]
+            coordinates = table[names].to_numpy(np.float64).reshape(len(table), k, 2)
+            scores = table[[f"score_{rank + 1}" for rank in range(k)]].to_numpy(np.float64)
+            failed = (table["status"] == "failed").to_numpy(np.bool_)
+            table[["image", "latitude", "longitude"]]
+        except (OSError, ValueError, KeyError) as error:
+            raise ResultError(f"{path} is no readable predictions file ({error}); run the model again.") from error
+        return cls(coordinates, scores, failed), table

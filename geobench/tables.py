@@ -1,0 +1,103 @@
+"""Reading a metadata CSV: which column is which, and a clear line for what cannot be used."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geobench.errors import DatasetError
+from geobench.geo import FloatArray, invalid_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RECOGNISED = {
+    "image": ("image", "img_id", "img_file", "image_id", "id", "file", "filename", "file_name", "path", "name"),
+    "latitude": ("latitude", "lat", "gps_latitude", "y"),
+    "longitude": ("longitude", "lon", "lng", "long", "gps_longitude", "x"),
+}
+"""Column names that are understood without being told, case-insensitive, in this order."""
+HEADER_LINES = 1  # row 0 of a table is line 2 of its file
+
+
+def read_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Return the table in the CSV file ``path`` with the columns ``image``, ``latitude``, ``longitude`` and the rest.
+
+    Args:
+        path: a CSV file with a header.
+        columns: the file's names for ``image``, ``latitude`` and ``longitude``, where they are not recognised.
+
+    Raises:
+        DatasetError: the file is missing, empty or no table; a column is missing; coordinates are not usable.
+    """
+    table = _read_csv(path)
+    named = {role: _find_column(table, role, (columns or {}).get(role), path) for role in RECOGNISED}
+    table = table.rename(columns={column: role for role, column in named.items()})
+    coordinates = _coordinates(table, path)
+    table["latitude"], table["longitude"] = coordinates.T
+    repeated = table["image"].duplicated()
+    if repeated.any():
+        row = int(repeated.to_numpy().argmax())
+        raise DatasetError(
+            f"{path}: {int(repeated.sum())} images are listed twice, first {table['image'].iloc[row]!r} in line "
+            f"{row + 1 + HEADER_LINES}; keep one row for each image."
+        )
+    return table[[*RECOGNISED, *(c for c in table.columns if c not in RECOGNISED)]]
+
+
+def read_coordinates(path: Path) -> FloatArray:
+    """Return the coordinates (n, 2) in the CSV file ``path``; raise ``DatasetError`` as :func:`read_table` does."""
+    table = _read_csv(path)
+    named = {role: _find_column(table, role, None, path) for role in ("latitude", "longitude")}
+    return _coordinates(table.rename(columns={column: role for role, column in named.items()}), path)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        # Everything as text, nothing read as missing: ids keep their zeros and the country NA stays Namibia.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: there is no such file.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error, OSError) as error:
+        detail = str(error).splitlines()[0]
+        raise DatasetError(f"{path} is no readable CSV file ({detail}); it needs a header and UTF-8 text.") from None
+    if table.empty:
+        raise DatasetError(f"{path} lists no images; it needs a header and a row for each image.")
+    return table
+
+
+def _find_column(table: pd.DataFrame, role: str, wanted: str | None, path: Path) -> str:
+    by_lower = {str(column).strip().lower(): str(column) for column in table.columns}
+    candidates = (wanted.lower(),) if wanted else RECOGNISED[role]
+    for candidate in candidates:
+        if candidate in by_lower:
+            return by_lower[candidate]
+    looked_for = repr(wanted) if wanted else ", ".join(RECOGNISED[role])
+    raise DatasetError(
+        f"{path} has no {role} column (looked for {looked_for}); it has {', '.join(map(str, table.columns))}. "
+        f"Name it with --{role}-column."
+    )
+
+
+def _coordinates(table: pd.DataFrame, path: Path) -> FloatArray:
+    import pandas as pd
+
+    numbers = [pd.to_numeric(table[axis], errors="coerce").to_numpy(np.float64) for axis in ("latitude", "longitude")]
+    coordinates = np.stack(numbers, axis=1)
+    bad = invalid_rows(coordinates)
+    if len(bad):
+        shown = "; ".join(
+            f"line {row + 1 + HEADER_LINES}: {table['latitude'].iloc[row]!r}, {table['longitude'].iloc[row]!r}"
+            for row in bad[:3]
+        )
+        raise DatasetError(
+            f"{path}: {len(bad)} of {len(table)} rows have no usable coordinates (latitude ±90, longitude ±180), "
+            f"{shown}; correct or remove them."
+        )
+    return coordinates

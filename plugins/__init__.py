@@ -1,0 +1,1 @@
+"""The bundled models and encoders, one file each; they come in by entry point, exactly as anyone else's."""

@@ -1,0 +1,74 @@
+"""The floor that every table needs: answers that do not look at the photo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from geobench import Model, Predictions, hookimpl
+from geobench.geo import mean_position
+
+from .classifier.partition import adaptive_cells
+
+
+class Random(Model):
+    """Answers with gallery coordinates at random; the draw follows the gallery's seed."""
+
+    name = "random"
+    summary = "a gallery coordinate at random: the floor of retrieval"
+    input = "none"
+
+    def fit(self, training_set, *, seed=0, scratch=None, progress=None):
+        """Learn nothing: the checkpoint holds the training set's coordinates for its galleries."""
+
+    def locate(self, features, gallery, top_k=1):
+        """Return coordinates at random, each with the score 1/m."""
+        rng = np.random.default_rng([gallery.seed, len(gallery)])
+        rows = rng.integers(len(gallery), size=(len(features), min(top_k, len(gallery))))
+        return Predictions.of(gallery.coordinates[rows], np.full(rows.shape, 1 / len(gallery)))
+
+
+@dataclass(frozen=True)
+class MostFrequentConfig:
+    """How fine the cells are."""
+
+    max_images: int = 1000  # a cell with more is divided
+
+
+class MostFrequent(Model):
+    """Answers every photo with the same places: the mean positions of the fullest cells, the fullest first."""
+
+    name = "most-frequent"
+    summary = "the mean position of the fullest cell: the floor of classification"
+    Config = MostFrequentConfig
+    input = "none"
+    uses_gallery = False
+
+    def fit(self, training_set, *, seed=0, scratch=None, progress=None):
+        """Count the training images in adaptive S2 cells, and rank these by images per cell."""
+        labels, cells = adaptive_cells(training_set.coordinates, 1, self.config.max_images)
+        counts = np.bincount(labels, minlength=len(cells))
+        order = np.argsort(-counts, kind="stable")
+        self.centres = np.stack([mean_position(training_set.coordinates[labels == cell]) for cell in order])
+        self.shares = counts[order] / counts.sum()
+
+    def locate(self, features, gallery=None, top_k=1):
+        """Return the fullest cells; the score is a cell's share of the training images."""
+        n, k = len(features), min(top_k, len(self.centres))
+        return Predictions.of(np.tile(self.centres[:k], (n, 1, 1)), np.tile(self.shares[:k], (n, 1)))
+
+    def state(self):
+        """Return the cells' mean positions and shares."""
+        return {"centres": self.centres, "shares": self.shares}
+
+    def restore(self, state):
+        """Take them back."""
+        self.centres, self.shares = state["centres"], state["shares"]
+
+
+@hookimpl
+def register_models(register):
+    """Register the floor."""
+    register(Random)
+    register(MostFrequent)

@@ -1,0 +1,113 @@
+"""Geo-localization as classification of cells: one linear head per partition, probabilities multiplied up the tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from geobench import Model, Predictions, SettingError, TrainingError, hookimpl, search
+from geobench.engine import Schedule, Training
+from geobench.geo import mean_position
+
+from .partition import adaptive_cells, ancestors_of
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Hyper-parameters; partitions as in ISNs (Müller-Budack et al. 2018), optimisation as GeoCLIP's baseline."""
+
+    min_images: int = 50  # a cell with fewer is left out
+    max_images: tuple[int, ...] = (5000, 2000, 1000)  # a cell with more is divided: coarse, middle, fine
+    batch_size: int = 512
+    epochs: int = 10
+    lr: float = 3e-4  # paper: of cell classifiers
+    weight_decay: float = 1e-6
+    lr_decay: float = 0.87
+
+    def __post_init__(self) -> None:
+        if not self.max_images or list(self.max_images) != sorted(set(self.max_images), reverse=True):
+            raise SettingError(
+                f"max_images must fall from coarse to fine, such as [5000, 2000, 1000]: {self.max_images}."
+            )
+        if not 1 <= self.min_images <= self.max_images[-1]:
+            raise SettingError(f"min_images must lie between 1 and the finest max_images, not {self.min_images}.")
+
+
+class Classifier(Model):
+    """Places a photo at the mean position of the training images of its most probable fine cell."""
+
+    name = "classifier"
+    summary = "adaptive S2 cells, a linear head per partition, hierarchical product (as ISNs, PlaNet)"
+    Config = ClassifierConfig
+    uses_gallery = False
+
+    def fit(self, training_set, *, seed=0, scratch=None, progress=None):
+        """Build the partitions from the training coordinates, then train the heads together."""
+        import torch
+
+        config, rows = self.config, training_set.readable
+        coordinates = training_set.coordinates[rows]
+        labels, cells = zip(
+            *(adaptive_cells(coordinates, config.min_images, most) for most in config.max_images), strict=True
+        )
+        if not all(map(len, cells)):
+            raise TrainingError(
+                f"no cell holds {config.min_images} of the {len(rows)} images; lower it with --set min_images=2."
+            )
+        fine = labels[-1]
+        self.ancestors = np.stack([ancestors_of(fine, coarse, len(cells[-1])) for coarse in labels])
+        self.centres = np.stack([mean_position(coordinates[fine == cell]) for cell in range(len(cells[-1]))])
+        torch.manual_seed(seed)
+        self.heads = _Heads(training_set.features.array.shape[2], [len(ids) for ids in cells]).to(self.device)
+        Training(
+            what=f"train {self.name}",
+            network=self.heads,
+            loss=self.heads.loss,
+            features=training_set.features.array,
+            rows=rows,
+            targets=torch.tensor(np.stack(labels, axis=1), device=self.device),
+            schedule=Schedule(config.batch_size, config.epochs, config.lr, config.weight_decay, config.lr_decay),
+            seed=seed,
+            device=self.device,
+            scratch=scratch,
+            progress=progress,
+        ).run()
+
+    def locate(self, features, gallery=None, top_k=1):
+        """Return the mean positions of the most probable fine cells; views' probabilities are averaged."""
+        import torch
+
+        with torch.inference_mode():
+            given = torch.from_numpy(np.ascontiguousarray(features)).to(self.device)
+            ancestors = torch.from_numpy(self.ancestors).to(self.device)
+            scores = search.in_tiles(lambda tile: self.heads.hierarchical(tile, ancestors), given)
+            values, cells = scores.topk(min(top_k, scores.shape[1]), dim=1)
+        return Predictions.of(self.centres[cells.cpu().numpy()], values.double().cpu().numpy())
+
+    def state(self):
+        """Return the heads, the ancestors of each fine cell, and the cells' mean positions."""
+        heads = {f"heads.{name}": tensor.cpu().numpy() for name, tensor in self.heads.state_dict().items()}
+        return heads | {"ancestors": self.ancestors, "centres": self.centres}
+
+    def restore(self, state):
+        """Rebuild the heads."""
+        import torch
+
+        self.ancestors, self.centres = state["ancestors"], state["centres"]
+        weights = {n.removeprefix("heads."): torch.tensor(a) for n, a in state.items() if n.startswith("heads.")}
+        sizes = [len(weights[f"heads.{i}.bias"]) for i in range(len(self.ancestors))]
+        self.heads = _Heads(weights["heads.0.weight"].shape[1], sizes).to(self.device).eval()
+        self.heads.load_state_dict(weights)
+
+
+def _Heads(width, sizes):  # noqa: N802  a class that torch must be loaded for
+    from .heads import Heads
+
+    return Heads(width, sizes)
+
+
+@hookimpl
+def register_models(register):
+    """Register the classifier."""
+    register(Classifier)

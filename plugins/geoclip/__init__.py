@@ -1,0 +1,95 @@
+"""GeoCLIP (Vivanco Cepeda, Nayak, Shah; NeurIPS 2023): retrieval of GPS coordinates by contrastive embeddings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geobench import Model, Predictions, hookimpl, search
+from geobench.engine import Schedule, Training
+
+from .config import GeoClipConfig
+
+
+class GeoClipModel(Model):
+    """Places a photo at the gallery coordinate whose embedding is most similar to the photo's."""
+
+    name = "geoclip"
+    summary = "retrieval over GPS embeddings, contrastive (Vivanco Cepeda et al., NeurIPS 2023)"
+    Config = GeoClipConfig
+
+    def fit(self, training_set, *, seed=0, scratch=None, progress=None):
+        """Train as the paper says: queue, noise, learnable temperature, Adam, step decay."""
+        import torch
+
+        from .contrast import Contrast
+        from .network import GeoClip
+
+        config, features = self.config, training_set.features
+        torch.manual_seed(seed)
+        contrast = Contrast(GeoClip(config, features.array.shape[2]), config, seed).to(self.device)
+        coordinates = torch.tensor(training_set.coordinates[training_set.readable], dtype=torch.float32)
+        Training(
+            what=f"train {self.name}",
+            network=contrast,
+            loss=contrast.loss,
+            features=features.array,
+            rows=training_set.readable,
+            targets=coordinates.to(self.device),
+            schedule=Schedule(config.batch_size, config.epochs, config.lr, config.weight_decay, config.lr_decay),
+            seed=seed,
+            device=self.device,
+            scratch=scratch,
+            progress=progress,
+        ).run()
+        self.network = contrast.network.eval()
+
+    def locate(self, features, gallery, top_k=1):
+        """Return the most similar coordinates; views are averaged as logits; scores are softmax probabilities."""
+        import torch
+
+        with torch.inference_mode():
+            given = torch.from_numpy(np.ascontiguousarray(features)).to(self.device)
+            # The mean of the views' embeddings: its inner products are the means of the views' logits.
+            queries = search.in_tiles(lambda tile: self.network.embed_images(tile).mean(dim=1), given)
+            embeddings = search.gallery_embeddings(gallery, self._embed, self.config.dim, self._key)
+            scale = float(self.network.logit_scale.exp())
+            _, rows, probabilities = search.top_k(queries, embeddings, top_k, scale=scale)
+        return Predictions.of(gallery.coordinates[rows], probabilities)
+
+    def state(self):
+        """Return the networks' parameters and the Fourier matrices."""
+        return {name: tensor.cpu().numpy() for name, tensor in self.network.state_dict().items()}
+
+    def restore(self, state):
+        """Rebuild the networks."""
+        import torch
+
+        from .network import GeoClip
+
+        network = GeoClip(self.config, state["image_head.0.weight"].shape[1])
+        network.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
+        self.network = network.to(self.device).eval()
+
+    @property
+    def _key(self):
+        """Return the key that gallery embeddings are kept under: none before the model has a checkpoint."""
+        if self.checkpoint is None:
+            return None
+        return f"{self.checkpoint.spec} {self.checkpoint.weights} {self.device.partition(':')[0]}"
+
+    def _embed(self, coordinates):
+        """Return the unit embeddings (n, dim) of ``coordinates`` (n, 2) as an array."""
+        import torch
+
+        given = torch.tensor(coordinates, dtype=torch.float32, device=self.device)
+        with torch.inference_mode():
+            return search.in_tiles(self.network.embed_locations, given, EMBED_TILE).cpu().numpy()
+
+
+EMBED_TILE = 2048
+
+
+@hookimpl
+def register_models(register):
+    """Register GeoCLIP."""
+    register(GeoClipModel)

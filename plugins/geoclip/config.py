@@ -1,0 +1,75 @@
+"""Everything that can be chosen about GeoCLIP. Defaults: the released architecture, the paper's training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from geobench import SettingError
+
+
+@dataclass(frozen=True)
+class GeoClipConfig:
+    """Hyper-parameters of GeoCLIP (Vivanco Cepeda, Nayak, Shah; NeurIPS 2023; arXiv 2309.16020).
+
+    Where paper and released code (package ``geoclip`` 1.3.0) differ, the comment says whose the default is.
+    """
+
+    # Location encoder L (section 3.2)
+    projection: str = "equal_earth"  # or "none": latitude / 90 and longitude / 180 as they are
+    projection_scale: float = 66.50336  # projected coordinates × scale / 180: released code; the paper states none
+    fourier: bool = True  # random Fourier features; False feeds the two projected numbers to the MLPs
+    fourier_rows: int = 256  # rows of R; the encoding is twice as wide
+    sigma_min: float = 2.0**0
+    sigma_max: float = 2.0**8
+    hierarchies: int = 3  # σ_i lie between, equally spaced in log2: 1, 16, 256
+    hidden_dim: int = 1024
+    hidden_layers: int = 3  # released code; the paper says four
+    dim: int = 512  # of the space shared by images and locations
+
+    # Image encoder V: two linear layers on the frozen backbone's features
+    head_dim: int = 768
+    head_relu: bool = True  # released code; the paper does not say
+
+    # Contrastive loss (equation 4)
+    queue_length: int = 4096  # 0 for no queue
+    queue_start: str = "uniform"  # over latitude and longitude: paper; the released code starts it within 1° of (0, 0)
+    queue_dynamic: bool = True
+    batch_noise_m: float = 150.0  # σ_η
+    queue_noise_m: float = 1000.0  # σ_η′
+    temperature: float = 0.07
+    temperature_learnable: bool = True
+
+    # Optimisation (section 4.1)
+    batch_size: int = 512
+    epochs: int = 10
+    lr: float = 3e-5
+    weight_decay: float = 1e-6
+    lr_decay: float = 0.87  # factor per epoch
+
+    def __post_init__(self) -> None:
+        choices = {"projection": ("equal_earth", "none"), "queue_start": ("uniform", "origin")}
+        for name, valid in choices.items():
+            if getattr(self, name) not in valid:
+                raise SettingError(f"{name} must be {' or '.join(valid)}, not {getattr(self, name)!r}.")
+        for name in ("fourier_rows", "hierarchies", "hidden_dim", "hidden_layers", "dim", "head_dim"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        for name in ("sigma_min", "sigma_max", "temperature", "projection_scale"):
+            if getattr(self, name) <= 0:
+                raise SettingError(f"{name} must be above 0, not {getattr(self, name)}.")
+        for name in ("queue_length", "batch_noise_m", "queue_noise_m", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise SettingError(f"{name} must not be negative, as {getattr(self, name)} is.")
+        if 0 < self.queue_length < self.batch_size:
+            raise SettingError(
+                f"a queue of {self.queue_length} cannot take a batch of {self.batch_size}: "
+                f"set queue_length to 0 or to at least the batch size."
+            )
+
+    @property
+    def sigmas(self) -> list[float]:
+        """Return σ_i = 2^(log2 σmin + (i − 1)(log2 σmax − log2 σmin)/(M − 1)) of the M hierarchies (equation 3)."""
+        if self.hierarchies == 1:
+            return [self.sigma_min]
+        ratio = self.sigma_max / self.sigma_min
+        return [self.sigma_min * ratio ** (i / (self.hierarchies - 1)) for i in range(self.hierarchies)]

@@ -1,0 +1,87 @@
+"""GeoCLIP's training objective: images against the locations of the batch and of a queue (equation 4)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from geobench.geo import METRES_PER_DEGREE
+
+from .config import GeoClipConfig
+from .network import GeoClip
+
+
+def add_noise(coordinates: Tensor, noise_m: float, generator: torch.Generator) -> Tensor:
+    """Return ``coordinates`` (n, 2) moved by Gaussian noise of ``noise_m`` metres to the north and to the east.
+
+    The step is taken in the tangent plane, so a metre is a metre at every latitude, over the poles and across ±180°.
+    """
+    if noise_m == 0:
+        return coordinates
+    latitude, longitude = torch.deg2rad(coordinates.double()).unbind(1)
+    metres = torch.randn(coordinates.shape, generator=generator, device=coordinates.device, dtype=torch.float32)
+    north, east = (metres.double() * (noise_m * math.pi / 180 / METRES_PER_DEGREE)).unbind(1)  # radians
+    # In the meridian plane of the point: ``out`` from the axis, ``up`` along it, ``east`` across.
+    out = torch.cos(latitude) - north * torch.sin(latitude)
+    up = torch.sin(latitude) + north * torch.cos(latitude)
+    moved_latitude = torch.atan2(up, torch.hypot(out, east))
+    moved_longitude = torch.rad2deg(longitude + torch.atan2(east, out))
+    wrapped = torch.remainder(moved_longitude + 180, 360) - 180
+    return torch.stack([torch.rad2deg(moved_latitude), wrapped], dim=1).to(coordinates.dtype)
+
+
+def start_queue(config: GeoClipConfig, generator: torch.Generator) -> Tensor:
+    """Return the coordinates (queue_length, 2) that the queue holds before the first step."""
+    n = config.queue_length
+    if config.queue_start == "origin":
+        return functional.normalize(torch.randn(n, 2, generator=generator), dim=1)
+    return (torch.rand(n, 2, generator=generator) - 0.5) * torch.tensor([180.0, 360.0])
+
+
+class Contrast(nn.Module):
+    """The networks with their queue: what is trained, and all of its state."""
+
+    def __init__(self, network: GeoClip, config: GeoClipConfig, seed: int) -> None:
+        super().__init__()
+        self.network, self.config = network, config
+        self.register_buffer("queue", start_queue(config, torch.Generator().manual_seed(seed)))
+
+    def loss(self, features: Tensor, coordinates: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the loss of a batch, then let the queue take its coordinates.
+
+        Args:
+            features: (b, views, d).
+            coordinates: (b, 2) degrees.
+            generator: of the noise.
+        """
+        config = self.config
+        near = add_noise(coordinates, config.batch_noise_m, generator)
+        far = add_noise(self.queue, config.queue_noise_m, generator)
+        images = self.network.embed_images(features)  # (b, P, dim)
+        locations = self.network.embed_locations(torch.cat([near, far]))  # (b + |Q|, dim)
+        loss = info_nce(images, locations, self.network.logit_scale.exp())
+        self.enqueue(coordinates)
+        return loss
+
+    @torch.no_grad()
+    def enqueue(self, coordinates: Tensor) -> None:
+        """Replace the oldest of the queue with ``coordinates`` (b, 2)."""
+        if self.config.queue_dynamic and len(self.queue):
+            self.queue.copy_(torch.cat([self.queue, coordinates])[-len(self.queue) :])
+
+
+def info_nce(images: Tensor, locations: Tensor, scale: Tensor) -> Tensor:
+    """Return equation 4: the mean over images of the sum over views of −log softmax of its own location.
+
+    Args:
+        images: (b, P, dim) unit embeddings.
+        locations: (b + |Q|, dim) unit embeddings; row i < b belongs to image i.
+        scale: 1/τ.
+    """
+    batch, n_views, _ = images.shape
+    logits = scale * images.flatten(0, 1) @ locations.T  # (b * P, b + |Q|)
+    own = torch.arange(batch, device=images.device).repeat_interleave(n_views)
+    return functional.cross_entropy(logits, own) * n_views

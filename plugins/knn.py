@@ -1,0 +1,83 @@
+"""Nearest training images that vote with a Gaussian kernel around their positions: [L]kNN (Vo, Jacobs, Hays 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from geobench import Model, Predictions, SettingError, hookimpl, search
+from geobench.geo import EARTH_RADIUS_KM, unit_vectors
+
+QUERIES = 1024  # whose k × k distances are held at a time
+
+
+@dataclass(frozen=True)
+class KnnConfig:
+    """Hyper-parameters of [L]kNN."""
+
+    k: int = 50  # neighbours that vote; not stated in GeoCLIP's Table 1a
+    sigma_km: float = 4.0  # of the kernel; "σ = 4" in GeoCLIP's Table 1a, read as km
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or self.sigma_km <= 0:
+            raise SettingError(f"k must be at least 1 and sigma_km above 0, not {self.k} and {self.sigma_km}.")
+
+
+class Knn(Model):
+    """Places a photo at the one of its k nearest training images (cosine) around which the neighbours are densest."""
+
+    name = "knn"
+    summary = "nearest training images, Gaussian kernel density over their positions ([L]kNN, Vo et al. 2017)"
+    Config = KnnConfig
+    uses_gallery = False
+
+    def fit(self, training_set, *, seed=0, scratch=None, progress=None):
+        """Keep the unit features (views averaged) and the positions of the training images."""
+        rows = training_set.readable
+        self.features = _unit(training_set.features.array[rows])
+        self.coordinates = training_set.coordinates[rows]
+
+    def locate(self, features, gallery=None, top_k=1):
+        """Return the neighbours by density, then by similarity; the score is the density, 1 for a lone neighbour."""
+        import torch
+
+        with torch.inference_mode():
+            queries = torch.from_numpy(_unit(features)).to(self.device)
+            _, neighbours, _ = search.top_k(queries, self.features, self.config.k)
+        parts = [self._vote(neighbours[start : start + QUERIES], top_k) for start in range(0, len(queries), QUERIES)]
+        rows, density = (
+            (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else (neighbours, neighbours)
+        )
+        return Predictions.of(self.coordinates[rows], density.astype(np.float64))
+
+    def _vote(self, neighbours, top_k):
+        """Return the best of ``neighbours`` (n, k) by kernel density, and the densities."""
+        points = unit_vectors(self.coordinates)[neighbours]  # (n, k, 3)
+        chord = np.linalg.norm(points[:, :, None] - points[:, None, :], axis=3)  # (n, k, k)
+        distance_km = 2 * EARTH_RADIUS_KM * np.arcsin(np.clip(chord / 2, 0, 1))
+        density = np.exp(-0.5 * (distance_km / self.config.sigma_km) ** 2).sum(axis=2)
+        # Stable: among equals the nearest in feature space comes first. Rounded, so that equals are equal.
+        order = np.argsort(-density.round(9), axis=1, kind="stable")[:, :top_k]
+        return np.take_along_axis(neighbours, order, axis=1), np.take_along_axis(density, order, axis=1)
+
+    def state(self):
+        """Return features and positions."""
+        return {"features": self.features, "coordinates": self.coordinates}
+
+    def restore(self, state):
+        """Take them back."""
+        self.features, self.coordinates = state["features"], state["coordinates"]
+
+
+def _unit(features):
+    """Return the unit mean (n, d) of the unit views of ``features`` (n, views, d)."""
+    views = features / np.maximum(np.linalg.norm(features, axis=2, keepdims=True), 1e-12)
+    mean = views.mean(axis=1)
+    return (mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+
+
+@hookimpl
+def register_models(register):
+    """Register [L]kNN."""
+    register(Knn)
