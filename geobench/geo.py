@@ -60,7 +60,8 @@ def unit_vectors(coordinates: FloatArray) -> FloatArray:
 def from_vectors(vectors: FloatArray) -> FloatArray:
     """Return the coordinates (n, 2) of ``vectors`` (n, 3) of any length above 0."""
     x, y, z = vectors.T
-    return np.degrees(np.stack([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)], axis=1))
+    degrees: FloatArray = np.degrees(np.stack([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)], axis=1))
+    return degrees
 
 
 def mean_position(coordinates: FloatArray) -> FloatArray:

@@ -1,0 +1,107 @@
+"""Tiny fakes. Every test has a GEOBENCH_HOME and a working folder of its own, and leaves nothing outside."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from geobench import Encoder
+from geobench.cli import main
+from geobench.plugins import Plugin, registry
+
+TINY = "tiny"
+
+
+class TinyEncoder(Encoder):
+    """A real, if small, encoder: the image at 4×4 pixels, centred on its mean; 48-d."""
+
+    name = TINY
+    dim = 48
+
+    def load(self, device="cpu"):
+        self.device = device
+
+    def describe(self):
+        return "4×4 pixels"
+
+    def weights_key(self):
+        return "tiny-1"
+
+    def preprocess(self, image):
+        import torch
+
+        small = image.resize((4, 4), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(small, dtype=np.float32)).permute(2, 0, 1) / 255
+
+    def encode_images(self, batch):
+        flat = batch.flatten(1)
+        return flat - flat.mean(dim=1, keepdim=True)
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    """Give the test a GEOBENCH_HOME and an empty working folder; return the home."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("GEOBENCH_HOME", str(home))
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return home
+
+
+@pytest.fixture(autouse=True)
+def tiny_encoder(monkeypatch):
+    """Register the encoder ``tiny`` beside the real ones; return it."""
+    encoder = TinyEncoder()
+    monkeypatch.setitem(registry().encoders, TINY, lambda name: encoder)
+    return encoder
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """Return a function that registers a model class or a data set for this test."""
+
+    def add(kind, thing):
+        names = {"model": registry().models, "dataset": registry().datasets}[kind]
+        monkeypatch.setitem(names, thing.name, thing)
+        owner = Plugin("test", "test-distribution", "1.0", "tests")
+        monkeypatch.setitem(registry().owners, (kind, thing.name), owner)
+
+    return add
+
+
+@pytest.fixture
+def cli():
+    """Return a function that runs ``geobench`` with arguments and returns click's result."""
+    runner = CliRunner()
+
+    def run(*arguments, exit_code=0):
+        result = runner.invoke(main, [str(argument) for argument in arguments])
+        assert result.exit_code == exit_code, result.output
+        return result
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Return a function that makes a folder of images with a metadata.csv beside it: (images folder, metadata)."""
+
+    def make(n=6, folder=None, seed=0):
+        folder = Path(folder) if folder else tmp_path / "photos"
+        images = folder / "images"
+        images.mkdir(parents=True)
+        rng = np.random.default_rng(seed)
+        rows = []
+        for number in range(n):
+            name = f"photo-{number}.jpg"
+            Image.fromarray(rng.integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(images / name)
+            rows.append((name, f"{rng.uniform(-60, 70):.5f}", f"{rng.uniform(-180, 180):.5f}"))
+        with (folder / "metadata.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("image", "latitude", "longitude"), *rows])
+        return images, folder / "metadata.csv"
+
+    return make
