@@ -161,7 +161,7 @@ def limited(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
 
 def own_datasets() -> Iterator[Dataset]:
     """Yield the data sets that the user added: ``GEOBENCH_HOME/data/*/dataset.toml``."""
-    for path in sorted((files.home() / "data").glob("*/dataset.toml")):
+    for path in sorted((files.home() / "data").glob("[!.]*/dataset.toml")):
         yield Dataset.from_toml(path)
 
 

@@ -189,8 +189,8 @@ def _predict_images(
             advance(min(IMAGES_AT_ONCE, len(table) - start), failed=str(int((~ok[: start + IMAGES_AT_ONCE]).sum())))
     if not answers:
         return Predictions(np.full((len(table), 1, 2), np.nan), np.full((len(table), 1), np.nan), ~ok)
-    coordinates = np.concatenate([answer.coordinates for answer in answers])
-    return Predictions.scatter(Predictions.of(coordinates, np.concatenate([a.scores for a in answers])), ok)
+    parts = zip(*((a.coordinates, a.scores, a.failed) for a in answers), strict=True)
+    return Predictions.scatter(Predictions(*(np.concatenate(part) for part in parts)), ok)
 
 
 def _origin(model: Model) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from geobench import files
-from geobench.errors import GalleryError, unknown_name
+from geobench.errors import DatasetError, GalleryError, unknown_name
 from geobench.geo import FloatArray, sample_sphere
 from geobench.land import sample_land
 
@@ -37,8 +37,8 @@ class Gallery:
 
     @property
     def spec(self) -> str:
-        """Return the spec string that makes this gallery again, such as ``training:21000``."""
-        return f"{self.source}:{len(self)}"
+        """Return the spec string that makes this gallery again, such as ``training:21000`` or ``photos.csv``."""
+        return f"{self.source}:{len(self)}" if self.source in SOURCES else self.source
 
     @cached_property
     def distinct(self) -> int:
@@ -84,6 +84,8 @@ def get_gallery(spec: str, training: FloatArray | None = None, seed: int = 0) ->
     if source not in SOURCES:
         raise unknown_name("gallery", spec, SOURCES, f"Write SOURCE:SIZE ({', '.join(SOURCES)}) or a CSV file.")
     m = parse_size(size)
+    if seed < 0:
+        raise GalleryError(f"the seed of a gallery must be at least 0, not {seed}.")
     return Gallery(SOURCES[source](m, np.random.default_rng([seed, m]), training), source, seed)
 
 
@@ -111,7 +113,10 @@ def _from_training(m: int, rng: np.random.Generator, training: FloatArray | None
 def _from_csv(path: Path, seed: int) -> Gallery:
     from geobench.tables import read_coordinates
 
-    return Gallery(read_coordinates(path), str(path), seed)
+    try:
+        return Gallery(read_coordinates(path), str(path), seed)
+    except DatasetError as error:
+        raise GalleryError(str(error)) from error
 
 
 SOURCES: dict[str, Callable[[int, np.random.Generator, FloatArray | None], FloatArray]] = {

@@ -14,6 +14,9 @@ CROPS = (1, 5, 10)
 CROP_SHARE = 0.875
 """Side of a corner crop over the image's shorter side: 224 of 256, as in the ten crops of ImageNet evaluation."""
 
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, TypeError, Image.DecompressionBombError)
+"""What Pillow's decoders raise on hostile files."""
+
 
 def open_image(path: Path) -> Image.Image:
     """Return the image in ``path`` as upright RGB; raise ``ImageError`` saying why it cannot be read."""
@@ -22,8 +25,7 @@ def open_image(path: Path) -> Image.Image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError:
         raise ImageError(f"{path.name}: there is no such file") from None
-    # Pillow's decoders raise all of these on hostile files.
-    except (OSError, ValueError, SyntaxError, EOFError, TypeError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ImageError(f"{path.name}: {type(error).__name__}: {error}") from error
 
 
@@ -46,13 +48,14 @@ def exif_position(path: Path) -> tuple[float, float] | None:
             gps = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
         latitude = _degrees(gps[ExifTags.GPS.GPSLatitude], gps.get(ExifTags.GPS.GPSLatitudeRef, "N"), "S")
         longitude = _degrees(gps[ExifTags.GPS.GPSLongitude], gps.get(ExifTags.GPS.GPSLongitudeRef, "E"), "W")
-    except (OSError, KeyError, ValueError, TypeError, ZeroDivisionError, SyntaxError, IndexError):
+    except (*UNREADABLE, KeyError, ZeroDivisionError, IndexError):
         return None
     usable = math.isfinite(latitude) and math.isfinite(longitude) and abs(latitude) <= 90 and abs(longitude) <= 180
     return (latitude, longitude) if usable else None
 
 
-def _degrees(sexagesimal: tuple[float, float, float], reference: str, negative: str) -> float:
+def _degrees(sexagesimal: tuple[float, float, float], reference: str | bytes, negative: str) -> float:
+    text = reference.decode("ascii", "replace") if isinstance(reference, bytes) else str(reference)
     degrees, minutes, seconds = (float(value) for value in sexagesimal)
     value = degrees + minutes / 60 + seconds / 3600
-    return -value if str(reference).strip("\0 ").upper() == negative else value
+    return -value if text.strip("\0 ").upper() == negative else value

@@ -68,6 +68,8 @@ def add_dataset(
     folder = files.home() / "data" / name
     if folder.exists() and taken is None:
         raise DatasetError(f"{folder} exists and was not made by geobench; move it away or choose another name.")
+    if folder.exists():
+        _refuse_to_delete_photos(folder)
     columns = {role: column for role, column in (columns or {}).items() if column}
     with files.replacing_folder(folder) as made:
         without: list[str] = []
@@ -93,8 +95,17 @@ def remove_dataset(name: str) -> Path:
     dataset = get_datasets().get(name)
     if dataset is None or dataset.status != "own":
         raise DatasetError(f"{name!r} is no data set of your own; see them with geobench datasets list.")
+    _refuse_to_delete_photos(dataset.folder)
     shutil.rmtree(dataset.folder)
     return dataset.folder
+
+
+def _refuse_to_delete_photos(folder: Path) -> None:
+    """Raise ``DatasetError`` where ``folder`` holds more than :func:`add_dataset` writes."""
+    others = sorted({path.name for path in folder.glob("*")} - {"dataset.toml", "metadata.csv"})
+    if others or not (folder / "dataset.toml").is_file():
+        shown = ", ".join(others[:3]) or "it has no dataset.toml"
+        raise DatasetError(f"{folder} was not made by geobench alone ({shown}); move your own files out of it first.")
 
 
 def _write_exif_table(images: Path, path: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ from geobench.metrics import errors_km
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_STATUSES = {"ok", "failed"}
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,16 @@ class Predictions:
 
     @classmethod
     def scatter(cls, answered: Predictions, ok: npt.NDArray[np.bool_]) -> Predictions:
-        """Return predictions for ``len(ok)`` images from those ``answered`` for the ones that are ``ok``."""
+        """Return predictions for ``len(ok)`` images from those ``answered`` for the ones that are ``ok``.
+
+        An image that the model itself marks as failed stays failed.
+        """
         k = answered.coordinates.shape[1]
         coordinates, scores = np.full((len(ok), k, 2), np.nan), np.full((len(ok), k), np.nan)
         coordinates[ok], scores[ok] = answered.coordinates, answered.scores
-        return cls(coordinates, scores, ~ok)
+        failed = ~ok
+        failed[ok] = answered.failed
+        return cls(coordinates, scores, failed)
 
     def errors_km(self, truth: FloatArray) -> FloatArray:
         """Return the error (n,) in km of the best prediction against ``truth`` (n, 2)."""
@@ -60,6 +69,8 @@ class Predictions:
                 f"{who} returned predictions of the shape {shape} with scores {np.shape(self.scores)}; "
                 f"for {n} images they must be ({n}, k, 2) and ({n}, k) with k at least 1."
             )
+        if np.shape(self.failed) != (n,):
+            raise PluginError(f"{who} returned failed of the shape {np.shape(self.failed)}; it must be ({n},).")
         for rank in range(shape[1]):
             bad = np.setdiff1d(invalid_rows(self.coordinates[:, rank]), np.flatnonzero(self.failed))
             if len(bad):
@@ -101,13 +112,23 @@ class Predictions:
         import pandas as pd
 
         try:
-            table = pd.read_csv(path, dtype={"image": str, "status": str}, float_precision="round_trip")
+            text = path.read_bytes().decode("utf-8")
+            table = pd.read_csv(
+                StringIO(text),
+                dtype={"image": str, "status": str},
+                keep_default_na=False,  # an image may be called NA
+                na_values=[""],
+                float_precision="round_trip",
+            ).fillna({"image": ""})
             k = sum(column.startswith("score_") for column in table.columns)
             names = [f"{axis}_{rank + 1}" for rank in range(k) for axis in ("latitude", "longitude")]
             coordinates = table[names].to_numpy(np.float64).reshape(len(table), k, 2)
             scores = table[[f"score_{rank + 1}" for rank in range(k)]].to_numpy(np.float64)
             failed = (table["status"] == "failed").to_numpy(np.bool_)
             table[["image", "latitude", "longitude"]]
+            wrong = invalid_rows(coordinates[~failed].reshape(-1, 2))
+            if not k or not len(table) or not text.endswith("\n") or len(wrong) or set(table["status"]) - _STATUSES:
+                raise ValueError("it is truncated")
         except (OSError, ValueError, KeyError) as error:
             raise ResultError(f"{path} is no readable predictions file ({error}); run the model again.") from error
         return cls(coordinates, scores, failed), table

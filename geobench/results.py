@@ -106,8 +106,11 @@ def get_results(folder: Path | str = FOLDER) -> pd.DataFrame:
 
 
 def load_results(folder: Path) -> list[Result]:
-    """Return the results in ``folder`` without their predictions, the newest last."""
-    found = [load_result(path) for path in sorted(folder.glob("*.json"))]
+    """Return the results in ``folder`` without their predictions, the newest last.
+
+    Files whose names begin with a dot are another process's, still being written.
+    """
+    found = [load_result(path) for path in sorted(folder.glob("[!.]*.json"))]
     return sorted(found, key=lambda result: result.created)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,45 +34,64 @@ def read_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataF
     Raises:
         DatasetError: the file is missing, empty or no table; a column is missing; coordinates are not usable.
     """
-    table = _read_csv(path)
-    named = {role: _find_column(table, role, (columns or {}).get(role), path) for role in RECOGNISED}
-    table = table.rename(columns={column: role for role, column in named.items()})
+    table = _named(_read_csv(path), list(RECOGNISED), columns or {}, path, "Name it with --{role}-column.")
     coordinates = _coordinates(table, path)
-    table["latitude"], table["longitude"] = coordinates.T
     repeated = table["image"].duplicated()
     if repeated.any():
         row = int(repeated.to_numpy().argmax())
         raise DatasetError(
             f"{path}: {int(repeated.sum())} images are listed twice, first {table['image'].iloc[row]!r} in line "
-            f"{row + 1 + HEADER_LINES}; keep one row for each image."
+            f"{_line(table, row)}; keep one row for each image."
         )
-    return table[[*RECOGNISED, *(c for c in table.columns if c not in RECOGNISED)]]
+    table["latitude"], table["longitude"] = coordinates.T
+    return table[[*RECOGNISED, *(c for c in table.columns if c not in RECOGNISED)]].reset_index(drop=True)
 
 
 def read_coordinates(path: Path) -> FloatArray:
     """Return the coordinates (n, 2) in the CSV file ``path``; raise ``DatasetError`` as :func:`read_table` does."""
-    table = _read_csv(path)
-    named = {role: _find_column(table, role, None, path) for role in ("latitude", "longitude")}
-    return _coordinates(table.rename(columns={column: role for role, column in named.items()}), path)
+    table = _named(_read_csv(path), ["latitude", "longitude"], {}, path, "Call it {role}.")
+    return _coordinates(table, path)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    """Return the rows that are not blank; the index is that of the file, blank rows counted."""
     import pandas as pd
 
     try:
         # Everything as text, nothing read as missing: ids keep their zeros and the country NA stays Namibia.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+        table = pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+            skip_blank_lines=False,
+        )
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file.") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error, OSError) as error:
         detail = str(error).splitlines()[0]
         raise DatasetError(f"{path} is no readable CSV file ({detail}); it needs a header and UTF-8 text.") from None
+    if not isinstance(table.index, pd.RangeIndex):  # pandas would take the first column for an index
+        raise DatasetError(f"{path}: rows hold more values than the header names; put texts with a comma in quotes.")
+    table = table[(table != "").any(axis=1)]
     if table.empty:
-        raise DatasetError(f"{path} lists no images; it needs a header and a row for each image.")
+        raise DatasetError(f"{path} holds no rows; it needs a header and a row for each image.")
     return table
 
 
-def _find_column(table: pd.DataFrame, role: str, wanted: str | None, path: Path) -> str:
+def _named(
+    table: pd.DataFrame, roles: Sequence[str], columns: Mapping[str, str], path: Path, advice: str
+) -> pd.DataFrame:
+    """Return ``table`` with the columns of ``roles`` renamed to them; another column of such a name gives way."""
+    found = {_find_column(table, role, columns.get(role), path, advice): role for role in roles}
+    if len(found) < len(roles):
+        raise DatasetError(f"{path}: {', '.join(roles)} must be columns of their own; named were {', '.join(found)}.")
+    others = [role for role in roles if role in table.columns and role not in found]
+    return table.drop(columns=others).rename(columns=found)
+
+
+def _find_column(table: pd.DataFrame, role: str, wanted: str | None, path: Path, advice: str) -> str:
     by_lower = {str(column).strip().lower(): str(column) for column in table.columns}
     candidates = (wanted.lower(),) if wanted else RECOGNISED[role]
     for candidate in candidates:
@@ -81,7 +100,7 @@ def _find_column(table: pd.DataFrame, role: str, wanted: str | None, path: Path)
     looked_for = repr(wanted) if wanted else ", ".join(RECOGNISED[role])
     raise DatasetError(
         f"{path} has no {role} column (looked for {looked_for}); it has {', '.join(map(str, table.columns))}. "
-        f"Name it with --{role}-column."
+        + advice.format(role=role)
     )
 
 
@@ -93,7 +112,7 @@ def _coordinates(table: pd.DataFrame, path: Path) -> FloatArray:
     bad = invalid_rows(coordinates)
     if len(bad):
         shown = "; ".join(
-            f"line {row + 1 + HEADER_LINES}: {table['latitude'].iloc[row]!r}, {table['longitude'].iloc[row]!r}"
+            f"line {_line(table, row)}: {table['latitude'].iloc[row]!r}, {table['longitude'].iloc[row]!r}"
             for row in bad[:3]
         )
         raise DatasetError(
@@ -101,3 +120,10 @@ def _coordinates(table: pd.DataFrame, path: Path) -> FloatArray:
             f"{shown}; correct or remove them."
         )
     return coordinates
+
+
+def _line(table: pd.DataFrame, row: int) -> int:
+    """Return the line of the file that ``row`` begins in; a cell in quotes may hold line breaks."""
+    above = table.iloc[:row]
+    breaks = sum(int(above[column].str.count("\n").sum()) for column in above)
+    return int(table.index[row]) + 1 + HEADER_LINES + breaks
