@@ -168,7 +168,8 @@ def run(crops: str, no_train: bool, folder: Path, **options: Any) -> None:
     outcome = run_all(
         crops=int(crops), train_missing=not no_train, folder=folder, progress=ConsoleProgress(), **options
     )
-    _finish(outcome.failures, lambda: _table(folder, options["datasets"]) if outcome.results else "")
+    answered = list(dict.fromkeys(result.dataset for result in outcome.results))
+    _finish(outcome.failures, lambda: _table(folder, answered) if answered else "")
 
 
 @main.command()

@@ -83,15 +83,12 @@ def extract(
         EncoderError: the encoder's weights cannot be had.
         SettingError: ``crops`` is not one of the policies.
     """
-    from filelock import FileLock
-
     if crops not in CROPS:
         raise SettingError(f"crops must be one of {', '.join(map(str, CROPS))}, not {crops}.")
     key = files.digest(dataset.content_key(table, purpose), encoder.name, encoder.weights_key(), crops)
     folder = files.home() / "features" / key
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):  # a second process waits here and finds the work done
+        with files.locked(folder, progress.say):  # a second process waits here and finds the work done
             if not folder.is_dir():
                 work = _Extraction(dataset, table, encoder, purpose, crops, folder.with_suffix(".partial"))
                 work.run(device, batch_size, workers, progress)
@@ -123,6 +120,7 @@ class _Extraction:
 
     def run(self, device: str, batch_size: int, workers: int, progress: Progress) -> None:
         """Encode what is still pending and mark it done, batch by batch."""
+        progress.say(f"loading the encoder {self.encoder.name}.")
         self.encoder.load(device)
         features, status = self._arrays()
         pending = np.flatnonzero(status == PENDING)

@@ -14,7 +14,7 @@ from geobench.devices import describe_device, pick_device
 from geobench.errors import SettingError, TrainingError
 from geobench.features import extract
 from geobench.models import Model, TrainingSet
-from geobench.plugins import get_dataset, get_encoder, get_model_class
+from geobench.plugins import blaming, get_dataset, get_encoder, get_model_class
 from geobench.progress import SILENT, Progress
 from geobench.settings import as_dict, configure
 
@@ -78,12 +78,6 @@ def train(
     }
     content = [dataset.content_key(table, "train"), table[["latitude", "longitude"]].to_numpy()]
     identifier = f"{dataset.name}-s{seed}-{files.digest(model, about, *content)[:8]}"
-    folder = checkpoint_folder(model, identifier)
-    if folder.exists() and not force:
-        progress.say(f"{model}@{identifier} is trained already (--force trains it again).")
-        found = find_checkpoint(f"{model}@{identifier}")
-        assert found is not None
-        return found
     training_set = TrainingSet(
         dataset.name,
         table,
@@ -99,38 +93,42 @@ def train(
             progress=progress,
         ),
     )
-    return _fit(model_class(config, device), training_set, identifier, about, progress)
+    folder = checkpoint_folder(model, identifier)
+    with files.locked(folder.with_name(f".{identifier}"), progress.say):  # a second process finds the work done
+        found = None if force or not folder.exists() else find_checkpoint(f"{model}@{identifier}")
+        if found is not None:
+            progress.say(f"{found.spec} is trained already (--force trains it again).")
+            return found
+        return _fit(model_class(config, device), training_set, identifier, about, progress)
 
 
 def _fit(
     model: Model, training_set: TrainingSet, identifier: str, about: dict[str, Any], progress: Progress
 ) -> Checkpoint:
-    """Fit ``model`` under a lock, so that two processes do not train the same thing, and save it."""
-    from filelock import FileLock
-
+    """Fit ``model``, in the scratch folder of an interrupted training where there is one, and save it."""
     folder = checkpoint_folder(model.name, identifier)
     scratch = folder.with_name(f".{identifier}.partial")
     scratch.mkdir(parents=True, exist_ok=True)
     if model.input == "features":
         training_set.readable  # noqa: B018  extracts, so that the seconds below are those of the training
-    with FileLock(f"{scratch}.lock"):
-        started = time.monotonic()
+    started = time.monotonic()
+    with blaming(model, f"in fit on {training_set.name}"):
         model.fit(training_set, seed=about["seed"], scratch=scratch, progress=progress)
         state = model.state()
-        checkpoint = Checkpoint(
-            model=model.name,
-            id=identifier,
-            images=len(training_set),
-            unreadable=len(training_set) - len(training_set.readable) if model.input == "features" else 0,
-            created=now(),
-            versions=dict(iter_versions(type(model))),
-            device=describe_device(model.device),
-            seconds=round(time.monotonic() - started, 2),
-            weights=files.digest(*(part for name in sorted(state) for part in (name, state[name]))),
-            **about,
-        )
-        checkpoint.save(state, training_set.coordinates)
-        shutil.rmtree(scratch)
+    checkpoint = Checkpoint(
+        model=model.name,
+        id=identifier,
+        images=len(training_set),
+        unreadable=len(training_set) - len(training_set.readable) if model.input == "features" else 0,
+        created=now(),
+        versions=dict(iter_versions(type(model))),
+        device=describe_device(model.device),
+        seconds=round(time.monotonic() - started, 2),
+        weights=files.digest(*(part for name in sorted(state) for part in (name, state[name]))),
+        **about,
+    )
+    checkpoint.save(state, training_set.coordinates)
+    shutil.rmtree(scratch)
     progress.say(f"saved {checkpoint.spec}, trained on {len(training_set):,} images in {checkpoint.seconds:.0f} s.")
     return checkpoint
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from geobench import Encoder, EncoderError, file_key, hookimpl, unknown_name
@@ -29,6 +30,8 @@ class OpenClip(Encoder):
 
         self._check_name(open_clip)
         released = {} if self.weights else open_clip.get_pretrained_cfg(self.architecture, self.tag)
+        # Its libraries log every retry of a download; what the user needs is the one line below.
+        logging.disable(logging.ERROR)
         try:
             model, _, preprocess = open_clip.create_model_and_transforms(
                 self.architecture,
@@ -44,6 +47,8 @@ class OpenClip(Encoder):
                 f"the weights of {self.name} cannot be had ({type(error).__name__}: {reason}); give a local file as "
                 f"--encoder {self.architecture}/PATH, or use the embedded encoder efficientnet_lite0."
             ) from error
+        finally:
+            logging.disable(logging.NOTSET)
         self.model, self._preprocess, self.device = model.eval().to(torch.float32), preprocess, device
         size = open_clip.get_model_config(self.architecture)["embed_dim"]
         self.dim = int(size)

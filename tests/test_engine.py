@@ -1,0 +1,146 @@
+"""The training loop: resumed exactly, stopped without loss, clear when it cannot go on."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from geobench import CheckpointError, SettingError, TrainingError
+from geobench.engine import Schedule, Training
+from geobench.progress import Progress
+
+
+class Killed(Exception):
+    """Stands for a kill: nothing in the library catches it."""
+
+
+class KillAfter(Progress):
+    """Ends the training after so many steps, in the way that ``how`` says."""
+
+    def __init__(self, steps, how):
+        self.left, self.how, self.said = steps, how, []
+
+    def say(self, message):
+        self.said.append(message)
+
+    def track(self, what, total, unit, done=0):
+        from contextlib import contextmanager
+
+        @contextmanager
+        def tracking():
+            def advance(n, **figures):
+                self.left -= n
+                if self.left == 0 and n:
+                    self.how()
+
+            yield advance
+
+        return tracking()
+
+
+def training(tmp_path, progress=None, epochs=4, batch=8, n=50, lr=1e-2, loss=None, seed=0):
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))
+    rng = np.random.default_rng(0)
+
+    def noisy(features, targets, generator):
+        noise = torch.randn(targets.shape, generator=generator) * 0.1
+        return ((network(features.mean(dim=1)) - targets - noise) ** 2).mean()
+
+    return Training(
+        what="train toy",
+        network=network,
+        loss=loss or noisy,
+        features=rng.normal(size=(n, 2, 6)).astype(np.float32),
+        rows=np.arange(n)[5:],
+        targets=torch.tensor(rng.normal(size=(n - 5, 2)), dtype=torch.float32),
+        schedule=Schedule(batch, epochs, lr, 1e-6, 0.9),
+        seed=seed,
+        device="cpu",
+        scratch=tmp_path / "scratch",
+        progress=progress or Progress(),
+    )
+
+
+def weights(run):
+    return torch.cat([p.detach().flatten() for p in run.network.parameters()])
+
+
+def test_training_lowers_the_loss_and_the_same_seed_gives_the_same_weights(tmp_path):
+    first, second = training(tmp_path / "a", epochs=30), training(tmp_path / "b", epochs=30)
+    first.run()
+    second.run()
+    assert torch.equal(weights(first), weights(second))
+    log = [json.loads(line) for line in (tmp_path / "a/scratch/log.jsonl").read_text().splitlines()]
+    assert log[-1]["loss"] < 0.9 * log[0]["loss"]
+    assert log[-1]["step"] == 30 * 5
+    assert log[-1]["lr"] == pytest.approx(1e-2 * 0.9**29)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 6, 13, 19])
+def test_killed_and_started_again_training_ends_with_the_same_weights(tmp_path, steps):
+    whole = training(tmp_path / "whole")
+    whole.run()
+
+    def kill():
+        raise Killed
+
+    with pytest.raises(Killed):
+        training(tmp_path / "killed", KillAfter(steps, kill)).run()
+    again = training(tmp_path / "killed", seed=0)
+    again.run()
+    assert torch.equal(weights(whole), weights(again))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_training_saves_the_very_step_and_goes_on_from_it(tmp_path, number):
+    whole = training(tmp_path / "whole")
+    whole.run()
+    with pytest.raises(KeyboardInterrupt):
+        training(tmp_path / "stopped", KillAfter(7, lambda: os.kill(os.getpid(), number))).run()
+    progress = KillAfter(10**6, lambda: None)
+    again = training(tmp_path / "stopped", progress)
+    again.run()
+    assert progress.said == ["train toy: goes on from step 7."]
+    assert torch.equal(weights(whole), weights(again))
+
+
+def test_a_truncated_state_is_named_with_what_to_do(tmp_path):
+    def kill():
+        raise Killed
+
+    with pytest.raises(Killed):
+        training(tmp_path, KillAfter(12, kill)).run()
+    state = tmp_path / "scratch/state.safetensors"
+    state.write_bytes(state.read_bytes()[:-50])
+    with pytest.raises(CheckpointError, match="damaged .*delete it and start again"):
+        training(tmp_path).run()
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step(tmp_path):
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 5; .*--set lr=0.001"):
+        training(tmp_path, loss=lambda f, t, g: (f.mean() * torch.nan).requires_grad_()).run()
+
+
+def test_fewer_images_than_a_batch_are_refused_with_a_batch_that_fits(tmp_path):
+    with pytest.raises(TrainingError, match="45 images to train on are fewer than the batch of 64.*batch_size=32"):
+        training(tmp_path, batch=64).run()
+
+
+def test_features_that_do_not_fit_in_memory_train_to_the_same_weights(tmp_path, monkeypatch):
+    resident, streamed = training(tmp_path / "a"), training(tmp_path / "b")
+    resident.run()
+    monkeypatch.setattr("geobench.engine.RESIDENT_BYTES", 0)
+    streamed.run()
+    assert torch.equal(weights(resident), weights(streamed))
+
+
+def test_a_schedule_out_of_range_is_refused():
+    with pytest.raises(SettingError, match="epochs must be at least 1"):
+        Schedule(8, 0, 1e-3, 0, 1)
+    with pytest.raises(SettingError, match="lr must be above 0"):
+        Schedule(8, 1, 0.0, 0, 1)

@@ -1,0 +1,200 @@
+"""train, run and evaluate from Python and from the command line, on small sets, with a small encoder."""
+
+import json
+
+import numpy as np
+import pytest
+
+import geobench
+from geobench import CheckpointError, Model, Predictions, get_model, run, train
+from geobench.checkpoints import get_checkpoints
+
+KNN = {"data": "bluemarble", "encoder": "tiny", "limit": 200}
+GEOCLIP = {"batch_size": 32, "queue_length": 64, "hidden_dim": 32, "epochs": 3}
+
+
+def test_the_same_seed_gives_the_same_checkpoint_and_another_seed_another(own_home):
+    first = train("geoclip", settings=GEOCLIP, **KNN)
+    again = train("geoclip", settings=GEOCLIP, force=True, **KNN)
+    other = train("geoclip", settings=GEOCLIP, seed=1, **KNN)
+    assert (first.id, first.weights) == (again.id, again.weights)
+    assert other.id != first.id and other.weights != first.weights
+
+
+def test_training_twice_keeps_the_checkpoint(cli):
+    arguments = ("train", "knn", "--encoder", "tiny", "--limit", 100)
+    first = cli(*arguments)
+    second = cli(*arguments)
+    assert "is trained already (--force trains it again)" in second.output
+    assert first.stdout == second.stdout
+    assert len(get_checkpoints("knn")) == 1
+
+
+def test_a_model_is_named_by_its_newest_checkpoint_or_by_one(cli):
+    old = train("knn", **KNN)
+    new = train("knn", settings={"k": 3}, **KNN)
+    assert get_model("knn").checkpoint == new
+    assert get_model(old.spec).checkpoint == old
+    with pytest.raises(CheckpointError, match=f"there is no checkpoint knn@nope; there are: {old.spec}, {new.spec}"):
+        get_model("knn@nope")
+    output = cli("run", "--models", "knn", "--datasets", "bluemarble", "--limit", 20).output
+    assert f"knn: the newest checkpoint is {new.spec}" in output
+
+
+def test_a_model_without_a_checkpoint_is_trained_like_the_others_of_the_run(cli):
+    train("knn", **KNN)
+    output = cli("run", "--models", "knn,random", "--datasets", "bluemarble", "--limit", 20).output
+    assert "random has no checkpoint: it is trained first, on bluemarble." in output
+    assert get_checkpoints("random")[0].limit == 200
+
+
+def test_no_train_refuses_a_model_without_a_checkpoint(cli):
+    output = cli("run", "--models", "knn", "--datasets", "bluemarble", "--no-train", exit_code=1).output
+    assert "knn has no checkpoint and --no-train was given; make one: geobench train knn" in output
+
+
+def test_every_gallery_and_seed_is_a_row_and_a_model_without_gallery_has_one(cli):
+    for model in ("knn", "random"):
+        train(model, **KNN)
+    cli(
+        "run",
+        "--models",
+        "knn,random",
+        "--datasets",
+        "bluemarble",
+        "--limit",
+        30,
+        "--galleries",
+        "50,land:80",
+        "--seeds",
+        "0,1",
+    )
+    rows = json.loads(cli("report", "--format", "json").stdout)
+    cells = sorted((row["model"], row["gallery"], row["seed"]) for row in rows)
+    expected = [("random", gallery, seed) for gallery in ("land:80", "training:50") for seed in (0, 1)]
+    assert cells == [("knn", "", 0), *expected]
+
+
+def test_what_is_done_is_kept_and_force_makes_it_again(cli):
+    train("knn", **KNN)
+    arguments = ("run", "--models", "knn", "--datasets", "bluemarble", "--limit", 30)
+    assert "saved results" in cli(*arguments).output
+    assert "kept the result bluemarble_knn_no-gallery_s0_" in cli(*arguments).output
+    assert "saved results" in cli(*arguments, "--force").output
+    assert len(json.loads(cli("report", "--format", "json").stdout)) == 1
+
+
+def test_one_failure_leaves_the_rest_done_and_exits_with_1(cli):
+    train("knn", **KNN)
+    done = cli("run", "--models", "knn", "--datasets", "im2gps3k,bluemarble", "--limit", 30, exit_code=1)
+    assert "Failed: knn × im2gps3k: im2gps3k is not on this machine: looked for" in done.stderr
+    assert "Status: available." in done.stderr
+    assert "knn@bluemarble" in done.stdout
+
+
+def test_a_gallery_larger_than_its_source_is_one_failed_cell(cli):
+    train("random", **KNN)
+    done = cli(
+        "run", "--models", "random", "--datasets", "bluemarble", "--galleries", "1M,50", "--limit", 30, exit_code=1
+    )
+    assert "which holds 200; ask for at most 200" in done.stderr
+    assert "training:50" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "geoclop"), "unknown model 'geoclop'; did you mean geoclip?"),
+        (("train", "geoclip", "--data", "blumarble"), "unknown data set 'blumarble'; did you mean bluemarble?"),
+        (("train", "geoclip", "--encoder", "efficientnet"), "unknown encoder 'efficientnet'; did you mean"),
+        (
+            ("train", "geoclip", "--set", "batchsize=4"),
+            "unknown setting of geoclip 'batchsize'; did you mean batch_size",
+        ),
+        (("train", "geoclip", "--set", "lr"), "'lr' is no setting; write --set NAME=VALUE"),
+        (("train", "geoclip", "--set", "lr=fast"), "the setting lr of geoclip must be of the type float, not 'fast'"),
+        (("train", "knn", "--epochs", "3"), "knn does not train in epochs"),
+        (("train", "geoclip", "--device", "cuda:7"), "the device 'cuda:7' is not there"),
+        (("run", "--models", "knn", "--datasets", "nope"), "unknown data set 'nope'"),
+        (("run", "--models", "knn", "--datasets", "bluemarble", "--seeds", "a"), "no list of whole numbers"),
+        (("report", "--format", "pdf"), "unknown format 'pdf'; there are: csv, json, markdown, table"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exits_with_2(cli, arguments, message):
+    if arguments[0] == "report":
+        train("random", **KNN)
+        cli("run", "--models", "random", "--datasets", "bluemarble", "--limit", 10)
+    output = cli(*arguments, exit_code=2).output
+    assert message in output and "Traceback" not in output
+
+
+def test_a_truncated_checkpoint_is_named_with_what_to_do(cli, own_home):
+    checkpoint = train("geoclip", settings=GEOCLIP, **KNN)
+    weights = checkpoint.folder / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    done = cli("run", "--models", "geoclip", "--datasets", "bluemarble", "--limit", 10, exit_code=1)
+    assert f"the checkpoint {checkpoint.folder} is damaged or incomplete" in done.stderr
+    assert "delete it and train again" in done.stderr
+
+
+def test_a_checkpoint_of_another_encoder_is_refused(cli, tiny_encoder):
+    train("knn", **KNN)
+    tiny_encoder.weights_key = lambda: "tiny-2"
+    done = cli("run", "--models", "knn", "--datasets", "bluemarble", "--limit", 10, exit_code=1)
+    assert (
+        "was trained on features of tiny with other weights (tiny-1, here tiny-2); use those, or train again"
+        in done.stderr
+    )
+
+
+def test_unreadable_photos_keep_n_and_count_as_failed(cli, photos):
+    images, metadata = photos(30)
+    cli("datasets", "add", "mine", "--images", images, "--metadata", metadata, "--encoder", "tiny")
+    (images / "photo-3.jpg").unlink()
+    broken = images / "photo-7.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    trained = cli("train", "knn", "--data", "mine").stderr
+    assert "2 of 30 images could not be read and count as failed" in trained
+    assert get_checkpoints("knn")[0].unreadable == 2
+    cli("run", "--models", "knn", "--datasets", "mine")
+    (row,) = json.loads(cli("report", "--format", "json").stdout)
+    assert (row["n"], row["failed"]) == (30, 2)
+    # The other 28 find themselves among the training images.
+    assert row["acc_1km"] == pytest.approx(100 * 28 / 30)
+
+
+class Images(Model):
+    """Answers from raw images: their mean brightness as a latitude."""
+
+    name = "brightness"
+    input = "images"
+    uses_gallery = False
+    trainable = False
+
+    def predict(self, images, gallery, top_k=1):
+        brightness = np.array([np.asarray(image).mean() for image in images])
+        return Predictions.of(np.stack([brightness / 4, brightness], axis=1)[:, None], np.ones((len(images), 1)))
+
+
+def test_a_model_on_raw_images_runs_without_features_or_checkpoint(cli, photos, register):
+    register("model", Images)
+    images, metadata = photos(70)
+    cli("datasets", "add", "mine", "--images", images, "--metadata", metadata)
+    (images / "photo-69.jpg").write_bytes(b"")
+    outcome = run(["brightness"], ["mine"])
+    assert not outcome.failures
+    (result,) = outcome.results
+    assert (result.n, result.failed, result.checkpoint) == (70, 1, "")
+    expected = np.asarray(geobench.get_dataset("mine").read_image("photo-0.jpg", "test")).mean()
+    assert result.predictions.coordinates[0, 0, 1] == pytest.approx(expected)
+
+
+def test_results_hold_all_that_is_needed_to_repeat_them():
+    train("geoclip", settings=GEOCLIP, **KNN)
+    (result,) = run(["geoclip"], ["bluemarble"], galleries=["50"], seeds=[3], limit=20, top_k=4).results
+    row = geobench.get_results().iloc[0]
+    assert row["encoder"] == "tiny" and row["preprocessing"] == "4×4 pixels" and row["gallery"] == "training:50"
+    assert row["seed"] == 3 and row["trained_on"] == "bluemarble" and row["training_images"] == 200
+    assert result.config["queue_length"] == 64 and result.versions["torch"]
+    frame = result.predictions.to_frame(result.names, result.truth)
+    assert frame[[f"score_{k}" for k in (1, 2, 3, 4)]].diff(axis=1).iloc[:, 1:].max().max() <= 0

@@ -1,0 +1,64 @@
+"""Exact search in blocks against the unblocked computation."""
+
+import numpy as np
+import pytest
+import torch
+
+from geobench import FeatureError, Gallery, search
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(search, "BLOCK", 100)
+
+
+def test_blocked_search_equals_the_unblocked_computation(small_blocks):
+    generator = torch.Generator().manual_seed(0)
+    queries = torch.nn.functional.normalize(torch.randn(45, 16, generator=generator))
+    gallery = torch.nn.functional.normalize(torch.randn(1030, 16, generator=generator))
+    products, rows, probabilities = search.top_k(queries, gallery.numpy(), 7, scale=3.0)
+    whole = (queries.double() @ gallery.double().T).numpy()
+    expected = np.argsort(-whole, axis=1)[:, :7]
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_allclose(products, np.take_along_axis(whole, expected, 1), atol=1e-5)
+    softmax = np.exp(3 * whole) / np.exp(3 * whole).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities, np.take_along_axis(softmax, expected, 1), atol=1e-6)
+
+
+def test_an_answer_does_not_depend_on_which_other_queries_are_asked(small_blocks):
+    queries, gallery = torch.randn(70, 512), torch.randn(500, 512).numpy()
+    together = search.top_k(queries, gallery, 3)
+    alone = [search.top_k(queries[i : i + 7], gallery, 3) for i in range(0, 70, 7)]
+    for part, whole in zip(zip(*alone, strict=True), together, strict=True):
+        np.testing.assert_array_equal(np.concatenate(part), whole)
+
+
+def test_more_neighbours_than_rows_returns_every_row():
+    _, rows, probabilities = search.top_k(torch.randn(2, 4), torch.randn(3, 4).numpy(), 10)
+    assert sorted(rows[0]) == [0, 1, 2]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+def test_no_queries_give_no_rows():
+    _, rows, _ = search.top_k(torch.empty(0, 4), torch.randn(3, 4).numpy(), 2)
+    assert rows.shape == (0, 2)
+
+
+def test_gallery_embeddings_are_kept_under_the_checkpoint_and_damage_is_named(own_home):
+    gallery = Gallery(np.random.default_rng(0).uniform(-80, 80, (50, 2)), "test")
+    calls = []
+
+    def embed(coordinates):
+        calls.append(len(coordinates))
+        return coordinates.astype(np.float32)
+
+    first = search.gallery_embeddings(gallery, embed, 2, "model@1")
+    second = search.gallery_embeddings(gallery, embed, 2, "model@1")
+    np.testing.assert_array_equal(first, second)
+    assert calls == [50]
+    search.gallery_embeddings(gallery, embed, 2, "model@2")
+    assert calls == [50, 50]
+    for path in (own_home / "galleries").glob("*.npy"):
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(FeatureError, match=r"damaged .* delete it and run again"):
+        search.gallery_embeddings(gallery, embed, 2, "model@1")
