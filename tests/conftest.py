@@ -6,13 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import settings
 from PIL import Image
 
-from geobench import Encoder
+from geobench import Encoder, Predictions, Result, metrics
 from geobench.cli import main
 from geobench.plugins import Plugin, registry
 
 TINY = "tiny"
+
+# The same examples at every run.
+settings.register_profile("geobench", deadline=None, database=None, derandomize=True, max_examples=60)
+settings.load_profile("geobench")
 
 
 class TinyEncoder(Encoder):
@@ -103,5 +108,49 @@ def photos(tmp_path):
         with (folder / "metadata.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("image", "latitude", "longitude"), *rows])
         return images, folder / "metadata.csv"
+
+    return make
+
+
+@pytest.fixture
+def make_result():
+    """Return a function that makes a result by hand: every photo truly at 0, 0, answered at (latitude, 0) or failed."""
+
+    def make(latitudes=(0.0, 1.0, 10.0, None), **changes):
+        n = len(latitudes)
+        answers = [(np.nan, np.nan) if latitude is None else (latitude, 0.0) for latitude in latitudes]
+        failed = np.array([latitude is None for latitude in latitudes])
+        predictions = Predictions(np.array(answers)[:, None], np.where(failed, np.nan, 0.5)[:, None], failed)
+        truth = np.zeros((n, 2))
+        values = {
+            "key": "0123456789abcdef",
+            "dataset": "mine",
+            "model": "knn",
+            "checkpoint": "mine-s0-0a0b0c0d",
+            "gallery": "training:3",
+            "seed": 0,
+            "n": n,
+            "failed": int(failed.sum()),
+            "expected": n,
+            "scores": metrics.score(predictions.errors_km(truth)),
+            "crops": 1,
+            "top_k": 1,
+            "encoder": TINY,
+            "preprocessing": "4×4 pixels",
+            "images": "My photos",
+            "trained_on": "mine",
+            "training_images": 3,
+            "config": {"k": 10, "sigma_km": 0.1},
+            "gallery_size": 3,
+            "gallery_distinct": 3,
+            "gallery_hash": "fedcba9876543210",
+            "created": "2024-05-06T07:08:09+00:00",
+            "versions": {"geobench": "0.1.0"},
+            "device": "cpu",
+            "seconds": 0.25,
+            "peak_memory_mb": 100.0,
+        }
+        names = np.array([f"photo-{number}.jpg" for number in range(n)], dtype=object)
+        return Result(**(values | changes), predictions=predictions, names=names, truth=truth)
 
     return make

@@ -1,0 +1,169 @@
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geobench import DatasetError
+from geobench.tables import read_coordinates, read_table
+
+METADATA = Path("metadata.csv")
+TEXT = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)
+ROWS = st.lists(
+    st.tuples(TEXT, st.floats(-90, 90), st.floats(-180, 180), TEXT),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda row: row[0],
+)
+
+
+def write(text):
+    METADATA.write_text(text, encoding="utf-8")
+    return METADATA
+
+
+def refused(text, *expected, columns=None):
+    """Read ``text`` and check that the error is one line that names the file and holds ``expected``."""
+    with pytest.raises(DatasetError) as caught:
+        read_table(write(text), columns)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in ("metadata.csv", *expected):
+        assert part in message, message
+
+
+def test_a_table_has_image_latitude_longitude_first_and_then_the_rest():
+    table = read_table(write("country,longitude,image,latitude\nFR,2.35,a.jpg,48.86\n"))
+    assert list(table.columns) == ["image", "latitude", "longitude", "country"]
+    assert table.iloc[0].to_list() == ["a.jpg", 48.86, 2.35, "FR"]
+
+
+@given(ROWS)
+def test_every_table_that_the_csv_module_writes_is_read_exactly(rows):
+    with METADATA.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("image", "latitude", "longitude", "note"), *rows])
+    table = read_table(METADATA)
+    assert list(table.itertuples(index=False, name=None)) == rows
+
+
+@pytest.mark.parametrize(
+    "header", ["IMG_ID,LAT,LON", "Filename,Latitude,Longitude", "id,lat,lng", " path , gps_latitude, gps_longitude "]
+)
+def test_the_usual_names_of_columns_are_recognised(header):
+    table = read_table(write(f"{header}\na.jpg,1.5,-2.5\n"))
+    assert table.iloc[0].to_list() == ["a.jpg", 1.5, -2.5]
+
+
+def test_columns_of_any_name_can_be_told():
+    columns = {"image": "Bild", "latitude": "breite", "longitude": "Länge"}
+    table = read_table(write("Bild,Breite,Länge\na.jpg,1,2\n"), columns)
+    assert table.iloc[0].to_list() == ["a.jpg", 1.0, 2.0]
+
+
+def test_the_column_that_is_told_goes_before_one_of_the_usual_name():
+    table = read_table(write("file,image,latitude,longitude\na.jpg,wrong.jpg,1,2\n"), {"image": "file"})
+    assert table["image"].to_list() == ["a.jpg"]
+    assert read_table(write("image,latitude,longitude\na,1,2\n"), {"latitude": "longitude", "longitude": "latitude"})[
+        ["latitude", "longitude"]
+    ].iloc[0].to_list() == [2, 1]
+
+
+def test_one_column_for_two_roles_is_refused():
+    columns = {"latitude": "lat", "longitude": "lat"}
+    refused("image,lat,lon\na.jpg,1,2\n", "must be columns of their own", columns=columns)
+
+
+def test_a_missing_column_is_named_with_what_is_there_and_what_to_do():
+    refused(
+        "image,latitude,town\na.jpg,1,Paris\n", "no longitude column", "image, latitude, town", "--longitude-column"
+    )
+
+
+def test_a_column_that_was_told_and_is_not_there_is_named():
+    refused("image,lat,lon\na.jpg,1,2\n", "no latitude column (looked for 'breite')", columns={"latitude": "breite"})
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude"),
+    [("nan", "2"), ("", "2"), ("91", "2"), ("-90.01", "2"), ("1", "180.1"), ("1", "inf"), ("N48", "2"), ("48_1", "2")],
+)
+def test_a_row_without_usable_coordinates_is_named_by_its_line(latitude, longitude):
+    refused(
+        f"image,latitude,longitude\na.jpg,1,2\nb.jpg,{latitude},{longitude}\nc.jpg,3,4\n",
+        "1 of 3 rows have no usable coordinates",
+        f"line 3: {latitude!r}, {longitude!r};",
+    )
+
+
+def test_of_many_bad_rows_the_first_three_are_named():
+    rows = "".join(f"{number}.jpg,99,0\n" for number in range(10))
+    refused(f"image,latitude,longitude\n{rows}", "10 of 10 rows", "line 2:", "line 3:", "line 4:")
+    with pytest.raises(DatasetError, match=r"^(?!.*line 5)"):
+        read_table(METADATA)
+
+
+def test_blank_lines_and_line_breaks_in_quotes_do_not_shift_the_line_that_is_named():
+    refused('image,latitude,longitude,note\n\na.jpg,1,2,"two\nlines"\n\nb.jpg,99,2,x\n', "1 of 2 rows", "line 6: '99'")
+
+
+def test_blank_lines_are_no_images():
+    assert len(read_table(write("image,latitude,longitude\n\na.jpg,1,2\n\n\nb.jpg,3,4\n\n"))) == 2
+
+
+def test_the_bounds_of_the_range_are_inside_it():
+    table = read_table(write("image,latitude,longitude\na,90,180\nb,-90,-180\n"))
+    assert table["longitude"].to_list() == [180, -180]
+
+
+def test_images_listed_twice_are_named_by_line():
+    refused(
+        "image,latitude,longitude\na.jpg,1,2\nb.jpg,1,2\na.jpg,3,4\n", "1 images are listed twice", "'a.jpg' in line 4"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "image,latitude,longitude\n", "image,latitude,longitude\n\n\n"])
+def test_a_table_without_rows_says_what_it_needs(text):
+    refused(text, "it needs a header")
+
+
+def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(DatasetError, match=r"nowhere\.csv: there is no such file"):
+        read_table(Path("nowhere.csv"))
+
+
+def test_a_folder_and_binary_data_are_no_table(tmp_path):
+    METADATA.write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)))
+    for path in (METADATA, tmp_path):
+        with pytest.raises(DatasetError, match=re.escape(f"{path} is no readable CSV file")):
+            read_table(path)
+
+
+@pytest.mark.parametrize("row", ["a.jpg,1,2,3", "a.jpg,1,2,"])
+def test_a_row_with_a_value_more_than_the_header_is_never_read_shifted(row):
+    refused(f"image,latitude,longitude\n{row}\n", "more values than the header")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column():
+    METADATA.write_bytes("image,latitude,longitude\na.jpg,1,2\n".encode("utf-8-sig"))
+    assert list(read_table(METADATA).columns) == ["image", "latitude", "longitude"]
+
+
+def test_the_country_na_is_namibia_and_ids_keep_their_zeros():
+    table = read_table(write("image,latitude,longitude,country\n007,-22.5,17,NA\n0,1,2,null\n"))
+    assert table["image"].to_list() == ["007", "0"]
+    assert table["country"].to_list() == ["NA", "null"]
+
+
+def test_coordinates_are_read_exactly():
+    written = np.random.default_rng(0).uniform((-90, -180), (90, 180), (2000, 2))
+    METADATA.write_text("lat,lon\n" + "".join(f"{a!r},{b!r}\n" for a, b in written.tolist()))
+    np.testing.assert_array_equal(read_coordinates(METADATA), written)
+
+
+def test_a_file_of_coordinates_needs_no_image_column():
+    assert read_coordinates(write("lon,lat\n2,1\n")).tolist() == [[1, 2]]
+    with pytest.raises(DatasetError, match=r"has no longitude column .* Call it longitude"):
+        read_coordinates(write("lat,town\n1,Paris\n"))
