@@ -47,12 +47,12 @@ def test_distances_are_symmetric_and_never_beyond_half_the_circumference(a, b):
 def test_a_degree_of_latitude_is_worked_out_by_hand():
     # 2 · 3.14159265358979 · 6371.0088 km / 360
     assert haversine_km([[0, 0]], [[1, 0]])[0] == pytest.approx(111.195080234)
-    assert METRES_PER_DEGREE == pytest.approx(111195.080234)
+    assert pytest.approx(111195.080234) == METRES_PER_DEGREE
 
 
 def test_pole_to_pole_is_half_the_circumference():
     assert haversine_km([[90, 0]], [[-90, 77]])[0] == pytest.approx(20015.114442)
-    assert FARTHEST_KM == pytest.approx(20015.114442)
+    assert pytest.approx(20015.114442) == FARTHEST_KM
 
 
 def test_the_date_line_is_no_distance():
@@ -106,7 +106,7 @@ def test_longitudes_are_wrapped_into_their_range():
 def test_points_on_the_sphere_are_uniform_by_area():
     points = sample_sphere(20_000, np.random.default_rng(1))
     assert not len(invalid_rows(points))
-    # Archimedes: the zone between 30° south and 30° north is half of the sphere, sin 30° = 1/2; a standard error is 0.35 %.
+    # Archimedes: the zone between 30° south and 30° north is half of the sphere. Standard error: 0.35 %.
     assert np.mean(np.abs(points[:, 0]) < 30) == pytest.approx(0.5, abs=0.015)
     assert np.mean(points[:, 0] > 0) == pytest.approx(0.5, abs=0.015)
     assert np.mean(points[:, 1] > 90) == pytest.approx(0.25, abs=0.015)

@@ -1,0 +1,223 @@
+import json
+from pathlib import Path
+
+import pytest
+from PIL import ExifTags, Image
+
+from geobench import Dataset, DatasetError, get_dataset, get_datasets
+from geobench.own import add_dataset, remove_dataset
+
+GPS = ExifTags.GPS
+
+
+def photo_at(path, latitude, longitude):
+    """Save a photo whose EXIF says where it was taken, in whole degrees and minutes."""
+    exif = Image.Exif()
+    gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
+    for value, axis, reference in (
+        (latitude, "Latitude", "S" if latitude < 0 else "N"),
+        (longitude, "Longitude", "W" if longitude < 0 else "E"),
+    ):
+        degrees, minutes = divmod(round(abs(value) * 60), 60)
+        gps[getattr(GPS, f"GPS{axis}")] = (float(degrees), float(minutes), 0.0)
+        gps[getattr(GPS, f"GPS{axis}Ref")] = reference
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (16, 16)).save(path, exif=exif)
+
+
+def test_photos_and_a_csv_become_a_data_set_of_ones_own(photos):
+    images, metadata = photos(6)
+    added = add_dataset("mine", images, metadata, title="Holiday")
+    assert (added.images, added.missing, added.without_position) == (6, [], [])
+    dataset = get_dataset("mine")
+    assert (dataset.title, dataset.status, dataset.count) == ("Holiday", "own", 6)
+    assert dataset.present
+    assert len(dataset.table("train")) == len(dataset.table("test")) == 6
+    assert dataset.read_image("photo-0.jpg", "test").size == (60, 40)
+
+
+def test_photos_with_positions_in_exif_become_a_data_set(tmp_path, own_home):
+    places = {"paris.jpg": (48.85, 2.35), "more/rio.jpeg": (-22.9, -43.2), "more/sydney.JPG": (-33.85, 151.2)}
+    for name, place in places.items():
+        photo_at(tmp_path / "photos" / name, *place)
+    Image.new("RGB", (16, 16)).save(tmp_path / "photos" / "nowhere.png")
+    (tmp_path / "photos" / "notes.txt").write_text("no photo")
+    added = add_dataset("mine", tmp_path / "photos")
+    assert (added.images, added.without_position) == (3, ["nowhere.png"])
+    table = get_dataset("mine").table("test").set_index("image")
+    for name, place in places.items():
+        assert table.loc[name].to_list() == pytest.approx(place, abs=1e-9)
+    assert (own_home / "data" / "mine" / "metadata.csv").is_file()
+
+
+def test_photos_without_any_position_are_refused(photos, own_home):
+    images, _ = photos(3)
+    with pytest.raises(DatasetError, match=r"none of the 3 photos .* --metadata CSV"):
+        add_dataset("mine", images)
+    assert not (own_home / "data" / "mine").exists()
+
+
+def test_the_names_of_columns_are_kept(photos):
+    images, metadata = photos(3)
+    metadata.write_text(metadata.read_text().replace("image,latitude,longitude", "Bild,Breite,Länge"))
+    add_dataset("mine", images, metadata, columns={"image": "Bild", "latitude": "Breite", "longitude": "Länge"})
+    assert len(get_dataset("mine").table("test")) == 3
+
+
+def test_paths_and_titles_with_odd_characters_survive_the_definition(photos, tmp_path):
+    images, metadata = photos(2, tmp_path / 'Ürlaub "2024" \\ süd')
+    add_dataset("mine", images, metadata, title='Say "hi" \\ ☀\t!')
+    assert get_dataset("mine").title == 'Say "hi" \\ ☀\t!'
+    assert len(get_dataset("mine").table("test")) == 2
+
+
+def test_relative_paths_are_understood_from_where_the_command_was_given(photos, tmp_path, monkeypatch):
+    photos(2)
+    monkeypatch.chdir(tmp_path / "photos")
+    add_dataset("mine", Path("images"), Path("metadata.csv"))
+    monkeypatch.chdir(tmp_path)
+    assert len(get_dataset("mine").table("test")) == 2
+
+
+def test_photos_that_are_listed_but_missing_are_told(photos):
+    images, metadata = photos(5)
+    (images / "photo-3.jpg").unlink()
+    assert add_dataset("mine", images, metadata).missing == ["photo-3.jpg"]
+
+
+def test_a_folder_that_holds_none_of_the_photos_is_refused(photos, tmp_path, own_home):
+    _, metadata = photos(2)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match=r"none of the 2 images .* right folder, and the right --image-column"):
+        add_dataset("mine", tmp_path / "empty", metadata)
+    assert not (own_home / "data" / "mine").exists()
+
+
+def test_a_name_that_is_taken_by_a_bundled_set_is_refused_even_with_replace(photos):
+    images, metadata = photos(2)
+    for replace in (False, True):
+        with pytest.raises(
+            DatasetError, match=r"'bluemarble' is taken by 'NASA Blue Marble' \(embedded\); choose another name"
+        ):
+            add_dataset("bluemarble", images, metadata, replace=replace)
+
+
+def test_a_name_of_ones_own_is_registered_anew_only_with_replace(photos, tmp_path):
+    images, metadata = photos(2)
+    more, of_more = photos(5, tmp_path / "more")
+    add_dataset("mine", images, metadata)
+    with pytest.raises(DatasetError, match=r"is taken by 'mine' \(own\); register it anew with --replace"):
+        add_dataset("mine", more, of_more)
+    assert get_dataset("mine").count == 2
+    add_dataset("mine", more, of_more, replace=True)
+    assert len(get_dataset("mine").table("test")) == 5
+    assert len(list(images.iterdir())) == 2
+
+
+def test_a_replacement_that_fails_leaves_the_old_set_as_it_was(photos, tmp_path):
+    images, metadata = photos(2)
+    add_dataset("mine", images, metadata)
+    (tmp_path / "bad.csv").write_text("image,latitude,longitude\na.jpg,99,0\n")
+    with pytest.raises(DatasetError, match="line 2"):
+        add_dataset("mine", images, tmp_path / "bad.csv", replace=True)
+    assert len(get_dataset("mine").table("test")) == 2
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b", "-x"])
+def test_a_name_that_is_no_name_is_refused(name, photos):
+    images, metadata = photos(1)
+    with pytest.raises(DatasetError, match="is no data set name; use letters"):
+        add_dataset(name, images, metadata)
+
+
+def test_a_folder_that_is_not_there_is_named(photos, tmp_path):
+    _, metadata = photos(1)
+    with pytest.raises(DatasetError, match=r"nowhere: there is no such folder; --images takes"):
+        add_dataset("mine", tmp_path / "nowhere", metadata)
+
+
+def test_a_folder_in_its_place_that_geobench_did_not_make_is_left_alone(photos, own_home):
+    images, metadata = photos(1)
+    (own_home / "data" / "mine").mkdir(parents=True)
+    with pytest.raises(DatasetError, match="exists and was not made by geobench"):
+        add_dataset("mine", images, metadata)
+
+
+def test_removing_a_set_leaves_the_photos(photos, own_home):
+    images, metadata = photos(2)
+    add_dataset("mine", images, metadata)
+    assert remove_dataset("mine") == own_home / "data" / "mine"
+    assert "mine" not in get_datasets()
+    assert not (own_home / "data" / "mine").exists()
+    assert metadata.is_file()
+    assert len(list(images.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["bluemarble", "gws15k", "nothing"])
+def test_only_a_set_of_ones_own_can_be_removed(name):
+    with pytest.raises(DatasetError, match="is no data set of your own"):
+        remove_dataset(name)
+
+
+def test_photos_that_someone_put_into_the_folder_of_the_definition_are_never_deleted(photos, own_home):
+    images, metadata = photos(2)
+    add_dataset("mine", images, metadata)
+    photo = own_home / "data" / "mine" / "images" / "photo.jpg"
+    photo.parent.mkdir()
+    photo.touch()
+    for attempt in (
+        lambda: remove_dataset("mine"),
+        lambda: add_dataset("mine", images, metadata, replace=True),
+    ):
+        with pytest.raises(DatasetError, match=r"was not made by geobench alone \(images\)"):
+            attempt()
+    assert photo.is_file()
+
+
+def test_a_set_that_a_plugin_calls_own_is_not_deleted(register, own_home):
+    register("dataset", Dataset("theirs", "Theirs"))
+    photo = own_home / "data" / "theirs" / "metadata.csv"
+    photo.parent.mkdir(parents=True)
+    photo.touch()
+    with pytest.raises(DatasetError, match="was not made by geobench alone"):
+        remove_dataset("theirs")
+    assert photo.is_file()
+
+
+def test_the_commands_add_list_show_and_remove(cli, photos):
+    images, metadata = photos(4)
+    (images / "photo-1.jpg").unlink()
+    added = cli("datasets", "add", "mine", "--images", images, "--metadata", metadata, "--title", "Holiday")
+    assert "mine: 4 images, defined in " in added.stdout
+    assert "1 images are listed but not in the folder; they will count as failed: photo-1.jpg" in added.stderr
+    listed = {row["dataset"]: row for row in json.loads(cli("datasets", "list", "--json").stdout)}
+    assert listed["mine"] | {"title": "Holiday", "images": 4, "status": "own", "here": True} == listed["mine"]
+    assert "Holiday" in cli("datasets", "show", "mine").stdout
+    assert "removed" in cli("datasets", "remove", "mine").stdout
+    assert "mine" not in {row["dataset"] for row in json.loads(cli("datasets", "list", "--json").stdout)}
+
+
+def test_the_command_reads_exif_and_tells_what_carries_none(cli, tmp_path):
+    photo_at(tmp_path / "photos" / "a.jpg", -10.5, -20.25)
+    for name in "bcdef":
+        Image.new("RGB", (8, 8)).save(tmp_path / "photos" / f"{name}.png")
+    added = cli("datasets", "add", "mine", "--images", tmp_path / "photos", "--exif")
+    assert "mine: 1 images" in added.stdout
+    assert "5 images carry no position and are not part of the set: b.png, c.png, d.png, …" in added.stderr
+    assert get_dataset("mine").table("test").iloc[0].to_list() == ["a.jpg", -10.5, -20.25]
+
+
+def test_the_command_wants_the_positions_in_one_way(cli, photos):
+    images, metadata = photos(1)
+    for arguments in ([], ["--exif", "--metadata", metadata]):
+        told = cli("datasets", "add", "mine", "--images", images, *arguments, exit_code=2)
+        assert "give the positions in one way: --metadata CSV, or --exif" in told.output
+
+
+def test_the_command_refuses_a_name_clash_in_one_line(cli, photos):
+    images, metadata = photos(1)
+    cli("datasets", "add", "mine", "--images", images, "--metadata", metadata)
+    told = cli("datasets", "add", "mine", "--images", images, "--metadata", metadata, exit_code=1)
+    assert told.stderr.startswith("Error: the name 'mine' is taken")
+    assert told.stderr.count("\n") == 1
+    cli("datasets", "add", "mine", "--images", images, "--metadata", metadata, "--replace")
