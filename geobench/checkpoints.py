@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.devices import pick_device
-from geobench.errors import CheckpointError
+from geobench.errors import CheckpointError, blaming
 from geobench.geo import FloatArray
 from geobench.models import Model
-from geobench.plugins import get_model_class
+from geobench.plugins import get_model_class, who
 from geobench.settings import configure
 
 WEIGHTS = "weights.safetensors"
@@ -82,10 +82,11 @@ class Checkpoint:
 
         model_class = get_model_class(self.model)
         model = model_class(configure(model_class.Config, self.config, self.model), device)
-        try:
-            model.restore(load_file(self.folder / WEIGHTS))
-        except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
-            raise _damaged(self.folder, error) from error
+        with blaming(who(model), f"in restore from {self.folder}"):
+            try:
+                model.restore(load_file(self.folder / WEIGHTS))
+            except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
+                raise _damaged(self.folder, error) from error
         model.checkpoint = self
         return model
 

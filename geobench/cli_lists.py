@@ -46,7 +46,11 @@ def show_model(model: str, as_json: bool) -> None:
         _print([{"what": name, "value": value} for name, value in asdict(checkpoint).items()], as_json)
         return
     config = get_model_class(model).Config
-    _print([{"setting": f.name, "type": str(f.type), "default": f.default} for f in fields(config)], as_json)
+    rows = [
+        {"setting": f.name, "type": getattr(f.type, "__name__", str(f.type)), "default": f.default}
+        for f in fields(config)
+    ]
+    _print(rows, as_json)
 
 
 @main.group(invoke_without_command=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class GeobenchError(Exception):
@@ -62,6 +63,18 @@ class PluginError(GeobenchError):
 
 class ResultError(GeobenchError):
     """A result file that cannot be read, or results that are not there."""
+
+
+@contextmanager
+def blaming(who: str, doing: str) -> Iterator[None]:
+    """Turn whatever the code of a stranger raises into a ``PluginError`` of one line: ``who`` failed ``doing``, why."""
+    try:
+        yield
+    except (GeobenchError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else ""
+        raise PluginError(f"{who} failed {doing}: {type(error).__name__}: {reason}".rstrip(": ")) from error
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str], hint: str = "") -> UnknownNameError:

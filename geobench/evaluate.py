@@ -14,11 +14,11 @@ import numpy as np
 from geobench import files, metrics
 from geobench.checkpoints import iter_versions, now
 from geobench.devices import describe_device
-from geobench.errors import EncoderError, GalleryError, GeobenchError, ImageError, PluginError
+from geobench.errors import EncoderError, GalleryError, ImageError, blaming
 from geobench.features import Features, extract
 from geobench.gallery import Gallery, default_gallery, get_gallery
 from geobench.models import Model
-from geobench.plugins import get_encoder, registry
+from geobench.plugins import get_encoder, who
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
 from geobench.results import Result
@@ -116,21 +116,16 @@ def answer(
     Raises:
         PluginError: the model raises, or returns something that is no predictions for these images.
     """
-    who = f"the model {model.name}{_origin(model)}"
-    try:
-        if model.input == "images":
-            return _predict_images(model, dataset, table, gallery, top_k, who, progress)
-        if model.input == "none":
-            nothing = np.empty((len(table), 1, 0), dtype=np.float32)
-            return model.locate(nothing, gallery, top_k).check(len(table), who)
-        features = _features(model, dataset, table, progress, **extraction)  # (n, views, d)
-        answered = model.locate(features.array[features.ok], gallery, top_k).check(int(features.ok.sum()), who)
-    except (GeobenchError, MemoryError):
-        raise
-    except Exception as error:  # whatever a stranger's model raises ends in one line that names it
-        reason = str(error).splitlines()[0] if str(error) else ""
-        raise PluginError(f"{who} failed on {dataset.name}: {type(error).__name__}: {reason}") from error
-    return Predictions.scatter(answered, features.ok)
+    if model.input == "images":
+        return _predict_images(model, dataset, table, gallery, top_k, progress)
+    if model.input == "none":
+        array, ok = np.empty((len(table), 1, 0), dtype=np.float32), np.ones(len(table), dtype=np.bool_)
+    else:
+        features = _features(model, dataset, table, progress, **extraction)
+        array, ok = features.array[features.ok], features.ok  # (readable, views, d)
+    with blaming(who(model), f"on {dataset.name}"):
+        answered = model.locate(array, gallery, top_k).check(len(array), who(model))
+    return Predictions.scatter(answered, ok)
 
 
 def _features(
@@ -169,7 +164,6 @@ def _predict_images(
     table: pd.DataFrame,
     gallery: Gallery | None,
     top_k: int,
-    who: str,
     progress: Progress,
 ) -> Predictions:
     """Return the predictions of a model that answers from raw images, a few of them in memory at a time."""
@@ -185,17 +179,13 @@ def _predict_images(
                 except ImageError:
                     continue
             if images:
-                answers.append(model.predict(images, gallery, top_k).check(len(images), who))
+                with blaming(who(model), f"on {dataset.name}"):
+                    answers.append(model.predict(images, gallery, top_k).check(len(images), who(model)))
             advance(min(IMAGES_AT_ONCE, len(table) - start), failed=str(int((~ok[: start + IMAGES_AT_ONCE]).sum())))
     if not answers:
         return Predictions(np.full((len(table), 1, 2), np.nan), np.full((len(table), 1), np.nan), ~ok)
     parts = zip(*((a.coordinates, a.scores, a.failed) for a in answers), strict=True)
     return Predictions.scatter(Predictions(*(np.concatenate(part) for part in parts)), ok)
-
-
-def _origin(model: Model) -> str:
-    plugin = registry().owners.get(("model", model.name))
-    return f" ({plugin.origin})" if plugin is not None else ""
 
 
 def result_key(

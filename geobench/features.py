@@ -18,7 +18,7 @@ import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
 from geobench import files
-from geobench.errors import FeatureError, ImageError, SettingError
+from geobench.errors import FeatureError, ImageError, SettingError, blaming
 from geobench.images import CROPS, views
 from geobench.progress import SILENT, Progress
 
@@ -91,7 +91,8 @@ def extract(
         with files.locked(folder, progress.say):  # a second process waits here and finds the work done
             if not folder.is_dir():
                 work = _Extraction(dataset, table, encoder, purpose, crops, folder.with_suffix(".partial"))
-                work.run(device, batch_size, workers, progress)
+                with blaming(f"the encoder {encoder.name}", f"on {dataset.name}"):
+                    work.run(device, batch_size, workers, progress)
                 work.folder.rename(folder)
     return _open(folder, key, len(table))
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from geobench.models import Model
 
 GROUP = "geobench"
+MESSAGE_WIDTH = 400  # of a stranger's error, told in one line
 
 
 @dataclass
@@ -50,14 +52,16 @@ class Registry:
     encoders: dict[str, Callable[[str], Encoder]] = field(default_factory=dict)
     owners: dict[tuple[str, str], Plugin] = field(default_factory=dict)
 
-    def claim(self, kind: str, name: str, plugin: Plugin) -> None:
-        """Note that ``plugin`` registers ``name``; raise ``PluginError`` naming both when it is taken."""
+    def add(self, kind: str, name: str, thing: Any, plugin: Plugin) -> None:
+        """Take in what ``plugin`` registers as ``name``; raise ``PluginError`` naming both when it is taken."""
         other = self.owners.get((kind, name))
         if other is not None:
             raise PluginError(
                 f"the {kind} {name!r} is registered by two plugins: {other.name} ({other.origin}) and "
                 f"{plugin.name} ({plugin.origin}); uninstall one of the two."
             )
+        names: dict[str, dict[str, Any]] = {"model": self.models, "dataset": self.datasets, "encoder": self.encoders}
+        names[kind][name] = thing
         self.owners[kind, name] = plugin
         plugin.registers.append(f"{kind} {name}")
 
@@ -79,41 +83,39 @@ def load(points: Iterable[EntryPoint]) -> Registry:
         )
         registry.plugins.append(plugin)
         try:
-            _register(point.load(), plugin, registry)
-        except PluginError:
-            raise
-        except Exception as error:  # whatever a stranger's code raises must not stop the others
-            plugin.error = f"{type(error).__name__}: {error}".splitlines()[0]
+            found = _registrations(point.load(), plugin.name)
+        except (Exception, SystemExit) as error:  # whatever a stranger's code raises must not stop the others
+            plugin.error = shorten(f"{type(error).__name__}: {error}", MESSAGE_WIDTH)
+            continue
+        for kind, name, thing in found:
+            registry.add(kind, name, thing, plugin)
     return registry
 
 
-def _register(module: Any, plugin: Plugin, registry: Registry) -> None:
-    """Call the hooks of one plugin in a manager of its own, so that it fails alone and whole."""
+def _registrations(module: Any, plugin: str) -> list[tuple[str, str, Any]]:
+    """Return kind, name and thing for all that one plugin registers, asked alone so that it fails alone and whole."""
     from geobench.datasets import Dataset
+    from geobench.models import Model
+
+    found: list[tuple[str, str, Any]] = []
+
+    def add_model(model: type[Model]) -> None:
+        if not (isinstance(model, type) and issubclass(model, Model)):
+            raise TypeError(f"register() takes a class that is a geobench.Model, not {model!r}")
+        found.append(("model", model.name, model))
+
+    def add_dataset(dataset: Dataset | Path) -> None:
+        dataset = dataset if isinstance(dataset, Dataset) else Dataset.from_toml(dataset)
+        found.append(("dataset", dataset.name, dataset))
 
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
-    manager.register(module, plugin.name)
+    manager.register(module, plugin)
     manager.check_pending()
-    models: list[type[Model]] = []
-    datasets: list[Dataset] = []
-    encoders: list[tuple[str, Callable[[str], Encoder]]] = []
-
-    def add_dataset(dataset: Dataset | Path) -> None:
-        datasets.append(dataset if isinstance(dataset, Dataset) else Dataset.from_toml(dataset))
-
-    manager.hook.register_models(register=models.append)
+    manager.hook.register_models(register=add_model)
     manager.hook.register_datasets(register=add_dataset)
-    manager.hook.register_encoders(register=lambda name, factory: encoders.append((name, factory)))
-    for model in models:
-        registry.claim("model", model.name, plugin)
-        registry.models[model.name] = model
-    for dataset in datasets:
-        registry.claim("dataset", dataset.name, plugin)
-        registry.datasets[dataset.name] = dataset
-    for name, factory in encoders:
-        registry.claim("encoder", name, plugin)
-        registry.encoders[name] = factory
+    manager.hook.register_encoders(register=lambda name, factory: found.append(("encoder", name, factory)))
+    return found
 
 
 @cache
@@ -129,6 +131,12 @@ def plugin_errors() -> list[str]:
         for plugin in registry().plugins
         if plugin.error
     ]
+
+
+def who(model: Model) -> str:
+    """Return how errors name ``model``: with the distribution that brings it."""
+    plugin = registry().owners.get(("model", model.name))
+    return f"the model {model.name}" + (f" ({plugin.origin})" if plugin is not None else "")
 
 
 def get_models() -> dict[str, type[Model]]:

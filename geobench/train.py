@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from geobench import files
 from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint, iter_versions, now
 from geobench.devices import describe_device, pick_device
-from geobench.errors import SettingError, TrainingError
+from geobench.errors import SettingError, TrainingError, blaming
 from geobench.features import extract
 from geobench.models import Model, TrainingSet
-from geobench.plugins import blaming, get_dataset, get_encoder, get_model_class
+from geobench.plugins import get_dataset, get_encoder, get_model_class, who
 from geobench.progress import SILENT, Progress
 from geobench.settings import as_dict, configure
 
@@ -112,7 +112,7 @@ def _fit(
     if model.input == "features":
         training_set.readable  # noqa: B018  extracts, so that the seconds below are those of the training
     started = time.monotonic()
-    with blaming(model, f"in fit on {training_set.name}"):
+    with blaming(who(model), f"in fit on {training_set.name}"):
         model.fit(training_set, seed=about["seed"], scratch=scratch, progress=progress)
         state = model.state()
     checkpoint = Checkpoint(
