@@ -56,9 +56,9 @@ class Knn(Model):
         points = unit_vectors(self.coordinates)[neighbours]  # (n, k, 3)
         chord = np.linalg.norm(points[:, :, None] - points[:, None, :], axis=3)  # (n, k, k)
         distance_km = 2 * EARTH_RADIUS_KM * np.arcsin(np.clip(chord / 2, 0, 1))
-        density = np.exp(-0.5 * (distance_km / self.config.sigma_km) ** 2).sum(axis=2)
-        # Stable: among equals the nearest in feature space comes first. Rounded, so that equals are equal.
-        order = np.argsort(-density.round(9), axis=1, kind="stable")[:, :top_k]
+        # Rounded, so that equals are equal; stable: among these the nearest in feature space comes first.
+        density = np.exp(-0.5 * (distance_km / self.config.sigma_km) ** 2).sum(axis=2).round(9)
+        order = np.argsort(-density, axis=1, kind="stable")[:, :top_k]
         return np.take_along_axis(neighbours, order, axis=1), np.take_along_axis(density, order, axis=1)
 
     def state(self):

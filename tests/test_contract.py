@@ -1,0 +1,271 @@
+"""What every registered model and encoder must keep to, whoever wrote it."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from geobench import EncoderError, UnknownNameError, evaluate, get_dataset, get_encoder, get_gallery, get_model, train
+from geobench.evaluate import answer
+from geobench.own import add_dataset
+from geobench.plugins import registry
+
+MODELS = sorted(registry().models)
+SMALL = {"batch_size": 64, "epochs": 2, "hidden_dim": 64, "queue_length": 64}
+"""For a model that has such settings."""
+TEST_IMAGES = 40
+
+
+@pytest.fixture(scope="module")
+def shared_home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def own_home(shared_home, tmp_path, monkeypatch):
+    """Share features and checkpoints among the tests of this module: every model is trained once."""
+    monkeypatch.setenv("GEOBENCH_HOME", str(shared_home))
+    monkeypatch.chdir(tmp_path)
+
+
+def trained(name, **options):
+    """Return the checkpoint of the model ``name``, None where there is nothing to learn."""
+    model = registry().models[name]
+    if not model.trainable:
+        return None
+    settings = {f.name: SMALL[f.name] for f in fields(model.Config) if f.name in SMALL}
+    return train(name, "bluemarble", encoder="tiny", limit=300, settings=settings, device="cpu", **options)
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    """Return each registered model, trained and loaded from its checkpoint."""
+    checkpoint = trained(request.param)
+    return get_model(checkpoint.spec if checkpoint else request.param, "cpu")
+
+
+@pytest.fixture
+def gallery(model):
+    return get_gallery("land:500") if model.uses_gallery else None
+
+
+def located(model, gallery, n=TEST_IMAGES, top_k=3, **options):
+    """Return the predictions of ``model`` for the first ``n`` test crops of bluemarble."""
+    dataset = get_dataset("bluemarble")
+    return answer(model, dataset, dataset.table("test", n), gallery, top_k, **options)
+
+
+def test_a_model_answers_every_image_best_first_with_at_most_top_k(model, gallery):
+    for top_k in (1, 3):
+        predictions = located(model, gallery, top_k=top_k)
+        assert predictions.coordinates.shape == (TEST_IMAGES, top_k, 2)
+        assert predictions.scores.shape == (TEST_IMAGES, top_k)
+        assert (np.diff(predictions.scores, axis=1) <= 0).all()
+        assert not predictions.failed.any()
+
+
+def test_the_first_of_three_answers_is_the_only_one_of_one(model, gallery):
+    if model.name == "random":
+        pytest.skip("its draws depend on how many are drawn")
+    three, one = located(model, gallery, top_k=3), located(model, gallery, top_k=1)
+    np.testing.assert_array_equal(three.coordinates[:, :1], one.coordinates)
+    np.testing.assert_array_equal(three.scores[:, :1], one.scores)
+
+
+def test_an_answer_does_not_depend_on_the_other_images(model, gallery):
+    few, many = located(model, gallery, n=7), located(model, gallery)
+    np.testing.assert_array_equal(few.coordinates, many.coordinates[:7])
+    np.testing.assert_array_equal(few.scores, many.scores[:7])
+
+
+def test_a_model_that_uses_a_gallery_answers_from_it_alone(model, gallery):
+    answers = located(model, gallery).coordinates.reshape(-1, 2)
+    if gallery is None:
+        assert np.isfinite(answers).all()
+    else:
+        assert set(map(tuple, answers.tolist())) <= set(map(tuple, gallery.coordinates.tolist()))
+
+
+def test_top_k_beyond_what_there_is_returns_what_there_is(model):
+    gallery = get_gallery("land:4") if model.uses_gallery else None
+    predictions = located(model, gallery, top_k=5000)
+    assert 1 <= predictions.scores.shape[1] <= (4 if gallery else 300)
+
+
+def test_a_gallery_of_one_place_is_the_answer_to_everything(model):
+    if not model.uses_gallery:
+        pytest.skip("uses none")
+    gallery = get_gallery("land:1")
+    assert (located(model, gallery).coordinates == gallery.coordinates[0]).all()
+
+
+def test_a_model_trained_on_one_view_answers_from_ten(model, gallery):
+    predictions = located(model, gallery, n=5, crops=10)
+    assert predictions.coordinates.shape == (5, 3, 2)
+
+
+def test_no_images_are_no_predictions(model, gallery):
+    dim = get_encoder(model.checkpoint.encoder).dim if model.checkpoint and model.checkpoint.encoder else 0
+    if model.input == "images":
+        predictions = model.predict([], gallery, 2)
+    else:
+        predictions = model.locate(np.empty((0, 1, dim), dtype=np.float32), gallery, 2)
+    predictions.check(0, model.name)
+
+
+def test_the_same_seed_gives_the_same_model_and_a_fresh_one_takes_its_state_back(model, gallery):
+    if not model.trainable:
+        pytest.skip("learns nothing")
+    again = trained(model.name, force=True)
+    assert again.weights == model.checkpoint.weights
+    state = model.state()
+    other = type(model)(model.config, "cpu")
+    other.restore(state)
+    assert other.state().keys() == state.keys()
+    for name, array in other.state().items():
+        np.testing.assert_array_equal(array, state[name])
+        assert isinstance(array, np.ndarray) and array.dtype == state[name].dtype
+    other.checkpoint = again
+    np.testing.assert_array_equal(located(other, gallery).scores, located(model, gallery).scores)
+
+
+def test_an_image_that_cannot_be_read_fails_and_the_others_keep_their_answers(model, gallery, photos):
+    images, metadata = photos(5)
+    whole = add_dataset(f"whole-{model.name}", images, metadata, encoder="tiny").dataset
+    before = evaluate(model, whole, gallery)
+    (images / "photo-1.jpg").write_bytes(b"no image")
+    damaged = evaluate(model, whole, gallery)
+    rows = [0, 2, 3, 4]
+    assert damaged.n == 5
+    assert damaged.failed == (0 if model.input == "none" else 1)
+    np.testing.assert_array_equal(
+        damaged.predictions.coordinates[rows], before.predictions.coordinates[rows], strict=True
+    )
+    for photo in images.iterdir():
+        photo.write_bytes(b"no image")
+    lost = evaluate(model, whole, gallery)
+    assert lost.failed == (0 if model.input == "none" else 5)
+    assert lost.failed == 0 or (lost.scores["acc_2500km"], round(lost.scores["median_km"])) == (0.0, 20015)
+
+
+ARCHITECTURE = "ViT-S-32-alt"  # the smallest of open_clip's
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """Return a file of random weights for ``ARCHITECTURE``: the real thing needs a download."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save_file(open_clip.create_model(ARCHITECTURE).state_dict(), path)
+    return path
+
+
+EMBEDDED = [name for name in sorted(registry().encoders) if "/" not in name and "*" not in name]
+
+
+@pytest.fixture(params=[*EMBEDDED, "efficientnet_lite0@64", f"{ARCHITECTURE}/PATH"])
+def encoder(request, weights):
+    """Return each encoder that loads without a download."""
+    return get_encoder(request.param.replace("PATH", str(weights)))
+
+
+def pictures():
+    """Return images of several shapes."""
+    rng = np.random.default_rng(0)
+    shapes = ((40, 60, 3), (300, 90, 3), (96, 96, 3), (1, 1, 3))
+    return [Image.fromarray(rng.integers(0, 255, shape, dtype=np.uint8)) for shape in shapes]
+
+
+def test_an_encoder_makes_one_row_of_float32_for_an_image_of_any_shape(encoder):
+    import torch
+
+    described, key = encoder.describe(), encoder.weights_key()  # both before it is loaded
+    assert described and "\n" not in described and key
+    encoder.load("cpu")
+    inputs = torch.stack([encoder.preprocess(image) for image in pictures()])
+    with torch.inference_mode():
+        features, again = encoder.encode_images(inputs), encoder.encode_images(inputs)
+        alone = encoder.encode_images(inputs[:1])
+    assert features.shape == (4, encoder.dim) and features.dtype == torch.float32
+    assert torch.isfinite(features).all()
+    assert torch.equal(features, again)
+    torch.testing.assert_close(features[:1], alone, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(features[0], features[1])
+
+
+def test_an_encoder_without_a_text_tower_says_so():
+    for name in EMBEDDED:
+        with pytest.raises(EncoderError, match=f"{name} has no text tower"):
+            get_encoder(name).encode_texts(["a street in Lyon"])
+
+
+def test_open_clip_encodes_texts_into_the_space_of_the_images(weights):
+    import torch
+
+    encoder = get_encoder(f"{ARCHITECTURE}/{weights}")
+    encoder.load("cpu")
+    texts = encoder.encode_texts(["a street in Lyon", "the sea"])
+    assert texts.shape == (2, encoder.dim) and texts.dtype == torch.float32
+    assert not texts.requires_grad and not torch.allclose(texts[0], texts[1])
+
+
+def test_open_clip_reads_the_file_that_is_named(weights, tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(weights)
+    tensors["visual.proj"] = torch.zeros_like(tensors["visual.proj"])
+    save_file(tensors, tmp_path / "zero.safetensors")
+    encoder = get_encoder(f"{ARCHITECTURE}/{tmp_path / 'zero.safetensors'}")
+    assert encoder.weights_key() != get_encoder(f"{ARCHITECTURE}/{weights}").weights_key()
+    encoder.load("cpu")
+    with torch.inference_mode():
+        assert not encoder.encode_images(encoder.preprocess(pictures()[0])[None]).any()
+
+
+def test_a_weights_file_that_is_not_there_is_named_before_anything_is_built():
+    encoder = get_encoder(f"{ARCHITECTURE}/gone/weights.pt")
+    for use in (encoder.weights_key, encoder.load):
+        with pytest.raises(EncoderError, match=r"gone/weights\.pt is not there"):
+            use()
+
+
+def test_weights_of_another_architecture_are_refused_in_one_line(tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"other": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(EncoderError, match="cannot be had") as told:
+        get_encoder(f"{ARCHITECTURE}/{tmp_path / 'other.safetensors'}").load("cpu")
+    assert "\n" not in str(told.value)
+
+
+class Trap:
+    """Unpickled, it writes a file."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("sprung"),)
+
+
+def test_a_weights_file_is_never_unpickled(tmp_path):
+    import torch
+
+    torch.save({"state_dict": Trap()}, tmp_path / "trap.pt")
+    with pytest.raises(EncoderError, match="cannot be had"):
+        get_encoder(f"{ARCHITECTURE}/{tmp_path / 'trap.pt'}").load("cpu")
+    assert not Path("sprung").exists()
+
+
+def test_an_unknown_tag_or_architecture_is_answered_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean laion2b_s34b_b79k"):
+        get_encoder("ViT-B-32/laion2b_s34b_b79").load("cpu")
+    with pytest.raises(UnknownNameError, match=r"did you mean .*ViT-B-32"):
+        get_encoder("ViT-B-32x/openai").load("cpu")
+    with pytest.raises(UnknownNameError, match="did you mean efficientnet_lite0"):
+        get_encoder("efficientnet-lite0")
