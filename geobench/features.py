@@ -157,6 +157,8 @@ class _Extraction:
             open_memmap(features, mode="w+", dtype=np.float32, shape=shape).flush()
             files.write_array(status, np.full(len(self.table), PENDING, dtype=np.uint8))
         try:
+            for path in (features, status):
+                open_memmap(path, mode="r")  # raises on a truncated file, which r+ would fill up with zeros
             return open_memmap(features, mode="r+"), open_memmap(status, mode="r+")
         except (OSError, ValueError, EOFError) as error:
             raise FeatureError(f"{self.folder} is damaged ({error}); delete the folder and run again.") from error
