@@ -113,13 +113,9 @@ class Predictions:
 
         try:
             text = path.read_bytes().decode("utf-8")
-            table = pd.read_csv(
-                StringIO(text),
-                dtype={"image": str, "status": str},
-                keep_default_na=False,  # an image may be called NA
-                na_values=[""],
-                float_precision="round_trip",
-            ).fillna({"image": ""})
+            table = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)  # an image may be called NA
+            for column in table.columns.difference(["image", "status"]):
+                table[column] = table[column].replace("", "nan").to_numpy(object).astype(np.float64)
             k = sum(column.startswith("score_") for column in table.columns)
             names = [f"{axis}_{rank + 1}" for rank in range(k) for axis in ("latitude", "longitude")]
             coordinates = table[names].to_numpy(np.float64).reshape(len(table), k, 2)
@@ -128,7 +124,7 @@ class Predictions:
             table[["image", "latitude", "longitude"]]
             wrong = invalid_rows(coordinates[~failed].reshape(-1, 2))
             if not k or not len(table) or not text.endswith("\n") or len(wrong) or set(table["status"]) - _STATUSES:
-                raise ValueError("it is truncated")
+                raise ValueError("truncated, or not written by geobench")
         except (OSError, ValueError, KeyError) as error:
             raise ResultError(f"{path} is no readable predictions file ({error}); run the model again.") from error
         return cls(coordinates, scores, failed), table

@@ -167,7 +167,7 @@ def test_truncated_features_name_the_folder_and_the_remedy(mine, tiny_encoder, f
     extract(mine, mine.table("test"), tiny_encoder)
     path = folder() / name
     os.truncate(path, min(size, path.stat().st_size - 1))
-    with pytest.raises(FeatureError, match="are damaged .*; delete the folder and run again") as caught:
+    with pytest.raises(FeatureError, match=r"are damaged .*; delete the folder and run again") as caught:
         extract(mine, mine.table("test"), tiny_encoder)
     assert str(caught.value).startswith(str(folder()))
     shutil.rmtree(folder())

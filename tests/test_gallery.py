@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+
+from geobench import Gallery, GalleryError, UnknownNameError, get_gallery
+from geobench.gallery import default_gallery, parse_size
+from geobench.geo import invalid_rows, sample_sphere, unit_vectors
+from geobench.land import is_land
+
+TRAINING = sample_sphere(3000, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("21k", 21_000), ("1M", 1_000_000), ("5000", 5_000), ("1.5k", 1_500), ("0.1M", 100_000), ("1", 1)],
+)
+def test_sizes_are_written_as_the_papers_write_them(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "k", "0", "0k", "-5", "1K", "1m", "1e3", "many", "1 k", "1G", "٣k5"])
+def test_what_is_no_size_is_refused_with_examples(text):
+    with pytest.raises(GalleryError, match="is no gallery size; write a number such as 5000, 21k, 100k or 1M"):
+        parse_size(text)
+
+
+def test_a_bare_size_draws_from_the_training_coordinates_without_replacement():
+    gallery = get_gallery("2k", TRAINING)
+    assert (len(gallery), gallery.distinct, gallery.source, gallery.spec) == (2000, 2000, "training", "training:2000")
+    assert set(map(tuple, gallery.coordinates)) <= set(map(tuple, TRAINING))
+    assert get_gallery("training:2000", TRAINING).hash == gallery.hash
+
+
+def test_a_gallery_of_all_training_coordinates_is_them():
+    np.testing.assert_array_equal(get_gallery("3k", TRAINING).coordinates, TRAINING)
+
+
+def test_a_gallery_larger_than_its_source_states_the_maximum():
+    with pytest.raises(GalleryError, match="larger than its source, which holds 3,000; ask for at most 3000"):
+        get_gallery("3001", TRAINING)
+
+
+def test_training_coordinates_without_a_model_are_refused():
+    with pytest.raises(GalleryError, match="needs a trained model; try land:100k"):
+        get_gallery("100k")
+
+
+@pytest.mark.parametrize("spec", ["100", "land:100", "sphere:100"])
+def test_the_seed_decides_the_draw(spec):
+    first, again, other = (get_gallery(spec, TRAINING, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.coordinates, again.coordinates)
+    assert first.hash == again.hash != other.hash
+    assert (first.seed, other.seed) == (1, 2)
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(GalleryError, match="must be at least 0, not -1"):
+        get_gallery("sphere:100", seed=-1)
+
+
+def test_a_sphere_gallery_is_uniform_by_area():
+    gallery = get_gallery("sphere:20k")
+    sines = np.sin(np.radians(gallery.coordinates[:, 0]))
+    # The sine of the latitude is uniform: each tenth of its range holds 2000 ± 42 points.
+    counts, _ = np.histogram(sines, bins=10, range=(-1, 1))
+    assert np.abs(counts - 2000).max() < 5 * 42
+    assert np.abs(unit_vectors(gallery.coordinates).mean(axis=0)).max() < 0.02
+    assert not len(invalid_rows(gallery.coordinates))
+
+
+def test_a_land_gallery_is_on_land_and_two_thirds_of_it_in_the_north():
+    gallery = get_gallery("land:20k")
+    assert len(gallery) == 20_000
+    assert is_land(gallery.coordinates).all()
+    # 68 % of the land is north of the equator, 9 % is Antarctica (14.2 of 148.9 million km², lakes apart).
+    assert np.mean(gallery.coordinates[:, 0] > 0) == pytest.approx(0.68, abs=0.02)
+    assert np.mean(gallery.coordinates[:, 0] < -60) == pytest.approx(0.09, abs=0.02)
+
+
+def test_a_larger_land_gallery_begins_with_the_points_of_its_own_seed_only():
+    assert get_gallery("land:50").hash != get_gallery("land:50", seed=1).hash
+    assert get_gallery("land:50").spec == "land:50"
+
+
+def test_a_csv_file_is_a_gallery_and_its_spec_makes_it_again(tmp_path):
+    path = tmp_path / "places.csv"
+    path.write_text("town,lat,lon\nParis,48.86,2.35\nLima,-12.05,-77.04\nParis,48.86,2.35\n")
+    gallery = get_gallery(str(path))
+    assert gallery.coordinates.tolist() == [[48.86, 2.35], [-12.05, -77.04], [48.86, 2.35]]
+    assert (len(gallery), gallery.distinct, gallery.source) == (3, 2, str(path))
+    assert get_gallery(gallery.spec).hash == gallery.hash
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("lat,lon\n", "no rows"), ("lat,lon\n95,0\n", "line 2"), ("lat,town\n1,x\n", "no longitude column")],
+)
+def test_a_csv_file_that_cannot_be_used_is_a_gallery_error_that_names_it(tmp_path, text, expected):
+    (tmp_path / "places.csv").write_text(text)
+    with pytest.raises(GalleryError, match=rf"places\.csv.*{expected}"):
+        get_gallery(str(tmp_path / "places.csv"))
+
+
+def test_a_csv_file_that_is_not_there_is_named():
+    with pytest.raises(GalleryError, match=r"nowhere\.csv: there is no such file"):
+        get_gallery("nowhere.csv")
+
+
+def test_an_unknown_source_gets_the_nearest_name_and_the_way_to_write_one():
+    with pytest.raises(UnknownNameError, match=r"unknown gallery 'lnd:5k'; .*land.* Write SOURCE:SIZE"):
+        get_gallery("lnd:5k")
+
+
+def test_the_default_gallery_of_a_large_training_set_is_as_asked_for_and_says_nothing():
+    gallery, note = default_gallery("2k", TRAINING)
+    assert (len(gallery), note) == (2000, "")
+    assert default_gallery("land:10", TRAINING)[0].source == "land"
+
+
+@pytest.mark.parametrize("spec", ["100k", "training:100k"])
+def test_the_default_gallery_of_a_small_training_set_is_all_of_it_and_says_so(spec):
+    gallery, note = default_gallery(spec, TRAINING)
+    np.testing.assert_array_equal(gallery.coordinates, TRAINING)
+    assert f"the default gallery {spec} is larger than the model's training set: all its 3,000 coordinates" in note
+
+
+def test_the_hash_follows_every_coordinate():
+    one, other = TRAINING.copy(), TRAINING.copy()
+    other[-1, -1] += 1e-12
+    assert Gallery(one, "a").hash == Gallery(TRAINING, "b").hash != Gallery(other, "a").hash
