@@ -147,8 +147,11 @@ def test_rows_are_ordered_by_model_gallery_size_and_seed(make_result):
         )
     rows = [line.split() for line in report("table", FOLDER).splitlines() if "@" in line]
     assert [(row[0].partition("@")[0], row[1], row[2]) for row in rows] == [
-        ("geoclip", "land:200", "0"), ("geoclip", "land:1000", "0"), ("geoclip", "land:1000", "1"), ("knn", "land:500", "0")
-    ]  # fmt: skip
+        ("geoclip", "land:200", "0"),
+        ("geoclip", "land:1000", "0"),
+        ("geoclip", "land:1000", "1"),
+        ("knn", "land:500", "0"),
+    ]
 
 
 def test_an_unknown_format_gets_the_nearest_name():

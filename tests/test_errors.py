@@ -1,0 +1,81 @@
+import pytest
+
+import geobench
+from geobench import GeobenchError, PluginError, UnknownNameError, get_dataset, get_encoder, get_gallery, unknown_name
+from geobench.errors import blaming
+from geobench.plugins import get_model_class
+
+ERRORS = [thing for name in geobench.__all__ if name.endswith("Error") and (thing := getattr(geobench, name))]
+
+
+def test_every_error_is_a_geobench_error_and_public():
+    assert len(ERRORS) == 13
+    assert all(issubclass(error, GeobenchError) and error.__doc__ for error in ERRORS)
+    defined = {value for value in vars(geobench.errors).values() if isinstance(value, type)}
+    assert {error for error in defined if issubclass(error, Exception)} == set(ERRORS)
+
+
+def test_wrong_usage_ends_with_2_and_everything_else_with_1():
+    wrong_usage = {error.__name__ for error in ERRORS if error.exit_code == 2}
+    assert wrong_usage == {"UnknownNameError", "SettingError"}
+    assert {error.exit_code for error in ERRORS} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("get", "name", "near"),
+    [
+        (get_model_class, "geoclp", "geoclip"),
+        (get_model_class, "KNN", "knn"),
+        (get_dataset, "bluemable", "bluemarble"),
+        (get_dataset, "im2gps-3k", "im2gps3k"),
+        (get_encoder, "efficientnet-lite0", "efficientnet_lite0"),
+        (lambda name: get_gallery(f"{name}:5k"), "spere", "sphere"),
+    ],
+)
+def test_an_unknown_name_gives_the_nearest_ones(get, name, near):
+    with pytest.raises(UnknownNameError, match=rf"unknown [\w ]+ '{name}.*; did you mean .*{near}") as caught:
+        get(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_like_no_other_gives_all_of_them():
+    error = unknown_name("colour", "qqq", ["red", "green"], "See the list.")
+    assert str(error) == "unknown colour 'qqq'; there are: green, red. See the list."
+    assert str(unknown_name("colour", "qqq", [])) == "unknown colour 'qqq'; there are: none."
+
+
+def test_the_nearest_name_comes_first_and_at_most_three_are_given():
+    error = unknown_name("set", "im2gps", ["im2gps3k", "im2gps2", "im2gps4", "im2gps5", "mp16"])
+    assert str(error).count(" or ") == 2
+    assert "mp16" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["datasets", "show", "bluemable"], 2, "unknown data set 'bluemable'; did you mean bluemarble?"),
+        (["train", "knn", "--set", "kk=3"], 2, "unknown setting of knn 'kk'; did you mean k?"),
+        (["train", "knn", "--data", "im2gps3k"], 1, "im2gps3k is not on this machine"),
+        (["report"], 1, "no results in results"),
+    ],
+)
+def test_the_command_line_prints_one_line_and_no_traceback(cli, arguments, code, expected):
+    told = cli(*arguments, exit_code=code)
+    errors = [line for line in told.stderr.splitlines() if line.startswith("Error: ")]
+    assert errors == told.stderr.splitlines()[-1:]
+    assert expected in errors[0]
+    assert "Traceback" not in told.output
+
+
+def test_what_a_strangers_code_raises_becomes_one_line_that_blames_it():
+    with pytest.raises(PluginError) as caught, blaming("the model m (their-package 1.0)", "on mine"):
+        raise ZeroDivisionError("by\nzero")
+    assert str(caught.value) == "the model m (their-package 1.0) failed on mine: ZeroDivisionError: by"
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("error", [GeobenchError("ours"), MemoryError(), KeyboardInterrupt()])
+def test_our_own_errors_and_what_is_nobodys_fault_pass_unchanged(error):
+    with pytest.raises(type(error)) as caught, blaming("the model m", "on mine"):
+        raise error
+    assert caught.value is error
