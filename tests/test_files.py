@@ -85,7 +85,7 @@ def test_json_and_arrays_read_back(tmp_path):
 
 
 def test_arrays_that_would_need_pickle_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="[Pp]ickle|allow_pickle"):
+    with pytest.raises(ValueError, match="allow_pickle"):
         files.write_array(tmp_path / "a.npy", np.array([{}], dtype=object))
     assert names(tmp_path) == ["work"]
 
@@ -100,7 +100,7 @@ def test_a_digest_tells_apart_values_types_shapes_and_order():
     zeros = np.zeros(4)
     parts = [
         (zeros,), (zeros.reshape(2, 2),), (zeros.astype(np.float32),), (np.zeros(8, dtype=np.float32),),
-        ("ab",), ("a", "b"), ("b", "a"), (b"ab",), (1,), ("1",), (None,), (), ([],), ({},), (0.1,), (0.1 + 1e-17 + 1e-16,),
+        ("ab",), ("a", "b"), ("b", "a"), (b"ab",), (1,), ("1",), (None,), (), ([],), ({},), (0.1,), (0.2,),
     ]  # fmt: skip
     assert len({files.digest(*part) for part in parts}) == len(parts)
 
@@ -133,5 +133,5 @@ def test_a_lock_is_waited_for_and_says_so(tmp_path):
 def test_a_lock_is_free_again_after_an_error(tmp_path):
     with pytest.raises(ValueError, match="stop"), files.locked(tmp_path / "thing", print):
         raise ValueError("stop")
-    with files.locked(tmp_path / "thing", lambda line: pytest.fail(line)):
+    with files.locked(tmp_path / "thing", pytest.fail):
         assert Path(f"{tmp_path}/thing.lock").exists()
