@@ -1,0 +1,98 @@
+"""What cog writes into the documents, so that they cannot drift: `cog -r -I docs README.md docs/*.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+from click.testing import CliRunner
+from tabulate import tabulate
+
+from geobench import get_datasets, get_encoders, get_models
+from geobench.cli import main
+from geobench.plugins import registry
+from geobench.report import report
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "results" / "reference"
+OURS = "geobench-geolocalization"
+LANGUAGES = {".py": "python", ".toml": "toml"}
+WIDTH = 100  # of a help text
+
+
+def models() -> str:
+    """Return the table of the bundled models."""
+    return _table(
+        {"Model": f"`{name}`", "What it does": model.summary, "Answers from": _source(model)}
+        for name, model in get_models().items()
+        if _bundled("model", name)
+    )
+
+
+def datasets() -> str:
+    """Return the table of the bundled data sets."""
+    return _table(
+        {
+            "Data set": f"`{name}`",
+            "Title": dataset.title,
+            "Images": f"{dataset.count:,}",
+            "Status": dataset.status,
+            "Default gallery": dataset.default_gallery,
+        }
+        for name, dataset in get_datasets().items()
+        if _bundled("dataset", name)
+    )
+
+
+def encoders() -> str:
+    """Return the table of the bundled encoders."""
+    return _table(
+        {"Encoder": f"`{name}`", "What it is": (factory.__doc__ or "").splitlines()[0].rstrip(".")}
+        for name, factory in get_encoders().items()
+        if _bundled("encoder", name)
+    )
+
+
+def results(run: str) -> str:
+    """Return the tables of the committed results in ``results/reference/RUN``."""
+    return report("markdown", REFERENCE / run)
+
+
+def file(path: str) -> str:
+    """Return the file ``path`` of this repository as a code block."""
+    source = ROOT / path
+    return f"```{LANGUAGES[source.suffix]}\n{source.read_text(encoding='utf-8').rstrip()}\n```"
+
+
+def command_line() -> str:
+    """Return a section with the help text of every command."""
+    return "\n\n".join(_section(path) for path, _ in commands(main, ()))
+
+
+def commands(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield ``command`` and all below it, each with the words that are typed after ``geobench``."""
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, below in sorted(command.commands.items()):
+            yield from commands(below, (*path, name))
+
+
+def _section(path: tuple[str, ...]) -> str:
+    asked = CliRunner().invoke(main, [*path, "--help"], prog_name="geobench", terminal_width=WIDTH)
+    return f"## {' '.join(('geobench', *path))}\n\n```text\n{asked.output.rstrip()}\n```"
+
+
+def _source(model: type) -> str:
+    gallery = "a gallery" if model.uses_gallery else "places of its own"
+    return f"{model.input}, {gallery}" if model.input != "none" else gallery
+
+
+def _bundled(kind: str, name: str) -> bool:
+    """Return whether this distribution brings it: the documents do not list what else is installed."""
+    owner = registry().owners.get((kind, name))
+    return owner is not None and owner.distribution == OURS
+
+
+def _table(rows: Iterable[dict[str, str]]) -> str:
+    return tabulate(list(rows), headers="keys", tablefmt="github", disable_numparse=True)
