@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
@@ -30,7 +31,8 @@ class Checkpoint:
 
     Attributes:
         model, id: ``MODEL@ID`` names it on the command line.
-        config: every hyper-parameter.
+        config: every hyper-parameter; ``variant``, the named list of settings that it began with, or empty.
+        augmentation: views, kind, seed and live, where the views were made at random; else empty.
         dataset: the training set, ``images`` of it, of which ``unreadable`` were left out.
         limit: the number of images that was asked for, None for all.
         encoder, encoder_weights, crops: what its features came from; empty for a model that uses none.
@@ -38,18 +40,23 @@ class Checkpoint:
         versions: of geobench, torch and the distribution of the model.
         seconds: of training, features not counted.
         weights: digits that stand for everything learnt; the same training on the same machine gives the same.
+        own_gallery: spec of the gallery that imported weights came with, in place of their training coordinates.
     """
+
+    own_gallery = ""  # no field: only imported weights have one
 
     model: str
     id: str
     config: dict[str, Any]
-    seed: int
+    variant: str
+    seed: int | None  # None: not known, of imported weights
     dataset: str
     images: int
     unreadable: int
     encoder: str
     encoder_weights: str
     crops: int
+    augmentation: dict[str, Any]
     limit: int | None
     created: str
     versions: dict[str, str]
@@ -67,6 +74,12 @@ class Checkpoint:
         """Return where it lies."""
         return checkpoint_folder(self.model, self.id)
 
+    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Return what the model's ``restore`` takes."""
+        from safetensors.numpy import load_file
+
+        return load_file(self.folder / WEIGHTS)
+
     @cached_property
     def coordinates(self) -> FloatArray:
         """Return the coordinates (n, 2) of the training set: the source of ``training:N`` galleries."""
@@ -78,25 +91,26 @@ class Checkpoint:
     def restored(self, device: str = "cpu") -> Model:
         """Return the model with what it learnt, on ``device``; raise ``CheckpointError`` where that is damaged."""
         from safetensors import SafetensorError
-        from safetensors.numpy import load_file
 
         model_class = get_model_class(self.model)
         model = model_class(configure(model_class.Config, self.config, self.model), device)
         with blaming(who(model), f"in restore from {self.folder}"):
             try:
-                model.restore(load_file(self.folder / WEIGHTS))
+                model.restore(self.arrays())
             except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
                 raise _damaged(self.folder, error) from error
         model.checkpoint = self
         return model
 
-    def save(self, state: Mapping[str, npt.NDArray[Any]], coordinates: FloatArray) -> None:
-        """Write the folder with ``state`` of the model and its training coordinates, whole or not at all."""
+    def save(self, state: Mapping[str, npt.NDArray[Any]], coordinates: FloatArray, logs: Sequence[Path] = ()) -> None:
+        """Write the folder with the model's ``state``, its training coordinates and ``logs``, whole or not at all."""
         from safetensors.numpy import save_file
 
         with files.replacing_folder(self.folder) as folder:
             save_file({name: np.ascontiguousarray(array) for name, array in state.items()}, folder / WEIGHTS)
             np.save(folder / "coordinates.npy", coordinates)
+            for log in logs:
+                shutil.copytree(log, folder / log.name) if log.is_dir() else shutil.copy(log, folder / log.name)
             files.write_json(folder / "checkpoint.json", asdict(self))
 
 
@@ -120,20 +134,26 @@ def get_checkpoints(model: str | None = None) -> list[Checkpoint]:
 def find_checkpoint(spec: str) -> Checkpoint | None:
     """Return the checkpoint that ``NAME`` (the newest) or ``NAME@ID`` names; None where ``NAME`` has none.
 
+    Where no checkpoint of ours is called ``ID``, the model is asked for weights of that name that others released.
+
     Raises:
         UnknownNameError: no such model.
         CheckpointError: no such checkpoint; those that are there are named.
     """
     name, at, identifier = spec.partition("@")
-    get_model_class(name)
+    model_class = get_model_class(name)
     checkpoints = get_checkpoints(name)
     if not at:
         return checkpoints[-1] if checkpoints else None
     matching = [checkpoint for checkpoint in checkpoints if checkpoint.id == identifier]
-    if not matching:
-        there = ", ".join(checkpoint.spec for checkpoint in checkpoints) or "none"
+    if matching:
+        return matching[0]
+    with blaming(f"the model {name}", f"to import {spec}"):
+        imported = model_class.imported_checkpoint(identifier)
+    if imported is None:
+        there = ", ".join([c.spec for c in checkpoints] + [f"{name}@{i}" for i in model_class.importable()]) or "none"
         raise CheckpointError(f"there is no checkpoint {spec}; there are: {there}. Make one: geobench train {name}")
-    return matching[0]
+    return imported
 
 
 def get_model(spec: str, device: str = "auto") -> Model:

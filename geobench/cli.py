@@ -116,7 +116,12 @@ def demo(folder: Path, device: str) -> None:
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the data.  [default: the model's]")
 @click.option("--set", "assignments", metavar="NAME=VALUE", multiple=True, help="A hyper-parameter; repeatable.")
 @CROPS
+@click.option("--variant", default="", help="A named list of settings, such as paper or official for geoclip.")
+@click.option("--views", type=click.IntRange(0), default=0, help="Views of each image made at random, not crops.")
+@click.option("--augmentation", default="simclr", show_default=True, help="How views are made: simclr or official.")
+@click.option("--live", is_flag=True, help="Make the views anew at each step, not once beforehand.")
 @click.option("--limit", type=click.IntRange(1), help="Train on so many images.")
+@click.option("--fraction", type=float, default=1.0, show_default=True, help="Train on this part of the images.")
 @DEVICE
 @WORKERS
 @BATCH
@@ -191,30 +196,6 @@ def report(format: str, datasets: list[str] | None, no_published: bool, output: 
         click.echo(f"wrote {output}", err=True)
 
 
-@main.command()
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--model", default="geoclip", show_default=True, help="NAME or NAME@CHECKPOINT.")
-@click.option("--gallery", help="As in run.  [default: the training coordinates, at most 100k]")
-@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Places for each photo.")
-@DEVICE
-@AS_JSON
-def predict(photos: tuple[Path, ...], model: str, gallery: str | None, top_k: int, device: str, as_json: bool) -> None:
-    """Tell where each PHOTO was taken: the best places, with the model's score."""
-    from geobench import get_model
-    from geobench.predict import predict as place
-
-    ready = get_model(model, device)
-    if ready.checkpoint is not None:
-        about = f"{ready.checkpoint.spec}, trained on {ready.checkpoint.dataset}"
-        click.echo(f"model: {about}", err=True)
-    table = place(ready, photos, gallery, top_k)
-    failed = table[table["error"] != ""]
-    found = table[table["error"] == ""].drop(columns="error")
-    shown = found if as_json else found.astype({"score": float}).round({"latitude": 5, "longitude": 5, "score": 6})
-    _print(shown.to_dict("records"), as_json)
-    _finish([f"{row.photo}: {row.error}" for row in failed.itertuples()], lambda: "")
-
-
 def _table(folder: Path, datasets: list[str] | None = None) -> str:
     from geobench.report import report as make_report
 
@@ -274,4 +255,4 @@ def _warn_of_plugins() -> None:
         click.echo(f"Warning: {line}", err=True)
 
 
-from geobench import cli_lists  # noqa: E402, F401  the groups `models` and `datasets` add themselves to main
+from geobench import cli_lists, cli_predict  # noqa: E402, F401  they add their commands to main

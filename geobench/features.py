@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+    from geobench.augment import Augmentation
     from geobench.datasets import Dataset
     from geobench.encoders import Encoder
 
@@ -60,6 +61,7 @@ def extract(
     *,
     purpose: str = "test",
     crops: int = 1,
+    augmentation: Augmentation | None = None,
     device: str = "cpu",
     batch_size: int = 64,
     workers: int = 0,
@@ -73,6 +75,7 @@ def extract(
         encoder: need not be loaded; it is, if anything has to be computed.
         purpose: ``train`` or ``test``.
         crops: views of each image: 1, 5 or 10.
+        augmentation: views made at random, in place of crops.
         device: where the encoder computes.
         batch_size: images decoded together; it never changes a feature.
         workers: processes that decode.
@@ -85,12 +88,14 @@ def extract(
     """
     if crops not in CROPS:
         raise SettingError(f"crops must be one of {', '.join(map(str, CROPS))}, not {crops}.")
-    key = files.digest(dataset.content_key(table, purpose), encoder.name, encoder.weights_key(), crops)
+    views_key = asdict(augmentation) if augmentation is not None else crops
+    key = files.digest(dataset.content_key(table, purpose), encoder.name, encoder.weights_key(), views_key)
     folder = files.home() / "features" / key
     if not folder.is_dir():
         with files.locked(folder, progress.say):  # a second process waits here and finds the work done
             if not folder.is_dir():
-                work = _Extraction(dataset, table, encoder, purpose, crops, folder.with_suffix(".partial"))
+                partial = folder.with_suffix(".partial")
+                work = _Extraction(dataset, table, encoder, purpose, crops, augmentation, partial)
                 with blaming(f"the encoder {encoder.name}", f"on {dataset.name}"):
                     work.run(device, batch_size, workers, progress)
                 work.folder.rename(folder)
@@ -117,6 +122,7 @@ class _Extraction:
     encoder: Encoder
     purpose: str
     crops: int
+    augmentation: Augmentation | None
     folder: Path
 
     def run(self, device: str, batch_size: int, workers: int, progress: Progress) -> None:
@@ -153,7 +159,8 @@ class _Extraction:
         features, status = self.folder / "features.npy", self.folder / "status.npy"
         if not status.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            shape = (len(self.table), self.crops, self.encoder.dim)
+            n_views = self.augmentation.views if self.augmentation is not None else self.crops
+            shape = (len(self.table), n_views, self.encoder.dim)
             open_memmap(features, mode="w+", dtype=np.float32, shape=shape).flush()
             files.write_array(status, np.full(len(self.table), PENDING, dtype=np.uint8))
         try:
@@ -169,7 +176,8 @@ class _Extraction:
         """Yield the rows of a batch, the inputs (readable images, views, 3, h, w), and each row's error or ''."""
         from torch.utils.data import DataLoader
 
-        images = _Images(self.dataset, list(self.table["image"].iloc[rows]), self.encoder, self.purpose, self.crops)
+        names = list(self.table["image"].iloc[rows])
+        images = _Images(self.dataset, names, self.encoder, self.purpose, self.crops, self.augmentation)
         loader: Any = DataLoader(images, batch_size=batch_size, num_workers=workers, collate_fn=_collate)  # type: ignore[arg-type]
         start = 0
         for batch, errors in loader:
@@ -185,6 +193,7 @@ class _Extraction:
             "encoder": self.encoder.name,
             "preprocessing": self.encoder.describe(),
             "crops": self.crops,
+            "augmentation": asdict(self.augmentation) if self.augmentation is not None else None,
         }
 
 
@@ -197,6 +206,7 @@ class _Images:
     encoder: Encoder
     purpose: str
     crops: int
+    augmentation: Augmentation | None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -205,8 +215,10 @@ class _Images:
         import torch
 
         try:
-            image = self.dataset.read_image(self.names[index], self.purpose)
-            return torch.stack([self.encoder.preprocess(view) for view in views(image, self.crops)]), ""
+            name = self.names[index]
+            image = self.dataset.read_image(name, self.purpose)
+            made = self.augmentation(image, name) if self.augmentation is not None else views(image, self.crops)
+            return torch.stack([self.encoder.preprocess(view) for view in made]), ""
         except ImageError as error:
             return None, str(error)
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from geobench.errors import GeobenchError
 from geobench.geo import FloatArray
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
+from geobench.sources import Source, cached
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +39,7 @@ class TrainingSet:
     name: str
     table: pd.DataFrame
     extract: Callable[[], Features]
+    live: Callable[[], Source] | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -50,6 +53,10 @@ class TrainingSet:
     def features(self) -> Features:
         """Return the features of the images, computed at the first use: a model that needs none costs none."""
         return self.extract()
+
+    def source(self, device: str) -> Source:
+        """Return where training takes its features from: augmented at each step if so asked, else cached ones."""
+        return self.live() if self.live is not None else cached(self.features.array, device)
 
     @cached_property
     def readable(self) -> npt.NDArray[np.intp]:
@@ -72,6 +79,8 @@ class Model(ABC):
         input: what it answers from: ``features`` (``locate``), ``images`` (``predict``) or ``none`` (``locate`` with
             features of width 0).
         uses_gallery: False for a model that answers with positions of its own.
+        variants: named lists of settings, for ``--variant``.
+        fraction_settings: settings that go with a part of the training data, for ``--fraction``.
         trainable: False for one that has nothing to learn; ``fit``, ``state`` and ``restore`` are then never called.
         device: where to compute.
         checkpoint: what it was loaded from.
@@ -83,6 +92,8 @@ class Model(ABC):
     input: ClassVar[Literal["features", "images", "none"]] = "features"
     uses_gallery: ClassVar[bool] = True
     trainable: ClassVar[bool] = True
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    fraction_settings: ClassVar[Mapping[float, Mapping[str, Any]]] = {}
 
     def __init__(self, config: Any = None, device: str = "cpu") -> None:
         self.config = config if config is not None else self.Config()
@@ -112,6 +123,31 @@ class Model(ABC):
     def predict(self, images: Sequence[Image.Image], gallery: Gallery | None, top_k: int = 1) -> Predictions:
         """Return predictions for raw RGB ``images``; only where ``input`` is ``images``."""
         raise TypeError(f"{self.name} has no predict(); it answers from features.")
+
+    def embed(self, coordinates: FloatArray, *, normalise: bool = True) -> npt.NDArray[np.float32]:
+        """Return location embeddings (n, dim) of ``coordinates`` (n, 2), of unit length unless ``normalise`` is False.
+
+        A row must not depend on which others are asked with it.
+        """
+        raise GeobenchError(f"{self.name} has no location embeddings.")
+
+    def similarity(self, features: npt.NDArray[np.float32], coordinates: FloatArray) -> npt.NDArray[np.float32]:
+        """Return the cosine similarity (n, m) of ``features`` (n, views, d) to the places ``coordinates`` (m, 2)."""
+        raise GeobenchError(f"{self.name} does not tell how similar a place is to a query.")
+
+    @classmethod
+    def importable(cls) -> Sequence[str]:
+        """Return the names of released weights that are on this machine and that ``imported_checkpoint`` knows."""
+        return ()
+
+    @classmethod
+    def imported_checkpoint(cls, identifier: str) -> Checkpoint | None:
+        """Return weights that others released as a checkpoint; None where ``identifier`` stands for no such weights.
+
+        Args:
+            identifier: what ``MODEL@`` is followed by: a name, or the path of a folder.
+        """
+        return None
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return everything learnt, as named arrays: what a checkpoint keeps."""

@@ -5,21 +5,30 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import fields
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
+from geobench.augment import Augmentation, Live
 from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint, iter_versions, now
+from geobench.datasets import limited
 from geobench.devices import describe_device, pick_device
-from geobench.errors import SettingError, TrainingError, blaming
-from geobench.features import extract
+from geobench.distributed import current, joined, local_device
+from geobench.errors import SettingError, TrainingError, blaming, unknown_name
+from geobench.features import Features, extract
 from geobench.models import Model, TrainingSet
 from geobench.plugins import get_dataset, get_encoder, get_model_class, who
 from geobench.progress import SILENT, Progress
 from geobench.settings import as_dict, configure
+from geobench.sources import Source
+from geobench.training_log import LOGS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from geobench.datasets import Dataset
+    from geobench.encoders import Encoder
 
 DEFAULT_DATA = "bluemarble"
 
@@ -31,9 +40,14 @@ def train(
     encoder: str | None = None,
     seed: int = 0,
     epochs: int | None = None,
+    variant: str = "",
     settings: Mapping[str, Any] | None = None,
     crops: int = 1,
+    views: int = 0,
+    augmentation: str = "simclr",
+    live: bool = False,
     limit: int | None = None,
+    fraction: float = 1.0,
     device: str = "auto",
     workers: int | None = None,
     batch_size: int = 64,
@@ -42,15 +56,22 @@ def train(
 ) -> Checkpoint:
     """Train ``model`` on the data set ``data`` and return its checkpoint; an interrupted training goes on.
 
+    Started by ``torchrun``, all processes train it together.
+
     Args:
         model: name of a model.
         data: name of a data set with images to train on.
         encoder: name; the data set's default where it is None.
         seed: of everything random in the training.
         epochs: shorthand for the setting ``epochs``.
-        settings: hyper-parameters; they go before those that the data set's TOML carries.
+        variant: a named list of settings of the model, such as ``paper``.
+        settings: hyper-parameters; they go before the variant's, and these before those of the data set's TOML.
         crops: views of each image: 1, 5 or 10.
+        views: P views made at random, in place of crops; 0 for none.
+        augmentation: how: ``simclr`` or ``official``.
+        live: make the views anew at each step instead of once beforehand.
         limit: train on so many images.
+        fraction: train on this part of the images, with the settings that the model's paper uses for it.
         device: ``auto``, ``cpu``, ``cuda``, ….
         workers: processes that decode images; None chooses.
         batch_size: images encoded together; it never changes a result.
@@ -63,57 +84,114 @@ def train(
     model_class, dataset = get_model_class(model), get_dataset(data)
     if not model_class.trainable:
         raise TrainingError(f"{model} has nothing to learn; run it: geobench run --models {model} --datasets DATASET")
-    device = pick_device(device)
-    config = _config(model_class, dataset, dict(settings or {}), epochs, progress)
-    table = dataset.table("train", limit)
+    if live and not views:
+        raise SettingError("live views need their number: --live goes with --views 2, say.")
+    config = configured(model_class, dataset, variant, fraction, dict(settings or {}), epochs, progress)
+    table = _part(dataset.table("train", limit), fraction)
     encode = get_encoder(encoder or dataset.default_encoder)
+    augment = Augmentation(views, augmentation, seed) if views else None
+    uses_features = model_class.input == "features"
     about = {
         "config": as_dict(config),
+        "variant": variant,
         "seed": seed,
         "dataset": dataset.name,
-        "encoder": encode.name if model_class.input == "features" else "",
-        "encoder_weights": encode.weights_key() if model_class.input == "features" else "",
-        "crops": crops if model_class.input == "features" else 0,
-        "limit": limit,
+        "encoder": encode.name if uses_features else "",
+        "encoder_weights": encode.weights_key() if uses_features else "",
+        "crops": crops if uses_features else 0,
+        "augmentation": asdict(augment) | {"live": live} if uses_features and augment is not None else {},
+        "limit": len(table) if fraction != 1.0 else limit,
     }
-    content = [dataset.content_key(table, "train"), table[["latitude", "longitude"]].to_numpy()]
-    identifier = f"{dataset.name}-s{seed}-{files.digest(model, about, *content)[:8]}"
-    training_set = TrainingSet(
-        dataset.name,
-        table,
-        lambda: extract(
+    device = local_device(pick_device(device))
+    how = _How(crops, augment, live, device, default_workers(device) if workers is None else workers, batch_size)
+    with joined(device) as group:
+        speak = progress if group.main else SILENT
+        training_set = _training_set(dataset, table, encode, how, speak)
+        return _trained(model_class(config, device), training_set, about, dataset, force, speak)
+
+
+@dataclass(frozen=True)
+class _How:
+    """How the features of a training set are made."""
+
+    crops: int
+    augmentation: Augmentation | None
+    live: bool
+    device: str
+    workers: int
+    batch_size: int
+
+
+def _training_set(
+    dataset: Dataset, table: pd.DataFrame, encoder: Encoder, how: _How, progress: Progress
+) -> TrainingSet:
+    """Return the training set, whose features are extracted when a model first asks for them."""
+
+    def features() -> Features:
+        return extract(
             dataset,
             table,
-            encode,
+            encoder,
             purpose="train",
-            crops=crops,
-            device=device,
-            batch_size=batch_size,
-            workers=default_workers(device) if workers is None else workers,
+            crops=how.crops,
+            augmentation=None if how.live else how.augmentation,
+            device=how.device,
+            batch_size=how.batch_size,
+            workers=how.workers,
             progress=progress,
-        ),
-    )
-    folder = checkpoint_folder(model, identifier)
-    with files.locked(folder.with_name(f".{identifier}"), progress.say):  # a second process finds the work done
-        found = None if force or not folder.exists() else find_checkpoint(f"{model}@{identifier}")
-        if found is not None:
-            progress.say(f"{found.spec} is trained already (--force trains it again).")
-            return found
-        return _fit(model_class(config, device), training_set, identifier, about, progress)
+        )
+
+    def live() -> Source:
+        assert how.augmentation is not None
+        encoder.load(how.device)
+        return Live(dataset, list(table["image"]), encoder, how.augmentation, how.device, how.workers)
+
+    return TrainingSet(dataset.name, table, features, live if how.live else None)
 
 
-def _fit(
-    model: Model, training_set: TrainingSet, identifier: str, about: dict[str, Any], progress: Progress
+def _part(table: pd.DataFrame, fraction: float) -> pd.DataFrame:
+    if not 0 < fraction <= 1:
+        raise SettingError(f"the fraction must be above 0 and at most 1, not {fraction}.")
+    return limited(table, max(1, round(fraction * len(table)))) if fraction < 1 else table
+
+
+def _trained(
+    model: Model, training_set: TrainingSet, about: dict[str, Any], dataset: Dataset, force: bool, progress: Progress
 ) -> Checkpoint:
+    """Return the checkpoint that is there, else train it: one process at a time, or all of a group together."""
+    group = current()
+    coordinates = training_set.table[["latitude", "longitude"]].to_numpy()
+    key = files.digest(model.name, about, dataset.content_key(training_set.table, "train"), coordinates)
+    identifier = f"{dataset.name}-s{about['seed']}-{key[:8]}"
+    folder = checkpoint_folder(model.name, identifier)
+    lock = files.locked(folder.with_name(f".{identifier}"), progress.say) if group.main else nullcontext()
+    with lock:  # a second process finds the work done
+        if group.share(folder.exists()) and not force:
+            progress.say(f"{model.name}@{identifier} is trained already (--force trains it again).")
+        else:
+            _fit(model, training_set, identifier, about, progress)
+        group.wait()
+    found = find_checkpoint(f"{model.name}@{identifier}")
+    assert found is not None
+    return found
+
+
+def _fit(model: Model, training_set: TrainingSet, identifier: str, about: dict[str, Any], progress: Progress) -> None:
     """Fit ``model``, in the scratch folder of an interrupted training where there is one, and save it."""
     folder = checkpoint_folder(model.name, identifier)
     scratch = folder.with_name(f".{identifier}.partial")
     scratch.mkdir(parents=True, exist_ok=True)
+    group = current()
+    if model.input == "features" and group.main:
+        training_set.readable  # noqa: B018  extracted by one process; the others find it done
+    group.wait()
     if model.input == "features":
         training_set.readable  # noqa: B018  extracts, so that the seconds below are those of the training
     started = time.monotonic()
     with blaming(who(model), f"in fit on {training_set.name}"):
         model.fit(training_set, seed=about["seed"], scratch=scratch, progress=progress)
+        if not group.main:
+            return
         state = model.state()
     checkpoint = Checkpoint(
         model=model.name,
@@ -127,26 +205,35 @@ def _fit(
         weights=files.digest(*(part for name in sorted(state) for part in (name, state[name]))),
         **about,
     )
-    checkpoint.save(state, training_set.coordinates)
+    logs = [scratch / name for name in LOGS if (scratch / name).exists()]
+    checkpoint.save(state, training_set.coordinates, logs)
     shutil.rmtree(scratch)
     progress.say(f"saved {checkpoint.spec}, trained on {len(training_set):,} images in {checkpoint.seconds:.0f} s.")
-    return checkpoint
 
 
-def _config(
-    model_class: type[Model], dataset: Dataset, settings: dict[str, Any], epochs: int | None, progress: Progress
+def configured(
+    model_class: type[Model],
+    dataset: Dataset,
+    variant: str,
+    fraction: float,
+    settings: dict[str, Any],
+    epochs: int | None,
+    progress: Progress = SILENT,
 ) -> Any:
-    """Return the configuration: the model's defaults, then the data set's settings, then the user's."""
+    """Return the configuration: defaults, the data set's settings, the fraction's, the variant's, the user's."""
     if epochs is not None:
         if "epochs" not in {field.name for field in fields(model_class.Config)}:
             raise SettingError(f"{model_class.name} does not train in epochs; leave --epochs out.")
-        settings["epochs"] = epochs
+        settings = settings | {"epochs": epochs}
+    if variant and variant not in model_class.variants:
+        raise unknown_name(f"variant of {model_class.name}", variant, model_class.variants)
+    chosen = {**model_class.fraction_settings.get(fraction, {}), **model_class.variants.get(variant, {}), **settings}
     fitting = dict(dataset.settings.get(model_class.name, {}))
-    used = {name: value for name, value in fitting.items() if name not in settings}
+    used = {name: value for name, value in fitting.items() if name not in chosen}
     if used:
         listed = ", ".join(f"{name}={value}" for name, value in used.items())
         progress.say(f"{model_class.name}: settings that fit {dataset.name}: {listed} (--set NAME=VALUE overrides).")
-    return configure(model_class.Config, fitting | settings, model_class.name)
+    return configure(model_class.Config, fitting | chosen, model_class.name)
 
 
 def default_workers(device: str) -> int:

@@ -14,18 +14,17 @@ from .partition import adaptive_cells, ancestors_of
 
 
 @dataclass(frozen=True)
-class ClassifierConfig:
+class ClassifierConfig(Schedule):
     """Hyper-parameters; partitions as in ISNs (Müller-Budack et al. 2018), optimisation as GeoCLIP's baseline."""
+
+    lr: float = 3e-4  # paper: of cell classifiers
 
     min_images: int = 50  # a cell with fewer is left out
     max_images: tuple[int, ...] = (5000, 2000, 1000)  # a cell with more is divided: coarse, middle, fine
-    batch_size: int = 512
-    epochs: int = 10
-    lr: float = 3e-4  # paper: of cell classifiers
-    weight_decay: float = 1e-6
-    lr_decay: float = 0.87
 
     def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        super().__post_init__()
         if not self.max_images or list(self.max_images) != sorted(set(self.max_images), reverse=True):
             raise SettingError(
                 f"max_images must fall from coarse to fine, such as [5000, 2000, 1000]: {self.max_images}."
@@ -58,16 +57,19 @@ class Classifier(Model):
         fine = labels[-1]
         self.ancestors = np.stack([ancestors_of(fine, coarse, len(cells[-1])) for coarse in labels])
         self.centres = np.stack([mean_position(coordinates[fine == cell]) for cell in range(len(cells[-1]))])
+        targets = np.full((len(training_set), len(cells)), -1)
+        targets[rows] = np.stack(labels, axis=1)
+        source = training_set.source(self.device)
         torch.manual_seed(seed)
-        self.heads = _Heads(training_set.features.array.shape[2], [len(ids) for ids in cells]).to(self.device)
+        self.heads = _Heads(source.width, [len(ids) for ids in cells]).to(self.device)
         Training(
             what=f"train {self.name}",
             network=self.heads,
             loss=self.heads.loss,
-            features=training_set.features.array,
+            source=source,
             rows=rows,
-            targets=torch.tensor(np.stack(labels, axis=1), device=self.device),
-            schedule=Schedule(config.batch_size, config.epochs, config.lr, config.weight_decay, config.lr_decay),
+            targets=torch.tensor(targets, device=self.device),
+            schedule=config,
             seed=seed,
             device=self.device,
             scratch=scratch,

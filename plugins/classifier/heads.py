@@ -21,7 +21,7 @@ class Heads(nn.Module):
         return [head(features) for head in self.heads]
 
     def loss(self, features: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the sum over partitions of the cross entropy; images without a cell there do not count.
+        """Return the sum over partitions of the mean cross entropy; an image without a cell there adds nothing.
 
         Args:
             features: (b, views, d).
@@ -31,9 +31,8 @@ class Heads(nn.Module):
         total = features.new_zeros(())
         for logits, label in zip(self(features), labels.T, strict=True):
             target = label[:, None].expand(-1, features.shape[1])  # (b, views)
-            counted = (target >= 0).sum().clamp(min=1)
             entropy = functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-1, reduction="sum")
-            total = total + entropy / counted
+            total = total + entropy / target.numel()
         return total
 
     def hierarchical(self, features: Tensor, ancestors: Tensor) -> Tensor:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from geobench import Model, Predictions, hookimpl, search
-from geobench.engine import Schedule, Training
+from geobench.engine import Training
+from geobench.geo import as_coordinates
 
-from .config import GeoClipConfig
+from . import official
+from .config import FRACTIONS, VARIANTS, GeoClipConfig
 
 
 class GeoClipModel(Model):
@@ -16,6 +18,8 @@ class GeoClipModel(Model):
     name = "geoclip"
     summary = "retrieval over GPS embeddings, contrastive (Vivanco Cepeda et al., NeurIPS 2023)"
     Config = GeoClipConfig
+    variants = VARIANTS
+    fraction_settings = FRACTIONS
 
     def fit(self, training_set, *, seed=0, scratch=None, progress=None):
         """Train as the paper says: queue, noise, learnable temperature, Adam, step decay."""
@@ -24,18 +28,18 @@ class GeoClipModel(Model):
         from .contrast import Contrast
         from .network import GeoClip
 
-        config, features = self.config, training_set.features
+        config, rows, source = self.config, training_set.readable, training_set.source(self.device)
         torch.manual_seed(seed)
-        contrast = Contrast(GeoClip(config, features.array.shape[2]), config, seed).to(self.device)
-        coordinates = torch.tensor(training_set.coordinates[training_set.readable], dtype=torch.float32)
+        contrast = Contrast(GeoClip(config, source.width), config, seed).to(self.device)
+        coordinates = torch.tensor(training_set.coordinates, dtype=torch.float32, device=self.device)
         Training(
             what=f"train {self.name}",
             network=contrast,
             loss=contrast.loss,
-            features=features.array,
-            rows=training_set.readable,
-            targets=coordinates.to(self.device),
-            schedule=Schedule(config.batch_size, config.epochs, config.lr, config.weight_decay, config.lr_decay),
+            source=source,
+            rows=rows,
+            targets=coordinates,
+            schedule=config,
             seed=seed,
             device=self.device,
             scratch=scratch,
@@ -51,10 +55,38 @@ class GeoClipModel(Model):
             given = torch.from_numpy(np.ascontiguousarray(features)).to(self.device)
             # The mean of the views' embeddings: its inner products are the means of the views' logits.
             queries = search.in_tiles(lambda tile: self.network.embed_images(tile).mean(dim=1), given)
-            embeddings = search.gallery_embeddings(gallery, self._embed, self.config.dim, self._key)
+            embeddings = search.gallery_embeddings(gallery, self.embed, self.config.dim, self._key)
             scale = float(self.network.logit_scale.exp())
             _, rows, probabilities = search.top_k(queries, embeddings, top_k, scale=scale)
         return Predictions.of(gallery.coordinates[rows], probabilities)
+
+    def similarity(self, features, coordinates):
+        """Return the cosine similarity (n, m) to each of ``coordinates``, the mean over views."""
+        import torch
+
+        with torch.inference_mode():
+            given = torch.from_numpy(np.ascontiguousarray(features)).to(self.device)
+            queries = search.in_tiles(lambda tile: self.network.embed_images(tile).mean(dim=1), given)
+            return queries.cpu().numpy() @ self._embed(coordinates).T
+
+    def embed(self, coordinates, *, normalise=True):
+        """Return the location embeddings (n, dim) of ``coordinates`` (n, 2)."""
+        import torch
+
+        given = torch.tensor(as_coordinates(coordinates), dtype=torch.float32, device=self.device)
+        encode = self.network.embed_locations if normalise else self.network.location_encoder
+        with torch.inference_mode():
+            return search.in_tiles(encode, given, EMBED_TILE).cpu().numpy()
+
+    @classmethod
+    def importable(cls):
+        """Return ``official`` where the package ``geoclip`` is installed."""
+        return [official.NAME] if official.package_folder() is not None else []
+
+    @classmethod
+    def imported_checkpoint(cls, identifier):
+        """Return the weights that GeoCLIP's authors released: ``official``, or a folder of their files."""
+        return official.find(identifier)
 
     def state(self):
         """Return the networks' parameters and the Fourier matrices."""
@@ -77,14 +109,6 @@ class GeoClipModel(Model):
             return None
         return f"{self.checkpoint.spec} {self.checkpoint.weights} {self.device.partition(':')[0]}"
 
-    def _embed(self, coordinates):
-        """Return the unit embeddings (n, dim) of ``coordinates`` (n, 2) as an array."""
-        import torch
-
-        given = torch.tensor(coordinates, dtype=torch.float32, device=self.device)
-        with torch.inference_mode():
-            return search.in_tiles(self.network.embed_locations, given, EMBED_TILE).cpu().numpy()
-
 
 EMBED_TILE = 2048
 
@@ -93,3 +117,9 @@ EMBED_TILE = 2048
 def register_models(register):
     """Register GeoCLIP."""
     register(GeoClipModel)
+
+
+@hookimpl
+def register_galleries(register):
+    """Register the gallery that was released with the weights."""
+    register(official.NAME, official.coordinates)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from geobench import SettingError
+from geobench.engine import Schedule
 
 
 @dataclass(frozen=True)
-class GeoClipConfig:
+class GeoClipConfig(Schedule):
     """Hyper-parameters of GeoCLIP (Vivanco Cepeda, Nayak, Shah; NeurIPS 2023; arXiv 2309.16020).
 
     Where paper and released code (package ``geoclip`` 1.3.0) differ, the comment says whose the default is.
@@ -22,6 +23,7 @@ class GeoClipConfig:
     sigma_min: float = 2.0**0
     sigma_max: float = 2.0**8
     hierarchies: int = 3  # σ_i lie between, equally spaced in log2: 1, 16, 256
+    sigma_list: tuple[float, ...] = ()  # the σ_i themselves, in place of the three settings above
     hidden_dim: int = 1024
     hidden_layers: int = 3  # released code; the paper says four
     dim: int = 512  # of the space shared by images and locations
@@ -39,14 +41,13 @@ class GeoClipConfig:
     temperature: float = 0.07
     temperature_learnable: bool = True
 
-    # Optimisation (section 4.1)
-    batch_size: int = 512
-    epochs: int = 10
-    lr: float = 3e-5
-    weight_decay: float = 1e-6
-    lr_decay: float = 0.87  # factor per epoch
+    symmetric: bool = False  # locations against images as well, as CLIP does; the paper does not
+
+    # The optimisation of section 4.1 is that of Schedule: batch 512, lr 3e-5, weight decay 1e-6, decay 0.87 per epoch.
 
     def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        super().__post_init__()
         choices = {"projection": ("equal_earth", "none"), "queue_start": ("uniform", "origin")}
         for name, valid in choices.items():
             if getattr(self, name) not in valid:
@@ -57,7 +58,7 @@ class GeoClipConfig:
         for name in ("sigma_min", "sigma_max", "temperature", "projection_scale"):
             if getattr(self, name) <= 0:
                 raise SettingError(f"{name} must be above 0, not {getattr(self, name)}.")
-        for name in ("queue_length", "batch_noise_m", "queue_noise_m", "weight_decay"):
+        for name in ("queue_length", "batch_noise_m", "queue_noise_m"):
             if getattr(self, name) < 0:
                 raise SettingError(f"{name} must not be negative, as {getattr(self, name)} is.")
         if 0 < self.queue_length < self.batch_size:
@@ -69,7 +70,22 @@ class GeoClipConfig:
     @property
     def sigmas(self) -> list[float]:
         """Return σ_i = 2^(log2 σmin + (i − 1)(log2 σmax − log2 σmin)/(M − 1)) of the M hierarchies (equation 3)."""
+        if self.sigma_list:
+            return list(self.sigma_list)
         if self.hierarchies == 1:
             return [self.sigma_min]
         ratio = self.sigma_max / self.sigma_min
         return [self.sigma_min * ratio ** (i / (self.hierarchies - 1)) for i in range(self.hierarchies)]
+
+
+VARIANTS = {
+    # What the paper says, to the letter: no scale, four hidden layers, two linear layers with nothing between them.
+    "paper": {"projection_scale": 180.0, "hidden_layers": 4, "head_relu": False},
+    # What the released code (package geoclip 1.3.0) does: no noise, a queue that starts within 1° of (0, 0).
+    "official": {"queue_start": "origin", "batch_noise_m": 0.0, "queue_noise_m": 0.0},
+}
+"""Switches by name; what a variant does not name keeps its default. The default is neither: the released
+architecture, trained as the paper says."""
+
+FRACTIONS = {0.2: {"batch_size": 256}, 0.1: {"batch_size": 256}, 0.05: {"batch_size": 128}}
+"""The paper's batch sizes with a part of the training data (supplement)."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geobench import distributed
 from geobench.geo import METRES_PER_DEGREE
 
 from .config import GeoClipConfig
@@ -50,20 +51,32 @@ class Contrast(nn.Module):
         self.register_buffer("queue", start_queue(config, torch.Generator().manual_seed(seed)))
 
     def loss(self, features: Tensor, coordinates: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the loss of a batch, then let the queue take its coordinates.
+        """Return the loss of a batch; in training, let the queue take its coordinates.
+
+        Of several processes each has its part of the batch and embeds its part of the locations; all are gathered, so
+        that the negatives are those of the whole batch.
 
         Args:
             features: (b, views, d).
             coordinates: (b, 2) degrees.
-            generator: of the noise.
+            generator: of the noise, in the same state in every process.
         """
-        config = self.config
-        near = add_noise(coordinates, config.batch_noise_m, generator)
+        config, group = self.config, distributed.current()
+        everyone = group.gather(coordinates)  # (B, 2), B of all processes
+        near = add_noise(everyone, config.batch_noise_m, generator)
         far = add_noise(self.queue, config.queue_noise_m, generator)
         images = self.network.embed_images(features)  # (b, P, dim)
-        locations = self.network.embed_locations(torch.cat([near, far]))  # (b + |Q|, dim)
-        loss = info_nce(images, locations, self.network.logit_scale.exp())
-        self.enqueue(coordinates)
+        own, mine = group.part(len(near)), group.part(len(far))
+        embedded = self.network.embed_locations(torch.cat([near[own], far[mine]]))
+        batch, queue = embedded.split([len(near[own]), len(far[mine])])
+        locations = torch.cat([group.gather(batch), group.gather(queue)])  # (B + |Q|, dim)
+        scale = self.network.logit_scale.exp()
+        loss = info_nce(images, locations, scale, own.start)
+        if config.symmetric:
+            everyones = group.gather(images)  # (B, P, dim)
+            loss = (loss + location_nce(everyones, batch, scale, own.start)) / 2
+        if self.training:
+            self.enqueue(everyone)
         return loss
 
     @torch.no_grad()
@@ -73,15 +86,23 @@ class Contrast(nn.Module):
             self.queue.copy_(torch.cat([self.queue, coordinates])[-len(self.queue) :])
 
 
-def info_nce(images: Tensor, locations: Tensor, scale: Tensor) -> Tensor:
+def info_nce(images: Tensor, locations: Tensor, scale: Tensor, first: int = 0) -> Tensor:
     """Return equation 4: the mean over images of the sum over views of −log softmax of its own location.
 
     Args:
         images: (b, P, dim) unit embeddings.
-        locations: (b + |Q|, dim) unit embeddings; row i < b belongs to image i.
+        locations: (m, dim) unit embeddings of batch and queue; row ``first`` + i belongs to image i.
         scale: 1/τ.
+        first: rank × b with several processes.
     """
     batch, n_views, _ = images.shape
-    logits = scale * images.flatten(0, 1) @ locations.T  # (b * P, b + |Q|)
-    own = torch.arange(batch, device=images.device).repeat_interleave(n_views)
+    logits = scale * images.flatten(0, 1) @ locations.T  # (b * P, m)
+    own = torch.arange(first, first + batch, device=images.device).repeat_interleave(n_views)
     return functional.cross_entropy(logits, own) * n_views
+
+
+def location_nce(images: Tensor, locations: Tensor, scale: Tensor, first: int = 0) -> Tensor:
+    """Return the other direction: each location (b, dim) against the images (B, P, dim), summed over views."""
+    own = torch.arange(first, first + len(locations), device=images.device)
+    views = images.unbind(dim=1)
+    return torch.stack([functional.cross_entropy(scale * locations @ view.T, own) for view in views]).sum()

@@ -35,8 +35,10 @@ class FourierFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (n, 2 · rows) for ``x`` (n, 2)."""
-        phase = 2 * math.pi * x @ self.b.T
-        return torch.cat([torch.cos(phase), torch.sin(phase)], dim=1)
+        # Never in half precision: a phase of σ = 256 needs all the bits of a float32.
+        with torch.autocast(x.device.type, enabled=False):
+            phase = 2 * math.pi * x @ self.b.T
+            return torch.cat([torch.cos(phase), torch.sin(phase)], dim=1)
 
 
 class Capsule(nn.Module):

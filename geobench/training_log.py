@@ -1,0 +1,53 @@
+"""The log of a training: a JSON line per step, and TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+FILE = "log.jsonl"
+BOARD = "tensorboard"
+LOGS = (FILE, BOARD)
+"""What a checkpoint keeps of the training's scratch folder."""
+
+
+class TrainingLog:
+    """Writes to ``folder``; a training that goes on from ``step`` drops what came after it."""
+
+    def __init__(self, folder: Path | None, step: int) -> None:
+        self.path = folder / FILE if folder is not None else None
+        self.board: Any = None
+        if folder is None or self.path is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+            self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        self.board = SummaryWriter(str(folder / BOARD), purge_step=step)
+
+    def steps(self, first: int, losses: list[float], lr: float, images_per_s: float) -> None:
+        """Note the losses of the steps after ``first``."""
+        rate = round(images_per_s, 1)
+        self._write(
+            [{"step": s, "loss": loss, "lr": lr, "images_per_s": rate} for s, loss in enumerate(losses, first + 1)]
+        )
+
+    def held_out(self, step: int, loss: float) -> None:
+        """Note the held-out loss after an epoch."""
+        self._write([{"step": step, "held_out_loss": loss}])
+
+    def _write(self, records: list[dict[str, Any]]) -> None:
+        if self.path is None:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+        if self.board is not None:
+            for record in records:
+                for name in record.keys() - {"step"}:
+                    self.board.add_scalar(name, record[name], record["step"])

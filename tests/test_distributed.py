@@ -1,0 +1,76 @@
+"""Two processes under torchrun train what one process trains."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+SCRIPT = """
+import sys
+import numpy as np, torch
+from geobench.distributed import current, joined
+from geobench.engine import Schedule, Training
+from geobench.sources import Resident
+from geobench_plugins.classifier.heads import Heads
+from geobench_plugins.geoclip.config import GeoClipConfig
+from geobench_plugins.geoclip.contrast import Contrast
+from geobench_plugins.geoclip.network import GeoClip
+
+kind, folder = sys.argv[1:]
+rng = np.random.default_rng(0)
+n = 64
+features = rng.normal(size=(n, 2, 12)).astype(np.float32)
+sizes = dict(hidden_dim=16, head_dim=16, dim=8, fourier_rows=8, sigma_max=4.0)
+with joined("cpu") as group:
+    torch.manual_seed(0)
+    if kind == "classifier":
+        network, config = Heads(12, [3, 5]), Schedule(batch_size=16, epochs=3, lr=1e-3)
+        targets = torch.tensor(np.stack([rng.integers(-1, 3, n), rng.integers(-1, 5, n)], axis=1))
+    else:
+        config = GeoClipConfig(batch_size=16, queue_length=24, epochs=3, lr=1e-3, symmetric=kind == "symmetric",
+                               holdout=0.25, patience=3, **sizes)
+        network = Contrast(GeoClip(config, 12), config, seed=0)
+        points = np.stack([rng.uniform(-80, 80, n), rng.uniform(-180, 180, n)], axis=1)
+        targets = torch.tensor(points, dtype=torch.float32)
+    Training(what="t", network=network, loss=network.loss, source=Resident(features, "cpu"), rows=np.arange(n),
+             targets=targets, schedule=config, seed=0, device="cpu").run()
+    from safetensors.torch import save_file
+    state = {k: v.contiguous() for k, v in network.state_dict().items()}
+    save_file(state, f"{folder}/{kind}-{group.size}-{group.rank}.st")
+"""
+
+
+def start(tmp_path, kind, processes):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    launch = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--master-port=0", "--standalone"]
+    command = [sys.executable, *(launch if processes > 1 else []), str(script), kind, str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [load_file(tmp_path / f"{kind}-{processes}-{rank}.st") for rank in range(processes)]
+
+
+@pytest.mark.parametrize("kind", ["geoclip", "symmetric", "classifier"])
+def test_two_processes_end_with_the_weights_of_one(tmp_path, kind):
+    (alone,) = start(tmp_path, kind, 1)
+    first, second = start(tmp_path, kind, 2)
+    for name, expected in alone.items():
+        np.testing.assert_array_equal(first[name], second[name])
+        scale = np.abs(expected).max()
+        assert np.abs(first[name] - expected).max() <= 1e-5 * scale, name
+
+
+def test_the_command_trains_under_torchrun_and_leaves_one_checkpoint(tmp_path, own_home):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "geobench"]
+    small = ["batch_size=32", "queue_length=64", "hidden_dim=16", "epochs=2"]
+    sets = [word for text in small for word in ("--set", text)]
+    command = [*launch, "train", "geoclip", "--limit", "96", *sets]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(list((own_home / "checkpoints/geoclip").glob("*/checkpoint.json"))) == 1
+    assert done.stderr.count("saved geoclip@bluemarble-s0-") == 1
