@@ -55,6 +55,7 @@ def report(
 def published_rows(dataset: str) -> pd.DataFrame:
     """Return the papers' rows for ``dataset``: ``model``, the accuracies in percent, ``source``."""
     import pandas as pd
+
     from geobench_published import FOLDER as PAPERS
 
     found = []
