@@ -56,7 +56,7 @@ class EagerStep:
 
 
 class GraphedStep(EagerStep):
-    """The same step, compiled, captured once, and replayed: the shapes of a batch never change."""
+    """The same step, captured once and replayed: the shapes of a batch never change."""
 
     def __post_init__(self) -> None:
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -75,7 +75,6 @@ class GraphedStep(EagerStep):
         import torch
 
         self.features, self.targets = features.clone(), targets.clone()
-        self.loss = torch.compile(self.loss, mode="max-autotune-no-cudagraphs", dynamic=False)
         parameters = copy.deepcopy(self.network.state_dict())
         moments = copy.deepcopy(self.optimiser.state_dict())
         random = self.generator.get_state()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from geobench import SettingError
+from geobench import CheckpointError, Gallery, SettingError
 from geobench.geo import haversine_km
+from geobench_plugins.geoclip import GeoClipModel
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.contrast import Contrast, add_noise, info_nce, start_queue
 from geobench_plugins.geoclip.network import GeoClip, LocationEncoder, equal_earth
@@ -142,3 +143,37 @@ def test_without_a_queue_the_negatives_are_those_of_the_batch():
 def test_settings_out_of_range_are_refused_with_what_is_valid(settings, message):
     with pytest.raises(SettingError, match=message):
         GeoClipConfig(**settings)
+
+
+def test_features_of_another_width_are_refused_with_both_widths():
+    model = GeoClipModel(GeoClipConfig(hidden_dim=8, head_dim=8, dim=4, fourier_rows=4))
+    model.network = GeoClip(model.config, 5)
+    gallery = Gallery(np.zeros((3, 2)), "test")
+    with pytest.raises(CheckpointError, match=r"these features are 7-d, and geoclip was trained on 5-d ones"):
+        model.locate(np.zeros((2, 1, 7), dtype=np.float32), gallery)
+
+
+def test_views_are_averaged_as_logits_over_the_gallery():
+    torch.manual_seed(0)
+    model = GeoClipModel(GeoClipConfig(hidden_dim=8, head_dim=8, dim=4, fourier_rows=4, sigma_max=2.0))
+    model.network = GeoClip(model.config, 5).eval()
+    gallery = Gallery(np.random.default_rng(0).uniform(-80, 80, (20, 2)), "test")
+    features = np.random.default_rng(1).normal(size=(6, 10, 5)).astype(np.float32)
+    found = model.locate(features, gallery, top_k=20)
+    with torch.no_grad():
+        places = model.network.embed_locations(torch.tensor(gallery.coordinates, dtype=torch.float32))
+        logits = model.network.logit_scale.exp() * model.network.embed_images(torch.tensor(features)) @ places.T
+    probabilities, rows = logits.mean(dim=1).softmax(dim=1).sort(descending=True)
+    np.testing.assert_array_equal(found.coordinates, gallery.coordinates[rows.numpy()])
+    np.testing.assert_allclose(found.scores, probabilities.numpy(), atol=1e-6)
+
+
+def test_the_symmetric_loss_adds_the_other_direction():
+    trained = contrast(queue_length=6, batch_noise_m=0.0, queue_noise_m=0.0, symmetric=True).eval()
+    features, coordinates = torch.randn(3, 2, 5), torch.rand(3, 2) * 50
+    network, scale = trained.network, trained.network.logit_scale.exp()
+    places, images = network.embed_locations(torch.cat([coordinates, trained.queue])), network.embed_images(features)
+    own = torch.arange(3)
+    other = sum(torch.nn.functional.cross_entropy(scale * places[:3] @ images[:, view].T, own) for view in (0, 1))
+    expected = (info_nce(images, places, scale) + other) / 2
+    assert trained.loss(features, coordinates, torch.Generator()).item() == pytest.approx(expected.item(), rel=1e-6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geobench import Model, Predictions, hookimpl, search
+from geobench import CheckpointError, Model, Predictions, hookimpl, search
 from geobench.engine import Training
 from geobench.geo import as_coordinates
 
@@ -31,6 +31,7 @@ class GeoClipModel(Model):
         config, rows, source = self.config, training_set.readable, training_set.source(self.device)
         torch.manual_seed(seed)
         contrast = Contrast(GeoClip(config, source.width), config, seed).to(self.device)
+        contrast.compile_for(self.device)
         coordinates = torch.tensor(training_set.coordinates, dtype=torch.float32, device=self.device)
         Training(
             what=f"train {self.name}",
@@ -53,6 +54,7 @@ class GeoClipModel(Model):
 
         with torch.inference_mode():
             given = torch.from_numpy(np.ascontiguousarray(features)).to(self.device)
+            self._check_width(given.shape[2])
             # The mean of the views' embeddings: its inner products are the means of the views' logits.
             queries = search.in_tiles(lambda tile: self.network.embed_images(tile).mean(dim=1), given)
             embeddings = search.gallery_embeddings(gallery, self.embed, self.config.dim, self._key)
@@ -101,6 +103,15 @@ class GeoClipModel(Model):
         network = GeoClip(self.config, state["image_head.0.weight"].shape[1])
         network.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
         self.network = network.to(self.device).eval()
+
+    def _check_width(self, width):
+        wanted = self.network.image_head[0].in_features
+        if width != wanted:
+            trained = f" by {self.checkpoint.encoder}" if self.checkpoint is not None else ""
+            raise CheckpointError(
+                f"these features are {width}-d, and {self.name} was trained on {wanted}-d ones{trained}; "
+                f"extract them with that encoder, or train on these."
+            )
 
     @property
     def _key(self):

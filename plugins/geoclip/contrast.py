@@ -65,10 +65,8 @@ class Contrast(nn.Module):
         everyone = group.gather(coordinates)  # (B, 2), B of all processes
         near = add_noise(everyone, config.batch_noise_m, generator)
         far = add_noise(self.queue, config.queue_noise_m, generator)
-        images = self.network.embed_images(features)  # (b, P, dim)
         own, mine = group.part(len(near)), group.part(len(far))
-        embedded = self.network.embed_locations(torch.cat([near[own], far[mine]]))
-        batch, queue = embedded.split([len(near[own]), len(far[mine])])
+        images, batch, queue = self.embed(features, near[own], far[mine])
         locations = torch.cat([group.gather(batch), group.gather(queue)])  # (B + |Q|, dim)
         scale = self.network.logit_scale.exp()
         loss = info_nce(images, locations, scale, own.start)
@@ -78,6 +76,17 @@ class Contrast(nn.Module):
         if self.training:
             self.enqueue(everyone)
         return loss
+
+    def compile_for(self, device: str) -> None:
+        """Compile the embeddings on a GPU; random numbers and queue stay outside, they are no work to speak of."""
+        if device.startswith("cuda"):
+            self.embed = torch.compile(self.embed, mode="max-autotune-no-cudagraphs", dynamic=False)
+
+    def embed(self, features: Tensor, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the unit embeddings of images (b, P, dim), batch (b, dim) and queue (q, dim): nearly all the work."""
+        locations = self.network.embed_locations(torch.cat([near, far]))
+        batch, queue = locations.split([len(near), len(far)])
+        return self.network.embed_images(features), batch, queue
 
     @torch.no_grad()
     def enqueue(self, coordinates: Tensor) -> None:

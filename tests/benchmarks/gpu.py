@@ -40,6 +40,7 @@ def training(n: int, **settings) -> Training:
     config = GeoClipConfig(**settings)
     torch.manual_seed(0)
     contrast = Contrast(GeoClip(config, DIM), config, seed=0).to(DEVICE)
+    contrast.compile_for(DEVICE)
     coordinates = (torch.rand(n, 2, device=DEVICE) - 0.5) * torch.tensor([180.0, 360.0], device=DEVICE)
     return Training(
         what="bench",
