@@ -7,10 +7,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geobench import EncoderError, UnknownNameError, evaluate, get_dataset, get_encoder, get_gallery, get_model, train
+from geobench import (
+    EncoderError,
+    Gallery,
+    GeobenchError,
+    UnknownNameError,
+    evaluate,
+    extract,
+    get_dataset,
+    get_encoder,
+    get_gallery,
+    get_model,
+    train,
+)
 from geobench.evaluate import answer
 from geobench.own import add_dataset
 from geobench.plugins import registry
+from geobench.settings import configure
 
 MODELS = sorted(registry().models)
 SMALL = {"batch_size": 64, "epochs": 2, "hidden_dim": 64, "queue_length": 64}
@@ -148,6 +161,42 @@ def test_an_image_that_cannot_be_read_fails_and_the_others_keep_their_answers(mo
     lost = evaluate(model, whole, gallery)
     assert lost.failed == (0 if model.input == "none" else 5)
     assert lost.failed == 0 or (lost.scores["acc_2500km"], round(lost.scores["median_km"])) == (0.0, 20015)
+
+
+def test_location_embeddings_are_unit_rows_that_do_not_depend_on_each_other_or_are_not_there(model):
+    places = get_gallery("land:50").coordinates
+    try:
+        embeddings = model.embed(places)
+    except GeobenchError as error:
+        assert str(error) == f"{model.name} has no location embeddings."
+        return
+    assert len(embeddings) == 50 and embeddings.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(model.embed(places[:7]), embeddings[:7])
+    assert not np.allclose(np.linalg.norm(model.embed(places, normalise=False), axis=1), 1)
+
+
+def test_similarity_to_places_is_a_cosine_or_is_not_there(model):
+    places = get_gallery("land:50").coordinates
+    dataset = get_dataset("bluemarble")
+    features = extract(dataset, dataset.table("test", 6), get_encoder("tiny"), crops=5).array  # read-only
+    try:
+        similarity = model.similarity(features, places)
+    except GeobenchError as error:
+        assert model.name in str(error)
+        return
+    assert similarity.shape == (6, 50) and np.abs(similarity).max() <= 1 + 1e-5
+    best = model.locate(features, Gallery(places, "sphere"), 1).coordinates[:, 0]
+    np.testing.assert_array_equal(best, places[similarity.argmax(axis=1)])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_variants_and_fractions_are_settings_that_the_model_has(name):
+    model = registry().models[name]
+    for part in model.fraction_settings:
+        assert 0 < part < 1
+    for settings in (*model.variants.values(), *model.fraction_settings.values()):
+        assert configure(model.Config, settings, name) != model.Config() or not settings
 
 
 ARCHITECTURE = "ViT-S-32-alt"  # the smallest of open_clip's

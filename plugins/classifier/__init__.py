@@ -81,7 +81,7 @@ class Classifier(Model):
         import torch
 
         with torch.inference_mode():
-            given = torch.from_numpy(np.ascontiguousarray(features)).to(self.device)
+            given = torch.tensor(features).to(self.device)
             ancestors = torch.from_numpy(self.ancestors).to(self.device)
             scores = search.in_tiles(lambda tile: self.heads.hierarchical(tile, ancestors), given)
             values, cells = scores.topk(min(top_k, scores.shape[1]), dim=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from geobench import CheckpointError, Model, Predictions, hookimpl, search
 from geobench.engine import Training
 from geobench.geo import as_coordinates
@@ -53,7 +51,7 @@ class GeoClipModel(Model):
         import torch
 
         with torch.inference_mode():
-            given = torch.from_numpy(np.ascontiguousarray(features)).to(self.device)
+            given = torch.tensor(features).to(self.device)
             self._check_width(given.shape[2])
             # The mean of the views' embeddings: its inner products are the means of the views' logits.
             queries = search.in_tiles(lambda tile: self.network.embed_images(tile).mean(dim=1), given)
@@ -67,9 +65,9 @@ class GeoClipModel(Model):
         import torch
 
         with torch.inference_mode():
-            given = torch.from_numpy(np.ascontiguousarray(features)).to(self.device)
+            given = torch.tensor(features).to(self.device)
             queries = search.in_tiles(lambda tile: self.network.embed_images(tile).mean(dim=1), given)
-            return queries.cpu().numpy() @ self._embed(coordinates).T
+            return queries.cpu().numpy() @ self.embed(coordinates).T
 
     def embed(self, coordinates, *, normalise=True):
         """Return the location embeddings (n, dim) of ``coordinates`` (n, 2)."""
