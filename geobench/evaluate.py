@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from geobench.datasets import Dataset
+    from geobench.encoders import Encoder
 
 IMAGES_AT_ONCE = 64  # raw images held in memory for a model that predicts from them
 
@@ -139,23 +140,32 @@ def _features(
     workers: int | None = None,
 ) -> Features:
     """Return the features of the images by the encoder that the model was trained with."""
-    checkpoint = model.checkpoint
-    encoder = get_encoder(checkpoint.encoder if checkpoint is not None else dataset.default_encoder)
-    if checkpoint is not None and encoder.weights_key() != checkpoint.encoder_weights:
-        raise EncoderError(
-            f"{checkpoint.spec} was trained on features of {encoder.name} with other weights "
-            f"({checkpoint.encoder_weights}, here {encoder.weights_key()}); use those, or train again."
-        )
     return extract(
         dataset,
         table,
-        encoder,
+        encoder_of(model, dataset.default_encoder),
         crops=crops,
         device=model.device,
         batch_size=batch_size,
         workers=default_workers(model.device) if workers is None else workers,
         progress=progress,
     )
+
+
+def encoder_of(model: Model, default: str) -> Encoder:
+    """Return the encoder that ``model`` was trained with, ``default`` for one that was not; its weights come later.
+
+    Raises:
+        EncoderError: the weights here are others than those of the training.
+    """
+    checkpoint = model.checkpoint
+    encoder = get_encoder(checkpoint.encoder if checkpoint is not None else default)
+    if checkpoint is not None and encoder.weights_key() != checkpoint.encoder_weights:
+        raise EncoderError(
+            f"{checkpoint.spec} was trained on features of {encoder.name} with other weights "
+            f"({checkpoint.encoder_weights}, here {encoder.weights_key()}); use those, or train again."
+        )
+    return encoder
 
 
 def _predict_images(

@@ -1,23 +1,35 @@
-"""Where was this photo taken? Predictions for single files."""
+"""Where is this? Predictions for single photos and for texts, and the map that goes with them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from geobench.datasets import Dataset
-from geobench.errors import GalleryError, ImageError
-from geobench.evaluate import answer
-from geobench.gallery import Gallery, get_gallery
+from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, blaming
+from geobench.evaluate import answer, encoder_of
+from geobench.features import extract
+from geobench.gallery import choose_gallery
+from geobench.geo import FloatArray
 from geobench.images import open_image
+from geobench.maps import Panel, check_map, draw_similarity
 from geobench.models import Model
+from geobench.plugins import who
+from geobench.predictions import Predictions
+from geobench.worldmap import land_grid
 
 if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
 DEFAULT_GALLERY = "100k"
+MAP_COLUMNS = 720  # cells of the map along the equator: about 56 km each, some 77,000 of them on land
+BLOCK = 16_384  # places compared with the queries at a time
+THUMBNAIL_PIXELS = 300
 
 
 class _Photos(Dataset, kind="photos"):
@@ -33,42 +45,158 @@ class _Photos(Dataset, kind="photos"):
         return files.digest([[image, *stamp(Path(image))] for image in table["image"]])
 
 
-def predict(model: Model, photos: Sequence[Path], gallery: str | None = None, top_k: int = 5) -> pd.DataFrame:
-    """Return ``photo``, ``rank``, ``latitude``, ``longitude``, ``score``, ``error`` for each photo, best first.
+PHOTOS = _Photos(name="photos", title="photos")
+
+
+def predict(
+    model: Model,
+    photos: Sequence[Path] = (),
+    gallery: str | None = None,
+    top_k: int = 5,
+    *,
+    texts: Sequence[str] = (),
+    map_to: Path | None = None,
+) -> pd.DataFrame:
+    """Return ``query``, ``rank``, ``latitude``, ``longitude``, ``score``, ``error`` for each query, best first.
 
     Args:
         model: ready to answer: ``get_model("geoclip")``.
         photos: files; one that cannot be read has one row, with what is wrong in ``error``.
         gallery: spec; by default all coordinates of the training set, at most 100,000.
-        top_k: predictions for each photo.
+        top_k: predictions for each query.
+        texts: what to look for in words, such as ``Desert``; they follow the photos.
+        map_to: a PNG, PDF or SVG file to draw how similar all land is to each query, a panel for each that is readable.
+
+    Raises:
+        EncoderError: there are ``texts`` and the model's encoder cannot read them.
+        GeobenchError: a map is asked for and the model has no :meth:`Model.similarity`.
     """
     import pandas as pd
 
-    table = pd.DataFrame({"image": [str(path.resolve()) for path in photos]})
-    shown = _Photos(name="photos", title="photos")
-    predictions = answer(model, shown, table, _gallery(model, gallery), top_k)
-    rows = []
-    for path, failed, places, scores in zip(
-        photos, predictions.failed, predictions.coordinates, predictions.scores, strict=True
+    photos, texts = list(dict.fromkeys(photos)), list(dict.fromkeys(texts))
+    if map_to is not None:
+        _check_map(model, map_to, len(photos) + len(texts))
+    words = text_features(model, texts)
+    chosen, _ = choose_gallery(model, gallery, DEFAULT_GALLERY)
+    rows: list[tuple[object, ...]] = []
+    if photos:
+        predictions = answer(model, PHOTOS, _table(photos), chosen, top_k)
+        rows += _rows([str(photo) for photo in photos], predictions)
+    if texts:
+        with blaming(who(model), "on texts"):
+            predictions = model.locate(words, chosen, top_k).check(len(texts), who(model))
+        rows += _rows(texts, predictions)
+    table = pd.DataFrame(rows, columns=["query", "rank", "latitude", "longitude", "score", "error"])
+    if map_to is not None:
+        failed = set(table.loc[table["error"] != "", "query"])
+        readable = [photo for photo in photos if str(photo) not in failed]
+        if readable or texts:
+            _draw(model, table, readable, texts, words, map_to)
+    return table
+
+
+def text_features(model: Model, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return features (n, 1, d) of ``texts`` by the text tower of the encoder that ``model`` was trained with.
+
+    They lie in one space with the features of images, so that a model answers them like an image's.
+
+    Raises:
+        EncoderError: the encoder has no text tower, or the model none of the encoders.
+    """
+    if not texts:
+        return np.empty((0, 1, 0), dtype=np.float32)
+    if model.input != "features" or (model.checkpoint is not None and not model.checkpoint.encoder):
+        raise EncoderError(f"{model.name} does not answer from the features of an encoder, and so no texts.")
+    encoder = encoder_of(model, PHOTOS.default_encoder)
+    with blaming(f"the encoder {encoder.name}", "on texts"):
+        encoder.load(model.device)
+        return encoder.encode_texts(list(texts)).float().cpu().numpy()[:, None]
+
+
+def _check_map(model: Model, output: Path, n: int) -> None:
+    if type(model).similarity is Model.similarity:
+        raise GeobenchError(f"{model.name} does not tell how similar a place is to a query: it has nothing to map.")
+    check_map(output, n)
+
+
+def _draw(
+    model: Model,
+    table: pd.DataFrame,
+    photos: Sequence[Path],
+    texts: Sequence[str],
+    words: npt.NDArray[np.float32],
+    output: Path,
+) -> None:
+    """Draw a panel for each of ``photos`` and ``texts`` with the predictions of ``table``."""
+    grid = land_grid(MAP_COLUMNS)
+    similarity = [
+        *_similarity(model, _photo_features(model, photos), grid.coordinates),
+        *_similarity(model, words, grid.coordinates),
+    ]
+    panels = [
+        Panel(title, values, _places(table, query), photo)
+        for (title, query, photo), values in zip(_shown(photos, texts), similarity, strict=True)
+    ]
+    spec = model.checkpoint.spec if model.checkpoint is not None else model.name
+    draw_similarity(panels, grid, output, f"Similarity of places to the query, {spec}")
+
+
+def _shown(photos: Sequence[Path], texts: Sequence[str]) -> Iterator[tuple[str, str, Image.Image | None]]:
+    """Yield title, query and thumbnail."""
+    for path in photos:
+        photo = open_image(path)
+        photo.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+        yield path.name, str(path), photo
+    for text in texts:
+        yield f"“{text}”", text, None
+
+
+def _photo_features(model: Model, photos: Sequence[Path]) -> npt.NDArray[np.float32]:
+    if not photos:
+        return np.empty((0, 1, 0), dtype=np.float32)
+    encoder = encoder_of(model, PHOTOS.default_encoder)
+    return extract(PHOTOS, _table(photos), encoder, device=model.device).array
+
+
+def _similarity(model: Model, features: npt.NDArray[np.float32], coordinates: FloatArray) -> npt.NDArray[np.float32]:
+    """Return ``model.similarity`` (n, m), asked block by block and checked."""
+    if not len(features):
+        return np.empty((0, len(coordinates)), dtype=np.float32)
+    blocks = []
+    for start in range(0, len(coordinates), BLOCK):
+        block = coordinates[start : start + BLOCK]
+        with blaming(who(model), "on a map"):
+            similarity = np.asarray(model.similarity(features, block), dtype=np.float32)
+        if similarity.shape != (len(features), len(block)) or not np.isfinite(similarity).all():
+            raise PluginError(
+                f"{who(model)} returned a similarity of the shape {similarity.shape} or with NaN; it must be finite, "
+                f"({len(features)}, {len(block)})."
+            )
+        blocks.append(similarity)
+    return np.concatenate(blocks, axis=1)
+
+
+def _places(table: pd.DataFrame, query: str) -> FloatArray:
+    rows = table[table["query"] == query]
+    return rows[["latitude", "longitude"]].to_numpy(np.float64)
+
+
+def _table(photos: Sequence[Path]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame({"image": [str(path.resolve()) for path in photos]})
+
+
+def _rows(queries: Sequence[str], predictions: Predictions) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of the table of :func:`predict`."""
+    for query, failed, places, scores in zip(
+        queries, predictions.failed, predictions.coordinates, predictions.scores, strict=True
     ):
         if failed:
-            rows.append((str(path), 0, None, None, None, _why(path)))
+            yield query, 0, None, None, None, _why(Path(query))
         else:
-            rows += [(str(path), rank, *place, score, "") for rank, (place, score) in enumerate(zip(places, scores), 1)]  # noqa: B905
-    return pd.DataFrame(rows, columns=["photo", "rank", "latitude", "longitude", "score", "error"])
-
-
-def _gallery(model: Model, spec: str | None) -> Gallery | None:
-    if not model.uses_gallery:
-        return None
-    training = model.checkpoint.coordinates if model.checkpoint is not None else None
-    if spec is None and training is None:
-        raise GalleryError(
-            f"{model.name} was not trained and has no coordinates of its own; name one: --gallery land:100k"
-        )
-    if spec is None and training is not None:
-        spec = DEFAULT_GALLERY if len(training) > 100_000 else f"training:{len(training)}"
-    return get_gallery(spec or DEFAULT_GALLERY, training)
+            for rank, (place, score) in enumerate(zip(places, scores, strict=True), 1):
+                yield query, rank, *place, score, ""
 
 
 def _why(path: Path) -> str:

