@@ -24,7 +24,7 @@ def models(ctx: click.Context, as_json: bool) -> None:
     _warn_of_plugins()
     rows: list[dict[str, Any]] = []
     for name, model in get_models().items():
-        there = [checkpoint.id for checkpoint in reversed(get_checkpoints(name))]
+        there = [checkpoint.id for checkpoint in reversed(get_checkpoints(name))] + list(model.importable())
         shown = there if as_json else "\n".join(there) or ("none yet" if model.trainable else "needs none")
         rows.append({"model": name, "what": model.summary, "checkpoints": shown})
     _print(rows, as_json)

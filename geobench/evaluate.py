@@ -14,9 +14,9 @@ import numpy as np
 from geobench import files, metrics
 from geobench.checkpoints import iter_versions, now
 from geobench.devices import describe_device
-from geobench.errors import EncoderError, GalleryError, ImageError, blaming
+from geobench.errors import EncoderError, ImageError, blaming
 from geobench.features import Features, extract
-from geobench.gallery import Gallery, default_gallery, get_gallery
+from geobench.gallery import Gallery, choose_gallery
 from geobench.models import Model
 from geobench.plugins import get_encoder, who
 from geobench.predictions import Predictions
@@ -89,14 +89,7 @@ def gallery_for(
     model: Model, dataset: Dataset, spec: str | None, seed: int, progress: Progress = SILENT
 ) -> Gallery | None:
     """Return the gallery ``spec`` for ``model``, the data set's default where it is None; None if it uses none."""
-    if not model.uses_gallery:
-        return None
-    training = model.checkpoint.coordinates if model.checkpoint is not None else None
-    if spec is not None:
-        return get_gallery(spec, training, seed)
-    if training is None:
-        raise GalleryError(f"{model.name} was not trained and has no coordinates of its own; name a gallery: land:100k")
-    gallery, note = default_gallery(dataset.default_gallery, training, seed)
+    gallery, note = choose_gallery(model, spec, dataset.default_gallery, seed)
     if note:
         progress.say(f"{model.name} on {dataset.name}: {note}")
     return gallery

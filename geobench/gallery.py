@@ -7,13 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from geobench import files
-from geobench.errors import DatasetError, GalleryError, unknown_name
-from geobench.geo import FloatArray, sample_sphere
+from geobench.errors import DatasetError, GalleryError, blaming, unknown_name
+from geobench.geo import FloatArray, as_coordinates, sample_sphere
 from geobench.land import sample_land
+from geobench.plugins import registry
+
+if TYPE_CHECKING:
+    from geobench.models import Model
 
 SIZES = {"k": 1_000, "M": 1_000_000}
 
@@ -24,7 +29,7 @@ class Gallery:
 
     Attributes:
         coordinates: (m, 2) latitude, longitude.
-        source: ``training``, ``land``, ``sphere``, ``official`` or the path of a CSV file.
+        source: ``training``, ``land``, ``sphere``, one that a plugin registers (``official``) or a CSV file's path.
         seed: of the draw; it is part of the name of a result.
     """
 
@@ -38,7 +43,7 @@ class Gallery:
     @property
     def spec(self) -> str:
         """Return the spec string that makes this gallery again, such as ``training:21000`` or ``photos.csv``."""
-        return f"{self.source}:{len(self)}" if self.source in SOURCES else self.source
+        return f"{self.source}:{len(self)}" if self.source in _sources() else self.source
 
     @cached_property
     def distinct(self) -> int:
@@ -69,7 +74,8 @@ def get_gallery(spec: str, training: FloatArray | None = None, seed: int = 0) ->
 
     Args:
         spec: ``100k`` or ``training:100k`` (drawn without replacement from ``training``), ``land:100k`` and
-            ``sphere:100k`` (uniform by area), or the path of a CSV file with latitude and longitude columns.
+            ``sphere:100k`` (uniform by area), ``official:100k`` (of a source that a plugin registers, without
+            replacement), or the path of a CSV file with latitude and longitude columns.
         training: (n, 2) coordinates of the model's training set.
         seed: of the draw; the same spec, source and seed give the same gallery.
 
@@ -81,22 +87,73 @@ def get_gallery(spec: str, training: FloatArray | None = None, seed: int = 0) ->
         return _from_csv(Path(spec), seed)
     source, _, size = spec.rpartition(":")
     source = source or "training"
-    if source not in SOURCES:
-        raise unknown_name("gallery", spec, SOURCES, f"Write SOURCE:SIZE ({', '.join(SOURCES)}) or a CSV file.")
+    if source not in _sources():
+        raise unknown_name("gallery", spec, _sources(), f"Write SOURCE:SIZE ({', '.join(_sources())}) or a CSV file.")
     m = parse_size(size)
     if seed < 0:
         raise GalleryError(f"the seed of a gallery must be at least 0, not {seed}.")
-    return Gallery(SOURCES[source](m, np.random.default_rng([seed, m]), training), source, seed)
+    rng = np.random.default_rng([seed, m])
+    drawn = SOURCES[source](m, rng, training) if source in SOURCES else _from_plugin(source, m, rng)
+    return Gallery(drawn, source, seed)
 
 
-def default_gallery(spec: str, training: FloatArray, seed: int = 0) -> tuple[Gallery, str]:
+def default_gallery(spec: str, training: FloatArray | None, seed: int = 0) -> tuple[Gallery, str]:
     """Return a data set's default gallery, and a line for the user when ``training`` is too small to hold it."""
-    if not spec.endswith(".csv") and spec.rpartition(":")[0] in ("", "training"):
+    if _is_training(spec):
         size = parse_size(spec.rpartition(":")[2])
-        if size > len(training):
+        if training is not None and size > len(training):
             note = f"the default gallery {spec} is larger than the model's training set: all its {len(training):,}"
             return get_gallery(f"training:{len(training)}", training, seed), f"{note} coordinates are used."
     return get_gallery(spec, training, seed), ""
+
+
+def choose_gallery(model: Model, spec: str | None, default: str, seed: int = 0) -> tuple[Gallery | None, str]:
+    """Return what ``model`` chooses from, None if it needs no gallery, and a line for the user where it is a makeshift.
+
+    Args:
+        model: its checkpoint has the training coordinates, or the gallery it was released with in their place.
+        spec: what the user asks for, as in :func:`get_gallery`; None takes ``default``, made to fit.
+        default: such as ``100k``.
+        seed: of the draw.
+
+    Raises:
+        GalleryError: training coordinates are asked for, or meant by the default, and are not to be had.
+    """
+    if not model.uses_gallery:
+        return None, ""
+    checkpoint = model.checkpoint
+    if checkpoint is not None and checkpoint.own_gallery and _is_training(spec or default):
+        if spec is not None:
+            raise GalleryError(
+                f"{checkpoint.spec} came without the coordinates it was trained on, so {spec} cannot be drawn from "
+                f"them; ask for the gallery that came with it, {checkpoint.own_gallery}, or for land:100k."
+            )
+        note = f"the default gallery {default} needs training coordinates, which {checkpoint.spec} came without:"
+        return get_gallery(checkpoint.own_gallery, None, seed), f"{note} {checkpoint.own_gallery} is used."
+    training = checkpoint.coordinates if checkpoint is not None and not checkpoint.own_gallery else None
+    if spec is not None:
+        return get_gallery(spec, training, seed), ""
+    if training is None and _is_training(default):
+        raise GalleryError(f"{model.name} was not trained and has no coordinates of its own; name a gallery: land:100k")
+    return default_gallery(default, training, seed)
+
+
+def _is_training(spec: str) -> bool:
+    return not spec.endswith(".csv") and spec.rpartition(":")[0] in ("", "training")
+
+
+def _sources() -> list[str]:
+    """Return the names that may stand before a colon: ours, then those of plugins."""
+    return [*SOURCES, *sorted(registry().galleries)]
+
+
+def _from_plugin(source: str, m: int, rng: np.random.Generator) -> FloatArray:
+    """Return ``m`` of the coordinates that a plugin registers as ``source``: all, in their order, or a draw."""
+    with blaming(f"the gallery {source} ({registry().owners['gallery', source].origin})", "to be read"):
+        whole = as_coordinates(registry().galleries[source]())
+    if m > len(whole):
+        raise GalleryError(f"the gallery {source} holds {len(whole):,} coordinates; ask for at most {len(whole)}.")
+    return whole[np.sort(rng.permutation(len(whole))[:m])]
 
 
 def _from_training(m: int, rng: np.random.Generator, training: FloatArray | None) -> FloatArray:

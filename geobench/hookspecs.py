@@ -11,6 +11,7 @@ from pluggy import HookimplMarker, HookspecMarker
 if TYPE_CHECKING:
     from geobench.datasets import Dataset
     from geobench.encoders import Encoder
+    from geobench.geo import FloatArray
     from geobench.models import Model
 
 hookspec = HookspecMarker("geobench")
@@ -32,4 +33,12 @@ def register_encoders(register: Callable[[str, Callable[[str], Encoder]], None])
     """Call ``register(name, factory)`` for each encoder; ``name`` may be a pattern such as ``*/*``.
 
     ``factory(name)`` returns the encoder called ``name`` and reads no weights yet.
+    """
+
+
+@hookspec
+def register_galleries(register: Callable[[str, Callable[[], FloatArray]], None]) -> None:
+    """Call ``register(name, coordinates)`` for each source of galleries; ``name:100k`` then draws from it.
+
+    ``coordinates()`` reads and returns them: (m, 2) latitude, longitude in degrees.
     """

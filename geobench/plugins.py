@@ -19,6 +19,7 @@ from geobench.errors import PluginError, unknown_name
 if TYPE_CHECKING:
     from geobench.datasets import Dataset
     from geobench.encoders import Encoder
+    from geobench.geo import FloatArray
     from geobench.models import Model
 
 GROUP = "geobench"
@@ -50,6 +51,7 @@ class Registry:
     models: dict[str, type[Model]] = field(default_factory=dict)
     datasets: dict[str, Dataset] = field(default_factory=dict)
     encoders: dict[str, Callable[[str], Encoder]] = field(default_factory=dict)
+    galleries: dict[str, Callable[[], FloatArray]] = field(default_factory=dict)
     owners: dict[tuple[str, str], Plugin] = field(default_factory=dict)
 
     def add(self, kind: str, name: str, thing: Any, plugin: Plugin) -> None:
@@ -60,7 +62,12 @@ class Registry:
                 f"the {kind} {name!r} is registered by two plugins: {other.name} ({other.origin}) and "
                 f"{plugin.name} ({plugin.origin}); uninstall one of the two."
             )
-        names: dict[str, dict[str, Any]] = {"model": self.models, "dataset": self.datasets, "encoder": self.encoders}
+        names: dict[str, dict[str, Any]] = {
+            "model": self.models,
+            "dataset": self.datasets,
+            "encoder": self.encoders,
+            "gallery": self.galleries,
+        }
         names[kind][name] = thing
         self.owners[kind, name] = plugin
         plugin.registers.append(f"{kind} {name}")
@@ -108,6 +115,13 @@ def _registrations(module: Any, plugin: str) -> list[tuple[str, str, Any]]:
         dataset = dataset if isinstance(dataset, Dataset) else Dataset.from_toml(dataset)
         found.append(("dataset", dataset.name, dataset))
 
+    def add_gallery(name: str, coordinates: Callable[[], FloatArray]) -> None:
+        from geobench.gallery import SOURCES
+
+        if name in SOURCES:
+            raise ValueError(f"{name!r} is one of geobench's own galleries")
+        found.append(("gallery", name, coordinates))
+
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     manager.register(module, plugin)
@@ -115,6 +129,7 @@ def _registrations(module: Any, plugin: str) -> list[tuple[str, str, Any]]:
     manager.hook.register_models(register=add_model)
     manager.hook.register_datasets(register=add_dataset)
     manager.hook.register_encoders(register=lambda name, factory: found.append(("encoder", name, factory)))
+    manager.hook.register_galleries(register=add_gallery)
     return found
 
 

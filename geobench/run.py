@@ -102,7 +102,9 @@ def _with_checkpoints(models: Sequence[str], train_missing: bool) -> dict[str, M
             plan[spec] = {"data": DEFAULT_DATA}
         else:
             copied = ("encoder", "seed", "crops", "limit")
-            plan[spec] = {"data": donor.dataset} | {name: getattr(donor, name) for name in copied}
+            plan[spec] = {"data": donor.dataset} | {
+                name: getattr(donor, name) for name in copied if getattr(donor, name) is not None
+            }
     return plan
 
 

@@ -1,0 +1,63 @@
+"""The package ``geoclip`` as the judge: its own code, without the CLIP backbone that is not in its wheel.
+
+Its modules are loaded from where the package is installed, past its ``__init__``, so that ``transformers`` need not be
+there: ``pip install --no-deps geoclip`` is enough. In place of the backbone stands one that hands its input through,
+so that the model takes backbone features (n, 768) where it took images; everything else is the authors' code.
+"""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+ALIAS = "geoclip_as_judge"
+
+
+def find():
+    """Return the folder of the installed package, None where there is none."""
+    spec = importlib.util.find_spec("geoclip")
+    roots = (spec.submodule_search_locations or ()) if spec is not None else ()
+    return next((Path(root) for root in roots if (Path(root) / "model/location_encoder.py").is_file()), None)
+
+
+def load(name):
+    """Return the module ``name`` of the package, such as ``model.location_encoder``."""
+    root = find()
+    for package in ("", ".model", ".train"):
+        if ALIAS + package not in sys.modules:
+            module = ModuleType(ALIAS + package)
+            module.__path__ = [str(root / package.lstrip("."))]
+            sys.modules[ALIAS + package] = module
+    if name == "model.GeoCLIP":
+        return _with_transparent_backbone()
+    return importlib.import_module(f"{ALIAS}.{name}")
+
+
+def geoclip(queue_size=4096):
+    """Return the package's model with its released weights; ``model(features, coordinates)`` gives logits."""
+    return load("model.GeoCLIP").GeoCLIP(queue_size=queue_size, clip_pretrained=False)
+
+
+def _with_transparent_backbone():
+    """Import the model with a stand-in for ``transformers``, which is taken away again."""
+    from torch import nn
+
+    class Backbone(nn.Module):
+        def __init__(self, config):
+            super().__init__()
+
+        def get_image_features(self, pixel_values):
+            return pixel_values
+
+    stand_in = ModuleType("transformers")
+    stand_in.CLIPModel = Backbone
+    stand_in.AutoProcessor = stand_in.CLIPImageProcessor = stand_in.CLIPConfig = lambda **options: None
+    real = sys.modules.get("transformers")
+    sys.modules["transformers"] = stand_in
+    try:
+        return importlib.import_module(f"{ALIAS}.model.GeoCLIP")
+    finally:
+        del sys.modules["transformers"]
+        if real is not None:
+            sys.modules["transformers"] = real
