@@ -39,7 +39,7 @@ def commands(command=main, path=("geobench",)):
 
 def test_the_generated_parts_of_the_documents_are_up_to_date():
     generated = [path.relative_to(ROOT) for path in DOCUMENTS if "[[[cog" in path.read_text(encoding="utf-8")]
-    assert len(generated) == 3
+    assert len(generated) >= 3
     cog = [sys.executable, "-m", "cogapp", "--check", "-I", "docs", *generated]
     done = subprocess.run(cog, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}\nrun: cog -r -I docs README.md docs/*.md"
