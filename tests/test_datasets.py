@@ -87,8 +87,11 @@ def test_the_content_key_follows_names_sizes_and_times_of_the_images(mine, own_h
     photo = own_home / "data" / "mine" / "images" / "photo-2.jpg"
     os.utime(photo, (1, 1))
     touched = mine.content_key(table, "test")
+    photo.write_bytes(photo.read_bytes() + b"more")
+    os.utime(photo, (1, 1))
+    longer = mine.content_key(table, "test")
     photo.unlink()
-    assert len({key, touched, mine.content_key(table, "test")}) == 3
+    assert len({key, touched, longer, mine.content_key(table, "test")}) == 4
 
 
 def test_a_split_is_chosen_by_purpose_and_a_set_without_splits_serves_both():

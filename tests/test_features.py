@@ -233,7 +233,7 @@ def test_one_extraction_waits_for_another_of_the_same_features(mine, counting, o
     with locked(kept, print):
         waiting = Thread(target=extract, args=(mine, mine.table("test"), second), kwargs={"progress": progress})
         waiting.start()
-        while not progress.lines:
+        while waiting.is_alive() and not progress.lines:
             waiting.join(0.01)
         (own_home / "kept").rename(kept)  # what the first one does at its end
     waiting.join(10)

@@ -122,7 +122,7 @@ def test_a_lock_is_waited_for_and_says_so(tmp_path):
         assert lines == []
         thread = Thread(target=second)
         thread.start()
-        while not lines:
+        while thread.is_alive() and not lines:
             time.sleep(0.01)
         order.append("first")
     thread.join(10)

@@ -63,6 +63,11 @@ def test_columns_of_any_name_can_be_told():
     assert table.iloc[0].to_list() == ["a.jpg", 1.0, 2.0]
 
 
+def test_blanks_after_commas_are_no_part_of_a_name():
+    table = read_table(write("latitude, longitude, image\n1, 2, a.jpg\n"))
+    assert table["image"].to_list() == ["a.jpg"]
+
+
 def test_the_column_that_is_told_goes_before_one_of_the_usual_name():
     table = read_table(write("file,image,latitude,longitude\na.jpg,wrong.jpg,1,2\n"), {"image": "file"})
     assert table["image"].to_list() == ["a.jpg"]
