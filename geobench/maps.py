@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
+    from geobench.datasets import Dataset
+
 SUFFIXES = (".png", ".pdf", ".svg")
 WIDTH_INCHES = 7.0  # of the text of a page
 DPI = 200
@@ -87,6 +89,14 @@ def draw_similarity(panels: Sequence[Panel], grid: Grid, output: Path, title: st
         _save(figure, output)
 
 
+def draw_dataset(dataset: Dataset, purpose: str, output: Path) -> None:
+    """Draw where the images are that ``dataset`` has to ``train`` or to ``test``."""
+    check_map(output)
+    table = dataset.table(purpose)
+    title = f"{dataset.title}, {dataset.split_for(purpose)}: {len(table):,} images"
+    draw_positions(table[["latitude", "longitude"]].to_numpy(np.float64), output, title)
+
+
 def draw_positions(coordinates: FloatArray, output: Path, title: str) -> None:
     """Draw where ``coordinates`` (n, 2) are to ``output``: each of a few, of many their number per cell of one area."""
     from matplotlib.colors import LogNorm
@@ -105,7 +115,7 @@ def draw_positions(coordinates: FloatArray, output: Path, title: str) -> None:
             size, extent = (HEXAGONS, round(2 * Y_MAX / side / np.sqrt(3))), (-X_MAX, X_MAX, -Y_MAX, Y_MAX)
             cells: Any = ax.hexbin(x, y, gridsize=size, extent=extent, mincnt=1, cmap=COLOURS, linewidths=0.1, zorder=3)
             cells.set_norm(LogNorm(1, max(2, cells.get_array().max())))
-            area_km2 = np.prod(np.array([2 * X_MAX, 2 * Y_MAX]) / size) / 2 * EARTH_RADIUS_KM**2
+            area_km2 = round(np.prod(np.array([2 * X_MAX, 2 * Y_MAX]) / size) / 2 * EARTH_RADIUS_KM**2, -3)
             ticks = {"ticks": LogLocator(subs=(1, 2, 5)), "format": StrMethodFormatter("{x:,.0f}")}
             _colour_bar(figure, ax, cells, f"images per cell of {area_km2:,.0f} km²", **ticks).minorticks_off()
         ax.set_title(title)

@@ -110,7 +110,9 @@ def text_features(model: Model, texts: Sequence[str]) -> npt.NDArray[np.float32]
     encoder = encoder_of(model, PHOTOS.default_encoder)
     with blaming(f"the encoder {encoder.name}", "on texts"):
         encoder.load(model.device)
-        return encoder.encode_texts(list(texts)).float().cpu().numpy()[:, None]
+        # One by one: an answer never depends, to the last bit, on what else is asked.
+        features = [encoder.encode_texts([text]).float().cpu().numpy() for text in texts]
+    return np.stack(features)
 
 
 def _check_map(model: Model, output: Path, n: int) -> None:
