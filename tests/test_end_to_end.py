@@ -139,7 +139,8 @@ def test_interrupted_training_and_runs_started_again_end_with_the_same_table(tmp
             "500,1500",
         )
         for command in (train, run):
-            for stop in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM) if interrupted else ():
+            stops = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM) if command is train else (signal.SIGKILL,)
+            for stop in stops if interrupted else ():
                 _interrupt(command, home, folder, stop)
             geobench(*command, home=home, folder=folder)
         report = geobench("report", "--format", "csv", home=home, folder=folder).stdout
