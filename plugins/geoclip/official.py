@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -182,7 +183,8 @@ def _load(path):
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; the released weights are {', '.join(PTH.values())}.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch tells of foreign pickles in lines of its own
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(f"{path} holds more than tensors and is refused; nothing in it was executed.") from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
