@@ -69,7 +69,7 @@ def test_features_are_what_the_encoder_makes_of_each_image(mine, tiny_encoder):
 @pytest.mark.parametrize("crops", [1, 10])
 def test_features_of_the_real_encoder_are_the_same_to_the_last_bit_for_every_batch_size(crops, tmp_path, monkeypatch):
     dataset, encoder = get_dataset("bluemarble"), get_encoder("efficientnet_lite0")
-    table = dataset.table("test", 40 if crops == 1 else 4)
+    table = dataset.table("test", 36 if crops == 1 else 4)
     made = []
     for batch_size in (1, 7, 64, 512):
         monkeypatch.setenv("GEOBENCH_HOME", str(tmp_path / str(batch_size)))
@@ -116,15 +116,16 @@ def test_another_number_of_crops_is_refused(mine, tiny_encoder):
 
 
 def test_images_that_cannot_be_read_are_recorded_with_the_reason_and_counted(mine, tiny_encoder, folder):
-    photo(mine, 2).write_bytes(photo(mine, 2).read_bytes()[:700])
+    photo(mine, 1).write_bytes(photo(mine, 1).read_bytes()[:700])
     photo(mine, 5).unlink()
     features = extract(mine, mine.table("test"), tiny_encoder, batch_size=3)
-    assert np.flatnonzero(~features.ok).tolist() == [2, 5]
+    assert np.flatnonzero(~features.ok).tolist() == [1, 5]
     assert len(features) == len(features.array) == 10
-    assert not features.array[[2, 5]].any()
-    np.testing.assert_array_equal(features.array[3, 0], expected(mine, tiny_encoder, 3))
+    assert not features.array[[1, 5]].any()
+    for number in np.flatnonzero(features.ok):
+        np.testing.assert_array_equal(features.array[number, 0], expected(mine, tiny_encoder, number))
     lines = [json.loads(line) for line in (folder() / "failures.jsonl").read_text().splitlines()]
-    assert [line["image"] for line in lines] == ["photo-2.jpg", "photo-5.jpg"]
+    assert [line["image"] for line in lines] == ["photo-1.jpg", "photo-5.jpg"]
     assert "truncated" in lines[0]["reason"]
     assert "there is no such file" in lines[1]["reason"]
     about = json.loads((folder() / "about.json").read_text())

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from geobench import Gallery, GalleryError, UnknownNameError, get_gallery
-from geobench.gallery import default_gallery, parse_size
+from geobench import Gallery, GalleryError, PluginError, UnknownNameError, get_gallery
+from geobench.gallery import choose_gallery, default_gallery, parse_size
 from geobench.geo import invalid_rows, sample_sphere, unit_vectors
 from geobench.land import is_land
+from geobench.plugins import Plugin, get_model_class, registry
 
 TRAINING = sample_sphere(3000, np.random.default_rng(0))
 
@@ -121,6 +122,48 @@ def test_the_default_gallery_of_a_small_training_set_is_all_of_it_and_says_so(sp
     gallery, note = default_gallery(spec, TRAINING)
     np.testing.assert_array_equal(gallery.coordinates, TRAINING)
     assert f"the default gallery {spec} is larger than the model's training set: all its 3,000 coordinates" in note
+
+
+def test_a_model_that_was_not_trained_needs_a_gallery_by_name():
+    model = get_model_class("random")()
+    with pytest.raises(GalleryError, match="random was not trained and has no coordinates of its own; name a gallery"):
+        choose_gallery(model, None, "100k")
+    gallery, note = choose_gallery(model, "land:5", "100k")
+    assert (gallery.spec, note) == ("land:5", "")
+    assert choose_gallery(model, None, "sphere:7")[0].spec == "sphere:7"
+
+
+def test_a_model_that_uses_no_gallery_gets_none():
+    assert choose_gallery(get_model_class("most-frequent")(), "land:5", "100k") == (None, "")
+
+
+@pytest.fixture
+def plugin_gallery(monkeypatch):
+    """Return a function that registers what ``make()`` returns as the gallery ``ports``."""
+
+    def add(make):
+        monkeypatch.setitem(registry().galleries, "ports", make)
+        owner = Plugin("test", "test-distribution", "1.0", "tests")
+        monkeypatch.setitem(registry().owners, ("gallery", "ports"), owner)
+
+    return add
+
+
+def test_a_gallery_of_a_plugin_is_drawn_without_replacement(plugin_gallery):
+    plugin_gallery(lambda: TRAINING)
+    np.testing.assert_array_equal(get_gallery("ports:3k").coordinates, TRAINING)
+    drawn = get_gallery("ports:100", seed=1)
+    assert drawn.distinct == 100
+    assert set(map(tuple, drawn.coordinates)) <= set(map(tuple, TRAINING))
+    assert drawn.hash == get_gallery(drawn.spec, seed=1).hash != get_gallery(drawn.spec, seed=2).hash
+    with pytest.raises(GalleryError, match="the gallery ports holds 3,000 coordinates; ask for at most 3000"):
+        get_gallery("ports:3001")
+
+
+def test_a_gallery_of_a_plugin_that_fails_is_one_line_that_names_its_distribution(plugin_gallery):
+    plugin_gallery(lambda: 1 / 0)
+    with pytest.raises(PluginError, match=r"the gallery ports \(test-distribution 1\.0\) failed .*ZeroDivisionError"):
+        get_gallery("ports:10")
 
 
 def test_the_hash_follows_every_coordinate():
