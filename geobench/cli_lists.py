@@ -99,6 +99,21 @@ def show_dataset(name: str, as_json: bool) -> None:
     _print(rows, as_json)
 
 
+@datasets.command("map")
+@click.argument("name")
+@click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True, help="Which images.")
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="FILE.png, FILE.pdf or FILE.svg."
+)
+def map_dataset(name: str, split: str, output: Path) -> None:
+    """Draw where the images of the data set NAME are on a map of the world."""
+    from geobench import get_dataset
+    from geobench.maps import draw_dataset
+
+    draw_dataset(get_dataset(name), split, output)
+    click.echo(f"wrote {output}", err=True)
+
+
 @datasets.command("add")
 @click.argument("name")
 @click.option("--images", required=True, type=click.Path(path_type=Path), help="Folder of the photos; they stay there.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from geobench.cli import AS_JSON, DEVICE, _finish, _print, main
+from geobench.progress import ConsoleProgress
 
 
 @main.command()
@@ -53,7 +54,7 @@ def predict(
     if ready.checkpoint is not None:
         about = f"{ready.checkpoint.spec}, trained on {ready.checkpoint.dataset}"
         click.echo(f"model: {about}", err=True)
-    table = place(ready, photos, gallery, top_k, texts=texts, map_to=map_to)
+    table = place(ready, photos, gallery, top_k, texts=texts, map_to=map_to, progress=ConsoleProgress())
     failed = table[table["error"] != ""]
     found = table[table["error"] == ""].drop(columns="error")
     shown = found if as_json else found.astype({"score": float}).round({"latitude": 5, "longitude": 5, "score": 6})

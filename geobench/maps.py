@@ -19,6 +19,7 @@ from geobench.worldmap import LAKE, LAND_KINDS, X_MAX, Y_MAX, Grid, borders, coa
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import PathPatch
     from PIL import Image
 
     from geobench.datasets import Dataset
@@ -76,14 +77,17 @@ def draw_similarity(panels: Sequence[Panel], grid: Grid, output: Path, title: st
     columns = 1 if len(panels) == 1 else 2
     rows = -(-len(panels) // columns)
     with _styled():
-        height = 3.25 if columns == 1 else 1.75
+        height = 3.25 if columns == 1 else 1.65
         figure = _figure(rows * height + 0.55)
         axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for panel, ax in zip(panels, axes, strict=False):
             _similarity_panel(figure, ax, panel, grid, small=columns > 1)
         for ax in axes[len(panels) :]:
             ax.set_axis_off()
-        figure.suptitle(title, fontsize=9)
+        if columns == 1:
+            axes[0].set_title(f"{title}\n{axes[0].get_title()}")
+        else:
+            figure.suptitle(title, fontsize=9)
         most = max(range(len(panels)), key=lambda number: len(panels[number].places))
         figure.legend(*axes[most].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
         _save(figure, output)
@@ -123,7 +127,7 @@ def draw_positions(coordinates: FloatArray, output: Path, title: str) -> None:
 
 
 def _similarity_panel(figure: Figure, ax: Axes, panel: Panel, grid: Grid, small: bool) -> None:
-    land = _world(ax, labels=5 if small else 7)
+    land = _world(ax, small)
     values = panel.similarity
     low, high = float(np.median(values)), float(values.max())
     image = ax.imshow(
@@ -157,30 +161,35 @@ def _mark(ax: Axes, places: FloatArray, small: bool) -> None:
     """Mark the predictions, the best with a star."""
     x, y = equal_earth(places).T
     size = 0.6 if small else 1.0
-    style: Any = {"facecolor": MARK, "edgecolor": "white", "linewidth": 0.6}
-    ax.scatter(x[:1], y[:1], s=110 * size, marker="*", zorder=7, label="best prediction", **style)
+    star: Any = {"marker": "*", "facecolor": MARK, "edgecolor": "white", "linewidth": 0.6}
+    ring: Any = {"marker": "o", "facecolor": "white", "edgecolor": MARK, "linewidth": 0.9 * size}
+    ax.scatter(x[:1], y[:1], s=120 * size, zorder=6, label="best prediction", **star)
     if len(places) > 1:
         label = f"predictions 2 to {len(places)}" if len(places) > 2 else "prediction 2"
-        ax.scatter(x[1:], y[1:], s=22 * size, zorder=6, label=label, **style)
+        ax.scatter(x[1:], y[1:], s=12 * size, zorder=7, label=label, **ring)
 
 
-def _world(ax: Axes, labels: float = 7) -> Any:
+def _world(ax: Axes, small: bool = False) -> PathPatch:
+    """Draw sea, land, coasts, borders and graticule on ``ax``; return the land, to clip other things by."""
     from matplotlib.collections import LineCollection
     from matplotlib.patches import PathPatch, Polygon
 
+    thin = 0.6 if small else 1.0
     edge = equal_earth(_edge())
     outline = Polygon(edge, facecolor=SEA, edgecolor="none", zorder=0)
     ax.add_patch(outline)
     land = PathPatch(_path(coastlines(LAND_KINDS, SMALLEST_KM2)), facecolor=LAND, edgecolor="none", zorder=1)
     ax.add_patch(land)
-    lakes = PathPatch(_path(coastlines((LAKE,), SMALLEST_KM2)), facecolor=SEA, edgecolor=LINE, linewidth=0.2, zorder=3)
+    lakes = PathPatch(
+        _path(coastlines((LAKE,), SMALLEST_KM2)), facecolor=SEA, edgecolor=LINE, linewidth=0.2 * thin, zorder=3
+    )
     ax.add_patch(lakes)
     shores = [equal_earth(part) for line in coastlines(LAND_KINDS, SMALLEST_KM2) for part in _shore(line)]
-    ax.add_collection(LineCollection(shores, colors=LINE, linewidths=0.35, zorder=4))
+    ax.add_collection(LineCollection(shores, colors=LINE, linewidths=0.35 * thin, zorder=4))
     countries = [equal_earth(line) for line in borders()]
-    ax.add_collection(LineCollection(countries, colors=LINE, linewidths=0.2, alpha=0.6, zorder=4))
-    _graticule(ax, labels)
-    ax.add_patch(Polygon(edge, facecolor="none", edgecolor=LINE, linewidth=0.6, zorder=5))
+    ax.add_collection(LineCollection(countries, colors=LINE, linewidths=0.2 * thin, alpha=0.6, zorder=4))
+    _graticule(ax, small)
+    ax.add_patch(Polygon(edge, facecolor="none", edgecolor=LINE, linewidth=0.6 * thin, zorder=5))
     ax.set(xlim=(-X_MAX * 1.01, X_MAX * 1.01), ylim=(-Y_MAX * 1.01, Y_MAX * 1.01), aspect="equal")
     ax.set_axis_off()
     return land
@@ -206,7 +215,7 @@ def _shore(line: FloatArray) -> list[FloatArray]:
     return [part for part in np.split(line, np.flatnonzero(cut[1:] & cut[:-1]) + 1) if len(part) > 1]
 
 
-def _graticule(ax: Axes, size: float) -> None:
+def _graticule(ax: Axes, small: bool) -> None:
     from matplotlib.collections import LineCollection
 
     fine = np.linspace(-1, 1, 181)
@@ -214,11 +223,12 @@ def _graticule(ax: Axes, size: float) -> None:
     for latitude in range(-60, 61, 30):
         lines.append(equal_earth(np.stack([np.full(181, float(latitude)), 180 * fine], axis=1)))
         x, y = equal_earth(np.array([[latitude, 180.0]]))[0]
-        ax.text(x + 0.04, y, _degrees(latitude, "N", "S"), ha="left", va="center", fontsize=size)
+        ax.text(x + 0.04, y, _degrees(latitude, "N", "S"), ha="left", va="center", fontsize=5 if small else 7)
     for longitude in range(-120, 121, 60):
         lines.append(equal_earth(np.stack([90 * fine, np.full(181, float(longitude))], axis=1)))
         x, y = equal_earth(np.array([[-90.0, longitude]]))[0]
-        ax.text(x, y - 0.04, _degrees(longitude, "E", "W"), ha="center", va="top", fontsize=size)
+        if longitude % 120 == 0 or not small:
+            ax.text(x, y - 0.04, _degrees(longitude, "E", "W"), ha="center", va="top", fontsize=5 if small else 7)
     ax.add_collection(LineCollection(lines, colors=LINE, linewidths=0.25, alpha=0.35, zorder=3))
 
 
@@ -242,6 +252,9 @@ def _figure(height: float) -> Figure:
 
 
 def _save(figure: Figure, output: Path) -> None:
-    metadata: dict[str, Any] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(output.suffix.lower(), {})
+    """Write ``figure`` to ``output``; the same figure gives the same file."""
+    suffix = output.suffix.lower()
+    metadata: dict[str, Any] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix, {})
+    options: Any = {"pil_kwargs": {"optimize": True}} if suffix == ".png" else {}
     with files.replacing(output) as temporary:
-        figure.savefig(temporary, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
+        figure.savefig(temporary, metadata=metadata, bbox_inches="tight", pad_inches=0.05, **options)

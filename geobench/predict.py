@@ -20,6 +20,7 @@ from geobench.maps import Panel, check_map, draw_similarity
 from geobench.models import Model
 from geobench.plugins import who
 from geobench.predictions import Predictions
+from geobench.progress import SILENT, Progress
 from geobench.worldmap import land_grid
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DEFAULT_GALLERY = "100k"
-MAP_COLUMNS = 720  # cells of the map along the equator: about 56 km each, some 77,000 of them on land
-BLOCK = 16_384  # places compared with the queries at a time
+MAP_COLUMNS = 540  # cells of the map along the equator: 74 km each, some 45,000 of them on land
+BLOCK = 8192  # places compared with the queries at a time
 THUMBNAIL_PIXELS = 300
 
 
@@ -56,6 +57,7 @@ def predict(
     *,
     texts: Sequence[str] = (),
     map_to: Path | None = None,
+    progress: Progress = SILENT,
 ) -> pd.DataFrame:
     """Return ``query``, ``rank``, ``latitude``, ``longitude``, ``score``, ``error`` for each query, best first.
 
@@ -66,6 +68,7 @@ def predict(
         top_k: predictions for each query.
         texts: what to look for in words, such as ``Desert``; they follow the photos.
         map_to: a PNG, PDF or SVG file to draw how similar all land is to each query, a panel for each that is readable.
+        progress: told of the work.
 
     Raises:
         EncoderError: there are ``texts`` and the model's encoder cannot read them.
@@ -80,7 +83,7 @@ def predict(
     chosen, _ = choose_gallery(model, gallery, DEFAULT_GALLERY)
     rows: list[tuple[object, ...]] = []
     if photos:
-        predictions = answer(model, PHOTOS, _table(photos), chosen, top_k)
+        predictions = answer(model, PHOTOS, _table(photos), chosen, top_k, progress=progress)
         rows += _rows([str(photo) for photo in photos], predictions)
     if texts:
         with blaming(who(model), "on texts"):
@@ -91,7 +94,7 @@ def predict(
         failed = set(table.loc[table["error"] != "", "query"])
         readable = [photo for photo in photos if str(photo) not in failed]
         if readable or texts:
-            _draw(model, table, readable, texts, words, map_to)
+            _draw(model, table, readable, texts, words, map_to, progress)
     return table
 
 
@@ -128,12 +131,13 @@ def _draw(
     texts: Sequence[str],
     words: npt.NDArray[np.float32],
     output: Path,
+    progress: Progress,
 ) -> None:
     """Draw a panel for each of ``photos`` and ``texts`` with the predictions of ``table``."""
     grid = land_grid(MAP_COLUMNS)
     similarity = [
-        *_similarity(model, _photo_features(model, photos), grid.coordinates),
-        *_similarity(model, words, grid.coordinates),
+        *_similarity(model, _photo_features(model, photos), grid.coordinates, progress),
+        *_similarity(model, words, grid.coordinates, progress),
     ]
     panels = [
         Panel(title, values, _places(table, query), photo)
@@ -160,22 +164,26 @@ def _photo_features(model: Model, photos: Sequence[Path]) -> npt.NDArray[np.floa
     return extract(PHOTOS, _table(photos), encoder, device=model.device).array
 
 
-def _similarity(model: Model, features: npt.NDArray[np.float32], coordinates: FloatArray) -> npt.NDArray[np.float32]:
+def _similarity(
+    model: Model, features: npt.NDArray[np.float32], coordinates: FloatArray, progress: Progress
+) -> npt.NDArray[np.float32]:
     """Return ``model.similarity`` (n, m), asked block by block and checked."""
+    similarity = np.empty((len(features), len(coordinates)), dtype=np.float32)
     if not len(features):
-        return np.empty((0, len(coordinates)), dtype=np.float32)
-    blocks = []
-    for start in range(0, len(coordinates), BLOCK):
-        block = coordinates[start : start + BLOCK]
-        with blaming(who(model), "on a map"):
-            similarity = np.asarray(model.similarity(features, block), dtype=np.float32)
-        if similarity.shape != (len(features), len(block)) or not np.isfinite(similarity).all():
-            raise PluginError(
-                f"{who(model)} returned a similarity of the shape {similarity.shape} or with NaN; it must be finite, "
-                f"({len(features)}, {len(block)})."
-            )
-        blocks.append(similarity)
-    return np.concatenate(blocks, axis=1)
+        return similarity
+    with progress.track("map of similarity", len(coordinates), "places") as advance:
+        for start in range(0, len(coordinates), BLOCK):
+            block = coordinates[start : start + BLOCK]
+            with blaming(who(model), "on a map"):
+                found = np.asarray(model.similarity(features, block))
+            if found.shape != (len(features), len(block)) or not np.isfinite(found).all():
+                raise PluginError(
+                    f"{who(model)} returned a similarity of the shape {found.shape} or with NaN; it must be finite, "
+                    f"({len(features)}, {len(block)})."
+                )
+            similarity[:, start : start + len(block)] = found
+            advance(len(block))
+    return similarity
 
 
 def _places(table: pd.DataFrame, query: str) -> FloatArray:

@@ -78,9 +78,11 @@ def land_grid(columns: int) -> Grid:
     """Return the grid of ``columns`` cells along the equator, 40,075 km / ``columns`` wide there."""
     rows = round(columns * Y_MAX / X_MAX)
     fine = _centres(rows * FINER, columns * FINER)
-    land = np.abs(fine[..., 1]) <= 180
-    land[land] = is_land(fine[land])
-    cells = _widened(np.asarray(land.reshape(rows, FINER, columns, FINER).any(axis=(1, 3))))
+    on_map = np.abs(fine[..., 1]) <= 180
+    land = on_map.copy()
+    land[on_map] = is_land(fine[on_map])
+    touches, inside = (np.asarray(a.reshape(rows, FINER, columns, FINER).any(axis=(1, 3))) for a in (land, on_map))
+    cells = _widened(touches) & inside
     coordinates = _centres(rows, columns)[cells]
     # The centre of a cell that is cut by the edge of the map may lie beside it.
     return Grid(np.clip(coordinates, (-90.0, -180.0), (90.0, 180.0)), cells)
