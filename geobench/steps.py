@@ -52,7 +52,7 @@ class EagerStep:
 
         if self.precision == "fp32":
             return nullcontext()
-        return torch.autocast(self.generator.device.type, dtype=torch.bfloat16)
+        return torch.autocast(self.generator.device.type, dtype=torch.bfloat16, cache_enabled=False)
 
 
 class GraphedStep(EagerStep):
