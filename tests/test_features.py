@@ -50,6 +50,15 @@ def counting(tiny_encoder):
     return Counting
 
 
+@pytest.fixture
+def one_thread():
+    """Compute on one core: on a busy machine threads that wait for each other take ten times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def photo(dataset, number):
     return dataset.folder / "images" / f"photo-{number}.jpg"
 
@@ -67,7 +76,9 @@ def test_features_are_what_the_encoder_makes_of_each_image(mine, tiny_encoder):
 
 
 @pytest.mark.parametrize("crops", [1, 10])
-def test_features_of_the_real_encoder_are_the_same_to_the_last_bit_for_every_batch_size(crops, tmp_path, monkeypatch):
+def test_features_of_the_real_encoder_are_the_same_to_the_last_bit_for_every_batch_size(
+    crops, tmp_path, monkeypatch, one_thread
+):
     dataset, encoder = get_dataset("bluemarble"), get_encoder("efficientnet_lite0")
     table = dataset.table("test", 36 if crops == 1 else 4)
     made = []
@@ -80,7 +91,7 @@ def test_features_of_the_real_encoder_are_the_same_to_the_last_bit_for_every_bat
         np.testing.assert_array_equal(made[0], other)
 
 
-def test_features_do_not_depend_on_who_decodes(tmp_path, monkeypatch):
+def test_features_do_not_depend_on_who_decodes(tmp_path, monkeypatch, one_thread):
     dataset, encoder = get_dataset("bluemarble"), get_encoder("efficientnet_lite0")
     table = dataset.table("test", 8)
     alone = np.array(extract(dataset, table, encoder).array)
