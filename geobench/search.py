@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ TILE = 32
 """Queries are computed in groups of exactly so many, the last one padded: an answer then never depends, to the last
 bit on a CPU, on which other queries are asked with it."""
 BLOCK = 16_384
-"""Gallery rows compared at a time: 64 MB of embeddings at 512-d float32."""
+"""Gallery rows compared at a time: 32 MB of embeddings at 512-d float32."""
 
 
 def in_tiles(function: Callable[[Tensor], Tensor], rows: Tensor, size: int = TILE) -> Tensor:
@@ -60,7 +62,7 @@ def top_k(
     rows = torch.empty((n, 0), dtype=torch.long, device=queries.device)
     log_sum = queries.new_full((n,), -torch.inf)
     for start in range(0, len(gallery), BLOCK):
-        block = torch.from_numpy(np.array(gallery[start : start + BLOCK])).to(queries.device)
+        block = _as_tensor(gallery[start : start + BLOCK]).to(queries.device)
         found = []
         for tile in _tiles(queries):
             products = tile @ block.T  # (TILE, block)
@@ -71,12 +73,29 @@ def top_k(
         best, order = torch.cat([best, values], dim=1).sort(dim=1, descending=True, stable=True)
         rows = torch.cat([rows, index], dim=1).gather(1, order)[:, :k]
         best = best[:, :k]
+        del block
+        _let_go(gallery)
     probabilities = torch.exp(scale * best - log_sum[:, None])
     return (
         best.double().cpu().numpy(),
         rows.cpu().numpy().astype(np.intp),
         probabilities.double().cpu().numpy(),
     )
+
+
+def _as_tensor(block: npt.NDArray[np.float32]) -> Tensor:
+    """Return ``block`` without a copy; nobody writes to it, which is what torch warns of where it is read-only."""
+    import torch
+
+    with warnings.catch_warnings(action="ignore"):
+        return torch.from_numpy(block)
+
+
+def _let_go(array: npt.NDArray[np.float32]) -> None:
+    """Let the system take back the memory of what was read or written of a memory map; the file has it all."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mapped, "madvise") and getattr(array, "mode", "c") != "c":
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _tiles(queries: Tensor) -> list[Tensor]:
@@ -106,17 +125,16 @@ def gallery_embeddings(
     Raises:
         FeatureError: the embeddings on disk are damaged.
     """
-    shape = (len(gallery), dim)
+    shape, what = (len(gallery), dim), f"embed the gallery {gallery.spec}"
     if checkpoint is None:
         memory = np.empty(shape, dtype=np.float32)
-        _fill(memory, gallery, embed, progress)
+        fill(memory, gallery.coordinates, embed, what, progress)
         return memory
     path = files.home() / "galleries" / f"{files.digest(checkpoint, gallery.hash)}.npy"
     if not path.exists():
         with files.replacing(path) as temporary:
             mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-            _fill(mapped, gallery, embed, progress)
-            mapped.flush()
+            fill(mapped, gallery.coordinates, embed, what, progress)
     try:
         embeddings: npt.NDArray[np.float32] = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
@@ -126,11 +144,19 @@ def gallery_embeddings(
     return embeddings
 
 
-def _fill(
-    target: npt.NDArray[np.float32], gallery: Gallery, embed: Callable[[FloatArray], Any], progress: Progress
+def fill(
+    target: npt.NDArray[np.float32],
+    coordinates: FloatArray,
+    embed: Callable[[FloatArray], Any],
+    what: str,
+    progress: Progress = SILENT,
 ) -> None:
-    with progress.track(f"embed the gallery {gallery.spec}", len(gallery), "points") as advance:
-        for start in range(0, len(gallery), BLOCK):
-            block = gallery.coordinates[start : start + BLOCK]
+    """Write the embeddings of ``coordinates`` (n, 2) to ``target`` (n, dim), memory-mapped or not, block by block."""
+    with progress.track(what, len(coordinates), "points") as advance:
+        for start in range(0, len(coordinates), BLOCK):
+            block = coordinates[start : start + BLOCK]
             target[start : start + len(block)] = embed(block)
+            if isinstance(target, np.memmap):
+                target.flush()
+                _let_go(target)
             advance(len(block))

@@ -255,20 +255,36 @@ def test_a_part_of_the_released_gallery_is_a_draw_from_it():
 
 @pytest.fixture(scope="module")
 def pair():
-    """Ours and theirs, with the released weights."""
-    return get_model("geoclip@official", "cpu"), peer.geoclip().eval()
+    """Ours and theirs, with the released weights, less those of theirs that only cost time."""
+    theirs = peer.geoclip().eval()
+    peer.flush(theirs)
+    return get_model("geoclip@official", "cpu"), theirs
+
+
+def world(n):
+    """Return ``n`` coordinates: poles, ±180°, equator, then random ones."""
+    edges = [(90, 0), (-90, 0), (90, 180), (-90, -180), (0, 180), (0, -180), (0, 0), (45, 180), (45, -180), (0, 90)]
+    rng = np.random.default_rng(0)
+    return np.concatenate([edges, np.stack([rng.uniform(-90, 90, n), rng.uniform(-180, 180, n)], axis=1)])[:n]
+
+
+def judge(theirs, coordinates):
+    with torch.no_grad():
+        return theirs.location_encoder(torch.tensor(coordinates, dtype=torch.float32)).numpy()
 
 
 @installed
 def test_location_embeddings_are_those_of_the_authors_code(pair):
     ours, theirs = pair
-    rng = np.random.default_rng(0)
-    coordinates = np.stack([rng.uniform(-90, 90, 10_000), rng.uniform(-180, 180, 10_000)], axis=1)
-    edges = [(90, 0), (-90, 0), (90, 180), (-90, -180), (0, 180), (0, -180), (0, 0), (45, 180), (45, -180), (0, 90)]
-    coordinates[: len(edges)] = edges
-    with torch.no_grad():
-        judged = theirs.location_encoder(torch.tensor(coordinates, dtype=torch.float32)).numpy()
-    np.testing.assert_allclose(ours.embed(coordinates, normalise=False), judged, rtol=0, atol=1e-5)
+    embeddings = ours.embed(world(10_000), normalise=False)
+    np.testing.assert_allclose(embeddings, judge(theirs, world(10_000)), rtol=0, atol=1e-5)
+
+
+@installed
+def test_weights_below_the_smallest_normal_number_change_nothing(pair):
+    ours, untouched = pair[0], peer.geoclip().eval()
+    assert peer.flush(peer.geoclip()) == 96_859
+    np.testing.assert_allclose(ours.embed(world(300), normalise=False), judge(untouched, world(300)), rtol=0, atol=1e-7)
 
 
 @installed

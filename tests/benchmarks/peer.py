@@ -39,6 +39,19 @@ def geoclip(queue_size=4096):
     return load("model.GeoCLIP").GeoCLIP(queue_size=queue_size, clip_pretrained=False)
 
 
+def flush(model):
+    """Set the parameters below the smallest normal float32 to zero, which a CPU is far faster with; return how many."""
+    import torch
+
+    count = 0
+    with torch.no_grad():
+        for parameter in model.parameters():
+            small = (parameter.abs() < torch.finfo(parameter.dtype).tiny) & (parameter != 0)
+            parameter[small] = 0
+            count += int(small.sum())
+    return count
+
+
 def _with_transparent_backbone():
     """Import the model with a stand-in for ``transformers``, which is taken away again."""
     from torch import nn

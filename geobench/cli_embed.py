@@ -1,0 +1,40 @@
+"""The command ``geobench embed``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from geobench.cli import DEVICE, main
+from geobench.progress import ConsoleProgress
+
+
+@main.command()
+@click.argument("coordinates", type=click.Path(path_type=Path))
+@click.option("--model", default="geoclip", show_default=True, help="NAME or NAME@CHECKPOINT.")
+@click.option(
+    "--output",
+    required=True,
+    metavar="FILE.npy",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Written whole.",
+)
+@click.option("--normalise/--no-normalise", default=True, show_default=True, help="Scale each row to length 1.")
+@DEVICE
+def embed(coordinates: Path, model: str, output: Path, normalise: bool, device: str) -> None:
+    """Write the location embedding of each row of COORDINATES, a CSV file with latitude and longitude.
+
+    \b
+    geobench embed places.csv --model geoclip@official --output places.npy
+
+    The array is float32 (rows, 512 for GeoCLIP), in the order of the file. Other tasks learn from it: a place is 512
+    numbers that say what photos taken there show.
+    """
+    from geobench import get_model
+    from geobench.embeddings import write_embeddings
+
+    ready = get_model(model, device)
+    rows, width = write_embeddings(ready, coordinates, output, normalise=normalise, progress=ConsoleProgress())
+    by = ready.checkpoint.spec if ready.checkpoint is not None else ready.name
+    click.echo(f"wrote {output}: {rows:,} × {width}, by {by}", err=True)

@@ -1,0 +1,96 @@
+"""Location embeddings for other tasks: from a CSV file to an array, and straight from a model."""
+
+import numpy as np
+import pytest
+import torch
+
+from geobench import GeobenchError, Model, PluginError, get_model, search
+from geobench.checkpoints import Checkpoint
+from geobench.embeddings import write_embeddings
+from geobench.geo import sample_sphere
+from geobench_plugins.geoclip import GeoClipModel
+from geobench_plugins.geoclip.config import GeoClipConfig
+from geobench_plugins.geoclip.network import GeoClip
+
+SMALL = {"hidden_dim": 32, "head_dim": 16, "dim": 24, "fourier_rows": 16}
+PLACES = sample_sphere(700, np.random.default_rng(0))
+
+
+@pytest.fixture
+def geoclip():
+    """A small GeoCLIP, not trained, kept as geoclip@small."""
+    torch.manual_seed(0)
+    model = GeoClipModel(GeoClipConfig(**SMALL))
+    model.network = GeoClip(model.config, 8).eval()
+    about = dict.fromkeys(("variant", "dataset", "encoder", "encoder_weights", "created", "device", "weights"), "x")
+    numbers = dict.fromkeys(("seed", "images", "unreadable", "crops", "limit", "seconds"), 0)
+    empty = {"augmentation": {}, "versions": {}}
+    checkpoint = Checkpoint(model="geoclip", id="small", config=SMALL, **about, **numbers, **empty)
+    checkpoint.save(model.state(), PLACES)
+    return get_model("geoclip@small", "cpu")
+
+
+@pytest.fixture
+def places(tmp_path):
+    path = tmp_path / "places.csv"
+    np.savetxt(path, PLACES, delimiter=",", header="lat,lon", comments="", fmt="%.17g")
+    return path
+
+
+def test_a_row_does_not_depend_on_which_others_are_asked_with_it(geoclip):
+    together = geoclip.embed(PLACES)
+    apart = np.concatenate([geoclip.embed(PLACES[start : start + 333]) for start in range(0, 700, 333)])
+    np.testing.assert_array_equal(together, apart)
+    assert together.dtype == np.float32 and together.shape == (700, 24)
+
+
+def test_rows_have_length_one_unless_asked_otherwise(geoclip):
+    unit, raw = geoclip.embed(PLACES), geoclip.embed(PLACES, normalise=False)
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(raw / np.linalg.norm(raw, axis=1, keepdims=True), unit, atol=1e-6)
+    assert np.linalg.norm(raw, axis=1).std() > 1e-4
+
+
+def test_the_command_writes_what_the_model_returns(geoclip, places, cli, monkeypatch):
+    monkeypatch.setattr(search, "BLOCK", 128)
+    for flag, normalise in (("--normalise", True), ("--no-normalise", False)):
+        done = cli("embed", places, "--model", "geoclip@small", "--output", "new/out.npy", flag, "--device", "cpu")
+        assert "wrote new/out.npy: 700 × 24, by geoclip@small" in done.stderr
+        written = np.load("new/out.npy")
+        assert written.dtype == np.float32
+        np.testing.assert_array_equal(written, geoclip.embed(PLACES, normalise=normalise))
+
+
+def test_coordinates_that_cannot_be_used_leave_no_file(geoclip, tmp_path, cli):
+    (tmp_path / "places.csv").write_text("lat,lon\n1,2\n91,0\n")
+    done = cli("embed", tmp_path / "places.csv", "--model", "geoclip@small", "--output", "out.npy", exit_code=1)
+    assert "line 3" in done.stderr and done.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("work/*"))
+    with pytest.raises(GeobenchError, match="out of range"):
+        geoclip.embed([[91, 0]])
+
+
+def test_a_model_without_location_embeddings_says_which_have_some(places, register, cli):
+    class Plain(Model):
+        name = "plain"
+        trainable = False
+
+    register("model", Plain)
+    done = cli("embed", places, "--model", "plain", "--output", "out.npy", exit_code=1)
+    assert "plain has no location embeddings; these models have: geoclip" in done.stderr
+    with pytest.raises(GeobenchError, match="plain has no location embeddings"):
+        get_model("plain").embed(PLACES)
+
+
+def test_a_plugins_embeddings_of_the_wrong_shape_are_its_fault(places, register, tmp_path):
+    class Short(Model):
+        name = "short"
+        trainable = False
+
+        def embed(self, coordinates, *, normalise=True):
+            return np.zeros((len(coordinates) // 2 + 1, 4), dtype=np.float32)
+
+    register("model", Short)
+    with pytest.raises(PluginError, match=r"the model short \(test-distribution 1.0\) failed to embed"):
+        write_embeddings(get_model("short"), places, tmp_path / "out.npy")
+    assert not (tmp_path / "out.npy").exists()
