@@ -30,7 +30,7 @@ def geobench(*arguments, site, exit_code=0):
     """Run ``geobench`` in a process that also finds the distributions in ``site``; return the finished process."""
     done = subprocess.run(
         [sys.executable, "-m", "geobench", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(site)},
+        env=os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"},  # one core: a busy machine costs less
         capture_output=True,
         text=True,
         encoding="utf-8",
