@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,13 +31,13 @@ DPI = 200
 MOST_PANELS = 40
 MOST_POINTS = 3000  # more positions are counted instead of drawn one by one
 HEXAGONS = 150  # side by side along the equator
-TITLE_LETTERS = {False: 90, True: 45}  # of a large and a small panel
+OTHER_SCRIPTS = ("Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic", "Microsoft YaHei", "Noto Sans", "Arial Unicode MS")
+"""Fonts for letters that matplotlib's own has not; those that are installed are used, in this order."""
 SEA, LAND, LINE = "#e9eef2", "#d4d4d4", "#3c3c3c"
 COLOURS = "YlOrBr"  # from light to dark, readable with every colour vision and in grey
 MARK = "#08519c"
 SMALLEST_KM2 = 1000  # islands and lakes below are less than a pixel or two
 STYLE: Any = {
-    "font.family": "sans-serif",
     "font.size": 8,
     "axes.titlesize": 9,
     "pdf.fonttype": 42,  # fonts that journals accept
@@ -142,7 +143,7 @@ def _similarity_panel(figure: Figure, ax: Axes, panel: Panel, grid: Grid, small:
     image.set_clip_path(land)
     _colour_bar(figure, ax, image, "cosine similarity", extend="min")
     _mark(ax, panel.places, small)
-    ax.set_title(shorten(panel.title, TITLE_LETTERS[small], placeholder=" …"), fontsize=8 if small else 9)
+    ax.set_title(_shortened(panel.title, 45 if small else 90), fontsize=8 if small else 9)
     if panel.photo is not None:
         inset = ax.inset_axes((0.0, 0.02, 0.16, 0.3), zorder=8)
         inset.imshow(panel.photo)
@@ -236,10 +237,21 @@ def _degrees(value: int, positive: str, negative: str) -> str:
     return f"{abs(value)}°" + (f" {positive if value > 0 else negative}" if value else "")
 
 
-def _styled() -> Any:
-    import matplotlib
+def _shortened(title: str, letters: int) -> str:
+    title = " ".join(title.split())
+    return title if len(title) <= letters else title[: letters - 1].rstrip() + "…"
 
-    return matplotlib.rc_context(STYLE)
+
+@contextmanager
+def _styled() -> Iterator[None]:
+    import matplotlib
+    from matplotlib.font_manager import get_font_names
+
+    there = set(get_font_names())
+    families = ["DejaVu Sans", *(name for name in OTHER_SCRIPTS if name in there)]
+    with matplotlib.rc_context(STYLE | {"font.family": families}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+")  # a letter that no font has is drawn as a box
+        yield
 
 
 def _figure(height: float) -> Figure:

@@ -149,6 +149,7 @@ def test_a_panel_for_each_query_a_photo_beside_it_and_a_title_as_it_was_typed(tm
     assert magenta[0] > 0.5 and magenta[1] < 0.5  # of the second of two columns, in the first row
     draw_similarity(panels, GRID, tmp_path / "map.svg", "title")
     drawn = (tmp_path / "map.svg").read_text()
+    assert "a text far too long for a panel a text far t…" in drawn
     assert "$x_1$ costs $5 &amp; &lt;b&gt;" in drawn and drawn.count("cosine similarity") >= 3
     assert "best prediction" in drawn and "prediction 2" in drawn
     assert "60° N" in drawn and "120° W" in drawn
@@ -161,6 +162,13 @@ def test_a_map_is_written_as_its_name_says_and_is_the_same_each_time(tmp_path, s
         draw_similarity([Panel("x", near(LIMA), np.array([LIMA]))], GRID, tmp_path / f"{name}{suffix}", "title")
         written.append((tmp_path / f"{name}{suffix}").read_bytes())
     assert written[0].startswith(start) and written[0] == written[1]
+
+
+def test_letters_that_the_font_has_not_are_no_warning(tmp_path, recwarn):
+    draw_similarity(
+        [Panel("\u6771\u4eac \U0001f3d4", near(LIMA), np.array([LIMA]))], GRID, tmp_path / "map.png", "title"
+    )
+    assert not list(recwarn)
 
 
 def test_a_constant_similarity_is_a_map_of_one_colour(tmp_path):
