@@ -1,5 +1,9 @@
 """Location embeddings for other tasks: from a CSV file to an array, and straight from a model."""
 
+import doctest
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -94,3 +98,10 @@ def test_a_plugins_embeddings_of_the_wrong_shape_are_its_fault(places, register,
     with pytest.raises(PluginError, match=r"the model short \(test-distribution 1.0\) failed to embed"):
         write_embeddings(get_model("short"), places, tmp_path / "out.npy")
     assert not (tmp_path / "out.npy").exists()
+
+
+@pytest.mark.skipif(not all(map(find_spec, ("geoclip", "sklearn"))), reason="geoclip or scikit-learn is not installed")
+def test_the_documented_example_runs_and_prints_what_it_says():
+    document = Path(__file__).parents[1] / "docs/location-embeddings.md"
+    failed, tried = doctest.testfile(str(document), module_relative=False, encoding="utf-8")
+    assert failed == 0 and tried > 5
