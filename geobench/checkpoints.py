@@ -126,9 +126,14 @@ def now() -> str:
 
 def get_checkpoints(model: str | None = None) -> list[Checkpoint]:
     """Return the checkpoints of ``model``, of all models where it is None, the newest last."""
-    pattern = f"{model or '*'}/*/checkpoint.json"
-    found = [_read(path) for path in sorted((files.home() / "checkpoints").glob(pattern)) if path.parent.name[0] != "."]
+    found = [_read(path) for path in _records(model or "*")]
     return sorted(found, key=lambda checkpoint: checkpoint.created)
+
+
+def _records(model: str) -> list[Path]:
+    """Return the paths of the records of ``model`` (or ``*``); hidden folders are still being written."""
+    paths = sorted((files.home() / "checkpoints").glob(f"{model}/*/checkpoint.json"))
+    return [path for path in paths if not path.parent.name.startswith(".")]
 
 
 def find_checkpoint(spec: str) -> Checkpoint | None:
@@ -142,16 +147,15 @@ def find_checkpoint(spec: str) -> Checkpoint | None:
     """
     name, at, identifier = spec.partition("@")
     model_class = get_model_class(name)
-    checkpoints = get_checkpoints(name)
     if not at:
-        return checkpoints[-1] if checkpoints else None
-    matching = [checkpoint for checkpoint in checkpoints if checkpoint.id == identifier]
-    if matching:
-        return matching[0]
+        return next(reversed(get_checkpoints(name)), None)
+    named = {path.parent.name: path for path in _records(name)}
+    if identifier in named:
+        return _read(named[identifier])  # and no other: a damaged one beside it does not matter
     with blaming(f"the model {name}", f"to import {spec}"):
         imported = model_class.imported_checkpoint(identifier)
     if imported is None:
-        there = ", ".join([c.spec for c in checkpoints] + [f"{name}@{i}" for i in model_class.importable()]) or "none"
+        there = ", ".join(f"{name}@{i}" for i in [*named, *model_class.importable()]) or "none"
         raise CheckpointError(f"there is no checkpoint {spec}; there are: {there}. Make one: geobench train {name}")
     return imported
 

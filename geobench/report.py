@@ -101,7 +101,7 @@ def _our_row(row: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def _published_row(row: Mapping[Any, Any]) -> dict[str, str]:
-    accuracies = {HEADS[score]: "" if row[score] != row[score] else f"{row[score]:.1f}" for score in SCORES}
+    accuracies = {HEADS[score]: "" if row[score] != row[score] else f"{row[score]:.4g}" for score in SCORES}
     blank = dict.fromkeys(("Seed", "n", "Failed"), "")
     tail = dict.fromkeys(("Median km", "GeoScore"), "")
     return {"Model": f"{row['model']} †", "Gallery": f"published: {row['source']}", **blank, **accuracies, **tail}

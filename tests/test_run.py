@@ -35,7 +35,9 @@ def test_a_model_is_named_by_its_newest_checkpoint_or_by_one(cli):
     new = train("knn", settings={"k": 3}, **KNN)
     assert get_model("knn").checkpoint == new
     assert get_model(old.spec).checkpoint == old
-    with pytest.raises(CheckpointError, match=f"there is no checkpoint knn@nope; there are: {old.spec}, {new.spec}"):
+    with pytest.raises(
+        CheckpointError, match=r"there is no checkpoint knn@nope; there are: knn@bluemarble-s0-.*, knn@"
+    ):
         get_model("knn@nope")
     output = cli("run", "--models", "knn", "--datasets", "bluemarble", "--limit", 20).output
     assert f"knn: the newest checkpoint is {new.spec}" in output
@@ -198,3 +200,11 @@ def test_results_hold_all_that_is_needed_to_repeat_them():
     assert result.config["queue_length"] == 64 and result.versions["torch"]
     frame = result.predictions.to_frame(result.names, result.truth)
     assert frame[[f"score_{k}" for k in (1, 2, 3, 4)]].diff(axis=1).iloc[:, 1:].max().max() <= 0
+
+
+def test_a_damaged_checkpoint_is_named_and_blocks_no_other(cli):
+    broken, good = train("knn", **KNN), train("knn", settings={"k": 3}, **KNN)
+    (broken.folder / "checkpoint.json").write_text("{}")
+    assert get_model(good.spec).checkpoint == good
+    output = cli("run", "--models", "knn", "--datasets", "bluemarble", exit_code=1).output
+    assert f"the checkpoint {broken.folder} is damaged or incomplete" in output
