@@ -104,7 +104,7 @@ def text_features(model: Model, texts: Sequence[str]) -> npt.NDArray[np.float32]
     They lie in one space with the features of images, so that a model answers them like an image's.
 
     Raises:
-        EncoderError: the encoder has no text tower, or the model none of the encoders.
+        EncoderError: the encoder has no text tower, or the model looks at no features.
     """
     if not texts:
         return np.empty((0, 1, 0), dtype=np.float32)
@@ -135,10 +135,8 @@ def _draw(
 ) -> None:
     """Draw a panel for each of ``photos`` and ``texts`` with the predictions of ``table``."""
     grid = land_grid(MAP_COLUMNS)
-    similarity = [
-        *_similarity(model, _photo_features(model, photos), grid.coordinates, progress),
-        *_similarity(model, words, grid.coordinates, progress),
-    ]
+    features = np.concatenate([part for part in (_photo_features(model, photos), words) if len(part)])
+    similarity = _similarity(model, features, grid.coordinates, progress)
     panels = [
         Panel(title, values, _places(table, query), photo)
         for (title, query, photo), values in zip(_shown(photos, texts), similarity, strict=True)
@@ -169,8 +167,6 @@ def _similarity(
 ) -> npt.NDArray[np.float32]:
     """Return ``model.similarity`` (n, m), asked block by block and checked."""
     similarity = np.empty((len(features), len(coordinates)), dtype=np.float32)
-    if not len(features):
-        return similarity
     with progress.track("map of similarity", len(coordinates), "places") as advance:
         for start in range(0, len(coordinates), BLOCK):
             block = coordinates[start : start + BLOCK]

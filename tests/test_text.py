@@ -117,6 +117,12 @@ def test_texts_and_photos_may_be_mixed_and_answer_as_they_do_alone(clip, photo):
     assert mixed["score"].nunique() == 9
 
 
+def test_photos_and_texts_share_a_map(clip, photo, cli, tmp_path):
+    cli("predict", photo, "--text", "Desert", "--gallery", GALLERY, "--map", tmp_path / "map.svg")
+    drawn = (tmp_path / "map.svg").read_text()
+    assert "himalaya.png" in drawn and "“Desert”" in drawn and drawn.count(">cosine similarity<") == 2
+
+
 def test_a_photo_that_cannot_be_read_does_not_keep_a_text_from_its_answer(clip, cli, tmp_path):
     done = cli("predict", tmp_path / "none.jpg", "--text", "Desert", "--gallery", GALLERY, "--json", exit_code=1)
     assert "none.jpg: there is no such file" in done.stderr
