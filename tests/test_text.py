@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from geobench import EncoderError, get_dataset, get_gallery, get_model, train
 from geobench.plugins import registry
@@ -24,6 +25,15 @@ SMALL = {
 GALLERY = "land:40"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Compute on one core: on a busy machine threads that wait for each other take ten times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Kept(OpenClip):
     """The encoder, its weights read from the file once for all tests."""
 
@@ -36,7 +46,6 @@ class Kept(OpenClip):
 def trained(tmp_path_factory):
     """The encoder, and a GEOBENCH_HOME with geoclip, kNN and the random model trained on its features."""
     import open_clip
-    import torch
     from safetensors.torch import save_file
 
     home = tmp_path_factory.mktemp("clip")
@@ -75,7 +84,6 @@ def desert(clip):
     By open_clip's text tower, and h1, ReLU and h2 in numpy.
     """
     import open_clip
-    import torch
 
     tower = open_clip.create_model(ARCHITECTURE, pretrained=str(clip)).eval()
     with torch.inference_mode():
