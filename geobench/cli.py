@@ -166,7 +166,8 @@ def run(crops: str, no_train: bool, folder: Path, **options: Any) -> None:
     geobench run --models geoclip --datasets im2gps3k --galleries 21k,100k,500k --seeds 0,1,2 --crops 10
 
     Galleries: SIZE or training:SIZE (drawn from the model's training coordinates), land:SIZE and sphere:SIZE (uniform
-    by area), or a CSV file with latitude and longitude.
+    by area), official:SIZE (the one released with GeoCLIP's weights, geoclip@official), or a CSV file with latitude and
+    longitude.
     """
     from geobench import run as run_all
 

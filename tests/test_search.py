@@ -1,5 +1,7 @@
 """Exact search in blocks against the unblocked computation."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -62,3 +64,17 @@ def test_gallery_embeddings_are_kept_under_the_checkpoint_and_damage_is_named(ow
         path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(FeatureError, match=r"damaged .* delete it and run again"):
         search.gallery_embeddings(gallery, embed, 2, "model@1")
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_a_memory_mapped_gallery_is_searched_like_one_in_memory(small_blocks, tmp_path, mode):
+    queries, gallery = torch.randn(3, 16), np.random.default_rng(0).normal(size=(450, 16)).astype(np.float32)
+    np.save(tmp_path / "gallery.npy", gallery)
+    mapped = np.load(tmp_path / "gallery.npy", mmap_mode=mode)
+    if mode != "r":  # what was changed in memory counts, whether it is in the file or not
+        mapped[7] = gallery[7] = 5.0
+    with warnings.catch_warnings(action="error"):
+        found = search.top_k(queries, mapped, 4)
+    for part, expected in zip(found, search.top_k(queries, gallery, 4), strict=True):
+        np.testing.assert_array_equal(part, expected)
+    np.testing.assert_array_equal(mapped, gallery)

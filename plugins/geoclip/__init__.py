@@ -122,7 +122,7 @@ class GeoClipModel(Model):
         return f"{self.checkpoint.spec} {self.checkpoint.weights} {self.device.partition(':')[0]}"
 
 
-EMBED_TILE = 512  # coordinates embedded together; fewer are padded to so many
+EMBED_TILE = 2048  # coordinates embedded together; fewer are padded to so many
 SMALLEST = 2.0**-126
 """Weight decay drives what is not used below the smallest normal float32; the released weights hold 96,859 such
 numbers. They change no embedding, and a CPU takes up to 70 times as long over them as over a zero."""

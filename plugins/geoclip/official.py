@@ -72,7 +72,7 @@ def find(identifier):
                 f"geoclip@{NAME} needs the package geoclip, which holds the released weights: pip install geoclip. "
                 f"A folder of its files works as well: geoclip@/path/to/folder"
             )
-        return _checkpoint(NAME, root / "weights", GALLERY, {"geoclip": metadata.version("geoclip")})
+        return _checkpoint(NAME, root / "weights", GALLERY, _versions())
     if folder.is_dir():
         folder = folder.resolve()
         return _checkpoint(str(folder), folder, _gallery_of(folder), {})
@@ -146,6 +146,14 @@ def _checkpoint(identifier, folder, gallery, versions):
         source=str(folder),
         own_gallery=gallery,
     )
+
+
+def _versions():
+    """Return the version of the package; none of a copy that was put on the path without being installed."""
+    try:
+        return {"geoclip": metadata.version("geoclip")}
+    except metadata.PackageNotFoundError:
+        return {}
 
 
 def _gallery_of(folder):

@@ -1,0 +1,148 @@
+"""GeoCLIP on a CPU beside the package ``geoclip``: python tests/benchmarks/cpu.py [--full]
+
+Both in one process, in turns, so that whatever else the machine does slows both; medians and their ratio. The peer is
+the package's own code without its CLIP backbone, as ``peer.py`` loads it (pip install --no-deps geoclip; pip install
+geopy).
+"""
+
+import argparse
+import contextlib
+import io
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import peer
+import torch
+
+from geobench import get_gallery, get_model, metrics
+from geobench.steps import EagerStep
+from geobench_plugins.geoclip.config import GeoClipConfig
+from geobench_plugins.geoclip.contrast import Contrast
+from geobench_plugins.geoclip.network import GeoClip
+
+BATCH, QUEUE, WIDTH, PHOTOS = 512, 4096, 768, 25_600
+MILLION = Path(__file__).with_name("million.py")
+
+
+def seconds(work):
+    """Return how long ``work`` takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def compare(what, ours, theirs, turns=5):
+    """Print the medians of both, taken in turns after one of each that does not count, and their ratio."""
+    if turns > 1:
+        ours(), theirs()
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(turns)]
+    mine, other = (statistics.median(times) for times in zip(*pairs, strict=True))
+    show(what, mine, other)
+
+
+def show(what, mine, other):
+    print(f"{what:62s} {mine:10.4f} s {other:10.4f} s {other / mine:9.1f} ×", flush=True)
+
+
+def training_step():
+    """One step of Adam on features: forward, loss, backward, update, queue. Both from weights drawn at random."""
+    config = GeoClipConfig(batch_size=BATCH, queue_length=QUEUE)
+    contrast = Contrast(GeoClip(config, WIDTH), config, seed=0).train()
+    options = {"lr": config.lr, "weight_decay": config.weight_decay}
+    optimiser = torch.optim.Adam(contrast.parameters(), fused=True, **options)
+    step = EagerStep(contrast, contrast.loss, optimiser, torch.Generator().manual_seed(0), "fp32")
+    theirs = peer.load("model.GeoCLIP").GeoCLIP(from_pretrained=False, queue_size=QUEUE, clip_pretrained=False)
+    their_optimiser = torch.optim.Adam(theirs.parameters(), **options)
+    features, places = torch.randn(BATCH, WIDTH), torch.rand(BATCH, 2) * 90
+    train = peer.load("train.train").train
+
+    def their_step():
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            train([(features, places)], theirs, their_optimiser, 0, BATCH, "cpu")
+
+    compare(
+        f"training step, batch {BATCH}, queue {QUEUE}, float32", lambda: step(features[:, None], places), their_step
+    )
+
+
+def gallery_encoding(ours, n=5_000):
+    """Embed a part of the released gallery: the peer as it is, then with its subnormal weights set to zero."""
+    places = get_gallery("official:100k").coordinates[:n]
+    given, theirs = torch.tensor(places, dtype=torch.float32), peer.geoclip().eval()
+    for note in ("", ", its subnormal weights set to zero"):
+        with torch.no_grad():
+            compare(
+                f"encoding {n:,} places{note}", lambda: ours.embed(places), lambda: theirs.location_encoder(given), 3
+            )
+        peer.flush(theirs)
+
+
+def queries(ours, turns):
+    """Answer one query after another against the released gallery; the peer embeds the gallery for each."""
+    gallery, theirs = get_gallery("official:100k"), peer.geoclip().eval()
+    photos = torch.randn(20, 1, WIDTH).numpy()
+    first = seconds(lambda: ours.locate(photos[:1], gallery, 5))
+    mine = statistics.median(seconds(lambda row=row: ours.locate(row[None], gallery, 5)) for row in photos)
+
+    def answer(places):
+        with torch.no_grad():
+            return theirs(torch.from_numpy(photos[0]), places).softmax(dim=-1).topk(5, dim=1)
+
+    for note in ("", ", its subnormal weights set to zero"):
+        other = statistics.median(seconds(lambda: answer(theirs.gps_gallery)) for _ in range(turns))
+        show(f"a query, gallery of 100k{note}", mine, other)
+        peer.flush(theirs)
+    print(f"    the first query embeds the gallery, once for all: {first:.1f} s")
+    return other
+
+
+def evaluation():
+    """Score predictions at the five levels."""
+    rng = np.random.default_rng(0)
+    gallery = get_gallery("sphere:21k").coordinates
+    chosen, truth = rng.integers(0, len(gallery), PHOTOS), get_gallery(f"sphere:{PHOTOS}", seed=1).coordinates
+    failed = np.zeros(PHOTOS, dtype=bool)
+    distance_accuracy = peer.load("train.eval").distance_accuracy
+
+    def theirs():
+        for km in (2500, 750, 200, 25, 1):
+            distance_accuracy(truth, chosen, km, gallery)
+
+    compare(
+        f"scores of {PHOTOS:,} predictions",
+        lambda: metrics.score(metrics.errors_km(gallery[chosen], truth, failed)),
+        theirs,
+        3,
+    )
+
+
+def million(per_100k):
+    """Embed and search a gallery of a million in a process of its own; the peer's time is ten times that of 100k."""
+    done = subprocess.run([sys.executable, MILLION], capture_output=True, text=True, check=True)
+    print(done.stdout.strip())
+    mine = float(done.stdout.partition("a query: ")[2].split()[0])
+    show("a query, gallery of 1M (peer: ten times its 100k)", mine, 10 * per_100k)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="three turns of the slow ones, and a gallery of a million")
+    full = parser.parse_args().full
+    if peer.find() is None:
+        sys.exit("skipped: the package geoclip is not installed (pip install --no-deps geoclip; pip install geopy)")
+    ours = get_model("geoclip@official", "cpu")
+    print(f"{'':62s} {'geobench':>12s} {'geoclip':>12s} {'ratio':>11s}")
+    training_step()
+    evaluation()
+    gallery_encoding(ours)
+    per_100k = queries(ours, 3 if full else 1)
+    if full:
+        million(per_100k)
+
+
+if __name__ == "__main__":
+    main()
