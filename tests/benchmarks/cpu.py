@@ -69,7 +69,7 @@ def training_step():
     )
 
 
-def gallery_encoding(ours, n=5_000):
+def gallery_encoding(ours, n=16_384):
     """Embed a part of the released gallery: the peer as it is, then with its subnormal weights set to zero."""
     places = get_gallery("official:100k").coordinates[:n]
     given, theirs = torch.tensor(places, dtype=torch.float32), peer.geoclip().eval()
