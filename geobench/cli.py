@@ -40,6 +40,8 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("\nStopped. The same command, given again, goes on from here.", err=True)
             ctx.exit(1)
+        except MemoryError as error:
+            raise click.ClickException("there is no memory left; lower --batch-size, --workers or --limit.") from error
         except OSError as error:
             raise click.ClickException(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")) from error
 
@@ -99,7 +101,7 @@ def main() -> None:
 @RESULTS
 @DEVICE
 def demo(folder: Path, device: str) -> None:
-    """Train three models on embedded imagery, compare them, show the table (about three minutes on two cores)."""
+    """Train three models and the floor on embedded imagery, show the table (about three minutes on two cores)."""
     from geobench.demo import COMMANDS
     from geobench.demo import demo as run_demo
 
