@@ -59,6 +59,19 @@ def results(run: str) -> str:
     return report("markdown", REFERENCE / run)
 
 
+def ablation() -> str:
+    """Return the rows of Tables 2a and 2b on embedded imagery: mean ± standard deviation over the seeds."""
+    import pandas as pd
+
+    measured = pd.read_csv(REFERENCE / "table-2" / "bluemarble.csv")
+    columns = {"City 25 km": "acc_25km", "Region 200 km": "acc_200km", "Country 750 km": "acc_750km"}
+    return _table(
+        {"Table": str(table), "Row": str(method)}
+        | {head: f"{rows[name].mean():.2f} ± {rows[name].std():.2f}" for head, name in columns.items()}
+        for (table, method), rows in measured.groupby(["table", "method"], sort=False)
+    )
+
+
 def file(path: str) -> str:
     """Return the file ``path`` of this repository as a code block."""
     source = ROOT / path
