@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import peer
 import torch
 from torch.nn import functional
 
@@ -74,11 +75,9 @@ def peer_step() -> float:
     """Return seconds of the released code's step: eager, float32, its own networks and queue, no backbone."""
     config = GeoClipConfig()
     locations, head = LocationEncoder(config).to(DEVICE), GeoClip(config, DIM).image_head.to(DEVICE)
-    try:  # its own class where the package is installed; ours has the same layers
-        from geoclip.model.location_encoder import LocationEncoder as Released
-
-        locations = Released(from_pretrained=False).to(DEVICE)
-    except ImportError:
+    if peer.find() is not None:  # the authors' own class; ours has the same layers
+        locations = peer.load("model.location_encoder").LocationEncoder(from_pretrained=False).to(DEVICE)
+    else:
         print("package geoclip is not here: the peer is the same eager step on our layers")
     scale = torch.nn.Parameter(torch.tensor(2.66, device=DEVICE))
     optimiser = torch.optim.Adam([*locations.parameters(), *head.parameters(), scale], lr=3e-5, weight_decay=1e-6)
