@@ -65,6 +65,17 @@ def tiny_encoder(monkeypatch):
     return encoder
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Compute on one core: on a busy machine threads that wait for each other take ten times as long."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def register(monkeypatch):
     """Return a function that registers a model class or a data set for this test."""

@@ -35,13 +35,7 @@ GRID = land_grid(120)
 SMALL = {"batch_size": 8, "queue_length": 16, "hidden_dim": 16, "fourier_rows": 8, "head_dim": 24, "dim": 12}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Compute on one core: on a busy machine threads that wait for each other take ten times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_the_projection_is_the_one_that_geoclip_has_in_torch():

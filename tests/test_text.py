@@ -25,13 +25,7 @@ SMALL = {
 GALLERY = "land:40"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Compute on one core: on a busy machine threads that wait for each other take ten times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Kept(OpenClip):
