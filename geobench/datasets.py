@@ -120,9 +120,12 @@ class Dataset:
             )
         return limited(read_table(metadata, self.columns), limit)
 
-    def read_image(self, image: str, purpose: str) -> Image.Image:
-        """Return the image called ``image`` as upright RGB; raise ``ImageError`` where it cannot be read."""
-        return open_image(self._find(image, self._images(self.split_for(purpose))))
+    def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
+        """Return the image called ``image`` as upright RGB; raise ``ImageError`` where it cannot be read.
+
+        ``side`` is the shorter side in pixels that is needed: :func:`geobench.images.open_image`.
+        """
+        return open_image(self._find(image, self._images(self.split_for(purpose))), side=side)
 
     def content_key(self, table: pd.DataFrame, purpose: str) -> str:
         """Return 16 digits for the images of ``table``: names, sizes and times of change of their files."""

@@ -81,6 +81,7 @@ def evaluate(
         predictions=predictions,
         names=table["image"].to_numpy(object),
         truth=truth,
+        in_gallery=gallery.count_of(truth) if gallery is not None else 0,
         **_provenance(model, dataset, gallery, seed, crops, top_k),
     )
 

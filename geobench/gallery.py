@@ -50,6 +50,11 @@ class Gallery:
         """Return the number of distinct coordinates."""
         return len(np.unique(self.coordinates, axis=0))
 
+    def count_of(self, coordinates: FloatArray) -> int:
+        """Return how many of ``coordinates`` (n, 2) are in the gallery exactly."""
+        ours, theirs = (np.ascontiguousarray(c, np.float64).view("c16").ravel() for c in (self.coordinates, coordinates))
+        return int(np.isin(theirs, ours).sum())
+
     @cached_property
     def hash(self) -> str:
         """Return 16 digits that stand for the coordinates."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from io import BytesIO
 from pathlib import Path
 
 from PIL import ExifTags, Image, ImageOps
@@ -18,15 +19,25 @@ UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, TypeError, Image.Decom
 """What Pillow's decoders raise on hostile files."""
 
 
-def open_image(path: Path) -> Image.Image:
-    """Return the image in ``path`` as upright RGB; raise ``ImageError`` saying why it cannot be read."""
+def open_image(source: Path | bytes, name: str = "", side: int | None = None) -> Image.Image:
+    """Return an image as upright RGB.
+
+    Args:
+        source: a file, or the bytes of one.
+        name: what an error calls it; the file's own name where it is empty.
+        side: the shorter side in pixels that is needed; a JPEG may be decoded at a reduced scale above it.
+
+    Raises:
+        ImageError: it cannot be read; says why.
+    """
+    name = name or (source.name if isinstance(source, Path) else "image")
     try:
-        with Image.open(path) as image:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError:
-        raise ImageError(f"{path.name}: there is no such file") from None
+        raise ImageError(f"{name}: there is no such file") from None
     except UNREADABLE as error:
-        raise ImageError(f"{path.name}: {type(error).__name__}: {error}") from error
+        raise ImageError(f"{name}: {type(error).__name__}: {error}") from error
 
 
 def views(image: Image.Image, crops: int) -> list[Image.Image]:

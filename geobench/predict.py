@@ -36,8 +36,8 @@ THUMBNAIL_PIXELS = 300
 class _Photos(Dataset, kind="photos"):
     """Files named one by one, as a data set."""
 
-    def read_image(self, image: str, purpose: str) -> Image.Image:
-        return open_image(Path(image))
+    def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
+        return open_image(Path(image), side=side)
 
     def content_key(self, table: pd.DataFrame, purpose: str) -> str:
         from geobench import files

@@ -56,7 +56,7 @@ class RasterDataset(Dataset, kind="raster"):
         table = pd.DataFrame({"image": names, "latitude": centres[:, 0], "longitude": centres[:, 1]})
         return table.drop_duplicates("image", ignore_index=True)
 
-    def read_image(self, image: str, purpose: str) -> Image.Image:
+    def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
         """Cut the crop whose name is its centre, such as ``+45.76000+4.84000``."""
         try:
             split = max(image.rfind("+"), image.rfind("-"))

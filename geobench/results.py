@@ -27,6 +27,8 @@ class Result:
     """The result of one model on one test set against one gallery.
 
     Attributes:
+        subset: the part of the test set that is scored, such as ``clean``; empty for all of it.
+        in_gallery: test coordinates that are in the gallery exactly; an oracle gallery is told by it.
         key: digits that stand for everything the scores depend on; a result of the same key is the same result.
         n: images in the test set, the denominator of every score; ``failed`` of them could not be read.
         expected: images that the set's authors state; another n is not comparable with published rows.
@@ -61,6 +63,8 @@ class Result:
     device: str
     seconds: float
     peak_memory_mb: float
+    subset: str = ""
+    in_gallery: int = 0
     predictions: Predictions | None = field(default=None, repr=False, compare=False)
     names: npt.NDArray[np.object_] | None = field(default=None, repr=False, compare=False)
     truth: FloatArray | None = field(default=None, repr=False, compare=False)
