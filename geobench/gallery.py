@@ -52,7 +52,8 @@ class Gallery:
 
     def count_of(self, coordinates: FloatArray) -> int:
         """Return how many of ``coordinates`` (n, 2) are in the gallery exactly."""
-        ours, theirs = (np.ascontiguousarray(c, np.float64).view("c16").ravel() for c in (self.coordinates, coordinates))
+        pairs = (self.coordinates, coordinates)
+        ours, theirs = (np.ascontiguousarray(pair, np.float64).view(np.complex128).ravel() for pair in pairs)
         return int(np.isin(theirs, ours).sum())
 
     @cached_property
