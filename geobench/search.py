@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,17 +22,22 @@ if TYPE_CHECKING:
 
     from geobench.gallery import Gallery
 
-TILE = 32
+TILE = 16
 """Queries are computed in groups of exactly so many, the last one padded: an answer then never depends, to the last
-bit on a CPU, on which other queries are asked with it."""
+bit on a CPU, on which other queries are asked with it. One query alone costs as much as so many."""
+GPU_TILE = 1024
+"""On a GPU the groups are larger: small ones would leave it idle."""
 BLOCK = 16_384
 """Gallery rows compared at a time: 32 MB of embeddings at 512-d float32."""
+STAYS_MAPPED = 2**29
+"""A memory-mapped gallery of at most so many bytes stays in memory between queries; of a larger one only a block."""
 
 
-def in_tiles(function: Callable[[Tensor], Tensor], rows: Tensor, size: int = TILE) -> Tensor:
-    """Return ``function`` of ``rows``, computed on padded groups of ``size`` rows."""
+def in_tiles(function: Callable[[Tensor], Tensor], rows: Tensor, size: int | None = None) -> Tensor:
+    """Return ``function`` of ``rows``, computed on padded groups of ``size`` rows, of those for queries if None."""
     import torch
 
+    size = size or _tile_of(rows)
     if not len(rows):
         return function(rows.new_zeros(size, *rows.shape[1:]))[:0]
     outputs = []
@@ -64,17 +71,19 @@ def top_k(
     for start in range(0, len(gallery), BLOCK):
         block = _as_tensor(gallery[start : start + BLOCK]).to(queries.device)
         found = []
-        for tile in _tiles(queries):
-            products = tile @ block.T  # (TILE, block)
+        for first, tile in _tiles(queries):
+            # As block × queries: on a CPU a third faster than queries × block. The padding ends here.
+            products = (block @ tile.T).T[: n - first].contiguous()  # (queries of the tile, block)
             values, index = products.topk(min(k, len(block)), dim=1)
             found.append((values, index + start, torch.logsumexp(scale * products, dim=1)))
-        values, index, block_sum = (torch.cat(parts)[:n] for parts in zip(*found, strict=True))
+        values, index, block_sum = (torch.cat(parts) for parts in zip(*found, strict=True))
         log_sum = torch.logaddexp(log_sum, block_sum)
         best, order = torch.cat([best, values], dim=1).sort(dim=1, descending=True, stable=True)
         rows = torch.cat([rows, index], dim=1).gather(1, order)[:, :k]
         best = best[:, :k]
         del block
-        _let_go(gallery)
+        if gallery.nbytes > STAYS_MAPPED:
+            _let_go(gallery)
     probabilities = torch.exp(scale * best - log_sum[:, None])
     return (
         best.double().cpu().numpy(),
@@ -98,12 +107,17 @@ def _let_go(array: npt.NDArray[np.float32]) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _tiles(queries: Tensor) -> list[Tensor]:
+def _tile_of(rows: Tensor) -> int:
+    return TILE if rows.device.type == "cpu" else GPU_TILE
+
+
+def _tiles(queries: Tensor) -> list[tuple[int, Tensor]]:
+    """Return the padded tiles of ``queries``, each with the number of its first."""
     import torch
 
-    missing = -len(queries) % TILE
-    padded = torch.cat([queries, queries.new_zeros(missing, queries.shape[1])])
-    return list(padded.split(TILE))  # type: ignore[no-untyped-call]
+    size = _tile_of(queries)
+    padded = torch.cat([queries, queries.new_zeros(-len(queries) % size, queries.shape[1])])
+    return [(start, padded[start : start + size]) for start in range(0, max(len(padded), 1), size)]
 
 
 def gallery_embeddings(
@@ -136,12 +150,19 @@ def gallery_embeddings(
             mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
             fill(mapped, gallery.coordinates, embed, what, progress)
     try:
-        embeddings: npt.NDArray[np.float32] = np.load(path, mmap_mode="r")
+        embeddings = _mapped(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, EOFError) as error:
         raise FeatureError(f"{path}: the gallery embeddings are damaged ({error}); delete it and run again.") from error
     if embeddings.shape != shape:
         raise FeatureError(f"{path} holds {embeddings.shape} where {shape} belong; delete it and run again.")
     return embeddings
+
+
+@lru_cache(maxsize=2)
+def _mapped(path: Path, changed: int) -> npt.NDArray[np.float32]:
+    """Return the file, memory-mapped; kept open, so that one query after another finds its pages in place."""
+    mapped: npt.NDArray[np.float32] = np.load(path, mmap_mode="r")
+    return mapped
 
 
 def fill(
