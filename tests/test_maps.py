@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from geobench import PluginError, SettingError, get_dataset, get_gallery, train
+from geobench.canvas import MARK, _shore
 from geobench.geo import EARTH_RADIUS_KM, haversine_km, sample_sphere
 from geobench.land import is_land
-from geobench.maps import MARK, MOST_PANELS, Panel, _shore, draw_positions, draw_similarity
+from geobench.maps import MOST_PANELS, Panel, draw_positions, draw_similarity
 from geobench.predict import predict
 from geobench.worldmap import (
     LAND_KINDS,
