@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from geobench.errors import ResultError, unknown_name
 from geobench.metrics import LEVELS_KM
+from geobench.published import published_rows
 from geobench.results import FOLDER, get_results
 
 if TYPE_CHECKING:
@@ -50,21 +51,6 @@ def report(
     if datasets:
         ours = ours[ours["dataset"].isin(datasets)]
     return FORMATS[format](ours, published)
-
-
-def published_rows(dataset: str) -> pd.DataFrame:
-    """Return the papers' rows for ``dataset``: ``model``, the accuracies in percent, ``source``."""
-    import pandas as pd
-
-    from geobench_published import FOLDER as PAPERS
-
-    found = []
-    for path in sorted(PAPERS.glob("*.csv")):
-        rows = pd.read_csv(path)
-        rows = rows[rows["dataset"] == dataset]
-        source = path.stem + (", table " + rows["table"].astype(str) if "table" in rows else "")
-        found.append(pd.DataFrame({"model": rows["method"], **{s: rows[s] for s in SCORES}, "source": source}))
-    return pd.concat(found, ignore_index=True).drop_duplicates(["model", *SCORES])
 
 
 def _layout(ours: pd.DataFrame, published: bool, style: str) -> str:

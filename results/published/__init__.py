@@ -1,4 +1,4 @@
-"""The papers' rows: one CSV per source, percentages, read by ``geobench report``."""
+"""Published figures, read by ``geobench.published``; the head of each CSV file explains its columns."""
 
 from pathlib import Path
 
