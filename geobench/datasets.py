@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -36,6 +36,7 @@ class Dataset:
         columns: the file's names for ``image``, ``latitude``, ``longitude`` where they are not recognised.
         splits: for each split its ``images`` folder and ``metadata`` file, relative to :attr:`folder`.
         settings: for each model the hyper-parameters that fit this training set; they give way to the user's own.
+        sources: its files and where they are, the tables that :class:`geobench.download.Source` reads.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Dataset:
     columns: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"all": {}})
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sources: Sequence[Mapping[str, Any]] = ()
 
     kinds: ClassVar[dict[str, type[Dataset]]] = {}
 

@@ -33,6 +33,10 @@ class DatasetNotFoundError(DatasetError):
     """A registered data set whose files are not on this machine."""
 
 
+class DownloadError(DatasetError):
+    """A file of a data set that could not be fetched or unpacked; what is in place is as it was."""
+
+
 class ImageError(GeobenchError):
     """One image that cannot be decoded; it is counted as failed, never dropped."""
 
