@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geobench import DatasetError
-from geobench.tables import read_coordinates, read_table
+from geobench.tables import read_coordinates, read_rows, read_table
 
 METADATA = Path("metadata.csv")
 TEXT = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)
+IMAGE = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="/\\"), min_size=1, max_size=12).map(
+    "i{}".format
+)
 ROWS = st.lists(
-    st.tuples(TEXT, st.floats(-90, 90), st.floats(-180, 180), TEXT),
+    st.tuples(IMAGE, st.floats(-90, 90), st.floats(-180, 180), TEXT),
     min_size=1,
     max_size=8,
     unique_by=lambda row: row[0],
@@ -92,14 +95,23 @@ def test_a_column_that_was_told_and_is_not_there_is_named():
 
 
 @pytest.mark.parametrize(
-    ("latitude", "longitude"),
-    [("nan", "2"), ("", "2"), ("91", "2"), ("-90.01", "2"), ("1", "180.1"), ("1", "inf"), ("N48", "2"), ("48_1", "2")],
+    ("latitude", "longitude", "reason"),
+    [
+        ("nan", "2", "latitude 'nan' is no number"),
+        ("", "2", "latitude is empty"),
+        ("91", "2", "latitude '91' is beyond ±90"),
+        ("-90.01", "2", "latitude '-90.01' is beyond ±90"),
+        ("1", "180.1", "longitude '180.1' is beyond ±180"),
+        ("1", "inf", "longitude 'inf' is no number"),
+        ("N48", "2", "latitude 'N48' is not in decimal degrees"),
+        ("48_1", "2", "latitude '48_1' is no number"),
+        ("x", "", "latitude 'x' is no number, longitude is empty"),
+    ],
 )
-def test_a_row_without_usable_coordinates_is_named_by_its_line(latitude, longitude):
+def test_a_row_without_usable_coordinates_is_named_by_its_line(latitude, longitude, reason):
     refused(
         f"image,latitude,longitude\na.jpg,1,2\nb.jpg,{latitude},{longitude}\nc.jpg,3,4\n",
-        "1 of 3 rows have no usable coordinates",
-        f"line 3: {latitude!r}, {longitude!r};",
+        "1 of 3 rows cannot be used, line 3: " + reason,
     )
 
 
@@ -111,7 +123,11 @@ def test_of_many_bad_rows_the_first_three_are_named():
 
 
 def test_blank_lines_and_line_breaks_in_quotes_do_not_shift_the_line_that_is_named():
-    refused('image,latitude,longitude,note\n\na.jpg,1,2,"two\nlines"\n\nb.jpg,99,2,x\n', "1 of 2 rows", "line 6: '99'")
+    refused(
+        'image,latitude,longitude,note\n\na.jpg,1,2,"two\nlines"\n\nb.jpg,99,2,x\n',
+        "1 of 2 rows",
+        "line 6: latitude '99'",
+    )
 
 
 def test_blank_lines_are_no_images():
@@ -125,7 +141,8 @@ def test_the_bounds_of_the_range_are_inside_it():
 
 def test_images_listed_twice_are_named_by_line():
     refused(
-        "image,latitude,longitude\na.jpg,1,2\nb.jpg,1,2\na.jpg,3,4\n", "1 images are listed twice", "'a.jpg' in line 4"
+        "image,latitude,longitude\na.jpg,1,2\nb.jpg,1,2\na.jpg,3,4\n",
+        "line 4: image 'a.jpg' is listed in line 2 already",
     )
 
 
@@ -141,14 +158,48 @@ def test_a_file_that_is_not_there_is_named():
 
 def test_a_folder_and_binary_data_are_no_table(tmp_path):
     METADATA.write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)))
-    for path in (METADATA, tmp_path):
-        with pytest.raises(DatasetError, match=re.escape(f"{path} is no readable CSV file")):
+    for path, what in ((METADATA, "a JPEG image, no CSV file"), (tmp_path, "a folder")):
+        with pytest.raises(DatasetError, match=rf"^{re.escape(str(path))} is {what}"):
             read_table(path)
 
 
-@pytest.mark.parametrize("row", ["a.jpg,1,2,3", "a.jpg,1,2,"])
-def test_a_row_with_a_value_more_than_the_header_is_never_read_shifted(row):
-    refused(f"image,latitude,longitude\n{row}\n", "more values than the header")
+def test_a_row_with_a_value_more_than_the_header_is_never_read_shifted():
+    refused("image,latitude,longitude\na.jpg,1,2,3\n", "line 2: 4 cells where the first line has 3")
+
+
+def test_commas_at_the_end_of_rows_hold_nothing():
+    assert read_table(write("image,latitude,longitude\na.jpg,1,2,,\n")).iloc[0].to_list() == ["a.jpg", 1, 2]
+    assert list(read_table(write("image,latitude,longitude,,\na.jpg,1,2,,\n")).columns) == [
+        "image",
+        "latitude",
+        "longitude",
+    ]
+
+
+def test_every_bad_row_is_told_with_its_line_and_the_others_are_returned():
+    rows = read_rows(write("image,latitude,longitude\na,1,2\nb,1\nc,91,2\n../d,1,2\na,3,4\ne,5,6\n"))
+    assert rows.table["image"].to_dict() == {2: "a", 7: "e"}
+    assert [(problem.line, problem.kind, problem.image) for problem in rows.problems] == [
+        (3, "cells", ""),
+        (4, "coordinates", "c"),
+        (5, "image", "../d"),
+        (6, "repeated", "a"),
+    ]
+
+
+def test_a_table_without_a_header_is_read_by_the_numbers_of_its_columns():
+    columns = {"image": 2, "longitude": 4, "latitude": 5}
+    for separator in ("\t", ","):
+        text = "".join(
+            separator.join(row) + "\n" for row in [("1", "a", '"x', "2.5", "1.5"), ("2", "b", "y", "-4", "3")]
+        )
+        table = read_table(write(text if separator == "\t" else text.replace('"', "")), columns, header=False)
+        assert table[["image", "latitude", "longitude"]].to_numpy().tolist() == [["a", 1.5, 2.5], ["b", 3, -4]]
+        assert list(table.columns) == ["image", "latitude", "longitude", "column 1", "column 3"]
+    with pytest.raises(DatasetError, match=r"line 1: column 3, 'y', is no latitude"):
+        read_table(write("1,a,y,2.5\n"), {"image": 2, "longitude": 4, "latitude": 3}, header=False)
+    with pytest.raises(DatasetError, match=r"has no column 9 for the longitude; it has 4"):
+        read_table(METADATA, {"image": 2, "longitude": 9, "latitude": 4}, header=False)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column():
