@@ -49,7 +49,7 @@ class Capsule(nn.Module):
         width = 2 * config.fourier_rows if config.fourier else 2
         layers: list[nn.Module] = [FourierFeatures(sigma, config.fourier_rows) if config.fourier else nn.Identity()]
         for _ in range(config.hidden_layers):
-            layers += [nn.Linear(width, config.hidden_dim), nn.ReLU()]
+            layers += [nn.Linear(width, config.hidden_dim), nn.ReLU(inplace=True)]
             width = config.hidden_dim
         self.capsule = nn.Sequential(*layers)
         self.head = nn.Sequential(nn.Linear(width, config.dim))
