@@ -258,4 +258,4 @@ def _warn_of_plugins() -> None:
         click.echo(f"Warning: {line}", err=True)
 
 
-from geobench import cli_embed, cli_lists, cli_predict  # noqa: E402, F401  they add their commands to main
+from geobench import cli_check, cli_embed, cli_lists, cli_predict  # noqa: E402, F401  they add their commands to main

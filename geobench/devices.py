@@ -1,6 +1,9 @@
-"""Which device computes, and the ways in which it can fail."""
+"""Which device computes, the ways in which it can fail, and the memory that was needed."""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 from geobench.errors import SettingError
 
@@ -30,3 +33,18 @@ def describe_device(device: str) -> str:
     if device.startswith("cuda"):
         return f"{device}: {torch.cuda.get_device_name(device)}"
     return f"cpu: {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory in MiB that this process has held at once."""
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
+    except OSError:
+        found = None
+    if found is not None:
+        return round(int(found[1]) / 1024, 1)
+    import resource  # not on Linux; a process that another one started begins with that one's size here
+    import sys
+
+    scale = 1024**2 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 1)

@@ -5,7 +5,6 @@ Read this file first. What is dear on the way (features, gallery embeddings, che
 
 from __future__ import annotations
 
-import resource
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from geobench import files, metrics
 from geobench.checkpoints import iter_versions, now
-from geobench.devices import describe_device
+from geobench.devices import describe_device, peak_memory_mb
 from geobench.errors import EncoderError, ImageError, blaming
 from geobench.features import Features, extract
 from geobench.gallery import Gallery, choose_gallery
@@ -235,5 +234,5 @@ def _provenance(
         "created": now(),
         "versions": dict(iter_versions(type(model))),
         "device": describe_device(model.device),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "peak_memory_mb": peak_memory_mb(),
     }

@@ -14,6 +14,8 @@ EARTH_RADIUS_KM = 6371.0088
 FARTHEST_KM = float(np.pi * EARTH_RADIUS_KM)
 """Half the circumference, 20,015.1 km: the error of a failed image, as if it had been placed at the antipode."""
 METRES_PER_DEGREE = float(np.pi * EARTH_RADIUS_KM * 1000 / 180)
+PLACES_PER_DEGREE = 1_000_000
+"""Coordinates that agree to so fine a grid, 11 cm, are the same place."""
 
 
 def haversine_km(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
@@ -62,6 +64,18 @@ def from_vectors(vectors: FloatArray) -> FloatArray:
     x, y, z = vectors.T
     degrees: FloatArray = np.degrees(np.stack([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)], axis=1))
     return degrees
+
+
+def place_keys(coordinates: FloatArray) -> npt.NDArray[np.int64]:
+    """Return a number (n,) for the place of each of ``coordinates`` (n, 2), the same for the same place.
+
+    Two coordinates are one place where they agree to six decimals, 11 cm: files write one position as 40.445379 and
+    as 40.445378999999996. The longitudes 180 and −180 are one.
+    """
+    latitude, longitude = np.rint((coordinates + (90.0, 180.0)) * PLACES_PER_DEGREE).astype(np.int64).T
+    around = 360 * PLACES_PER_DEGREE
+    numbers: npt.NDArray[np.int64] = latitude * around + longitude % around
+    return numbers
 
 
 def mean_position(coordinates: FloatArray) -> FloatArray:

@@ -1,0 +1,166 @@
+"""The gallery audit: what any model could reach at best, and whether a gallery holds the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geobench import metrics
+from geobench.checkpoints import find_checkpoint
+from geobench.errors import GalleryError, GeobenchError
+from geobench.gallery import Gallery, default_gallery, get_gallery, is_oracle, needs_training
+from geobench.geo import FloatArray, haversine_km, unit_vectors
+from geobench.plugins import get_dataset
+from geobench.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from geobench.datasets import Dataset
+
+BLOCK = 262_144  # test coordinates looked up at once: some 20 MiB
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The best that is possible on a test set with a gallery: every image placed at the gallery's nearest point.
+
+    Attributes:
+        gallery: its spec.
+        size, distinct: points of the gallery, and distinct ones.
+        n: images of the test set.
+        in_gallery: test coordinates that are in the gallery exactly.
+        scores: as those of a result; no model that chooses from this gallery can have higher ones.
+    """
+
+    dataset: str
+    gallery: str
+    seed: int
+    size: int
+    distinct: int
+    n: int
+    in_gallery: int
+    scores: dict[str, float]
+
+    @property
+    def oracle(self) -> bool:
+        """Return whether the gallery holds a considerable share of the answers: :func:`geobench.gallery.is_oracle`."""
+        return is_oracle(self.in_gallery, self.n)
+
+    def row(self) -> dict[str, Any]:
+        """Return everything as one flat row."""
+        head = {name: value for name, value in vars(self).items() if name != "scores"}
+        return head | {"oracle": self.oracle} | self.scores
+
+
+@dataclass
+class Audit:
+    """What a gallery audit found: ceilings in the order asked for, and a line for each cell that failed."""
+
+    ceilings: list[Ceiling] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def nearest_km(truth: FloatArray, gallery: FloatArray) -> FloatArray:
+    """Return for each of ``truth`` (n, 2) the distance (n,) in km to the nearest point of ``gallery`` (m, 2).
+
+    The nearest is found exactly, on the unit sphere: the shortest chord is the shortest arc. Memory grows with m, by
+    about 60 bytes a point, not with n × m.
+    """
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(unit_vectors(gallery))
+    found = np.empty(len(truth))
+    for start in range(0, len(truth), BLOCK):
+        block = truth[start : start + BLOCK]
+        _, nearest = tree.query(unit_vectors(block))
+        found[start : start + BLOCK] = haversine_km(gallery[nearest], block)
+    return found
+
+
+def ceiling(dataset: str, truth: FloatArray, gallery: Gallery) -> Ceiling:
+    """Return the ceiling of the test set ``dataset`` with coordinates ``truth`` (n, 2) against ``gallery``."""
+    return Ceiling(
+        dataset=dataset,
+        gallery=gallery.spec,
+        seed=gallery.seed,
+        size=len(gallery),
+        distinct=gallery.distinct,
+        n=len(truth),
+        in_gallery=gallery.count_of(truth),
+        scores=metrics.score(nearest_km(truth, gallery.coordinates)),
+    )
+
+
+def ceilings(
+    datasets: Sequence[str],
+    galleries: Sequence[str] | None = None,
+    *,
+    seeds: Sequence[int] = (0,),
+    training: str | None = None,
+    limit: int | None = None,
+    progress: Progress = SILENT,
+) -> Audit:
+    """Return the ceiling of every test set × gallery × seed.
+
+    Args:
+        datasets: names of test sets.
+        galleries: specs, as in :func:`geobench.get_gallery`; each set's default where it is None.
+        seeds: of the galleries' draws.
+        training: what a gallery such as ``100k`` is drawn from: a data set, or ``MODEL@CHECKPOINT``.
+        limit: a part of each test set.
+        progress: told of the work.
+
+    Raises:
+        UnknownNameError: a data set or checkpoint that does not exist; nothing is worked out then.
+    """
+    chosen = [get_dataset(name) for name in dict.fromkeys(datasets)]
+    cells = [(dataset, spec, seed) for dataset in chosen for spec, seed in _galleries(galleries, seeds)]
+    source = _training(training) if training is not None else None
+    audit = Audit()
+    truths: dict[str, FloatArray] = {}
+    with progress.track("ceilings", len(cells), "galleries") as advance:
+        for dataset, spec, seed in cells:
+            try:
+                if dataset.name not in truths:
+                    table = dataset.table("test", limit)
+                    truths[dataset.name] = table[["latitude", "longitude"]].to_numpy(np.float64)
+                gallery = _gallery(dataset, spec, source, seed, progress)
+                audit.ceilings.append(ceiling(dataset.name, truths[dataset.name], gallery))
+            except GeobenchError as error:
+                audit.failures.append(f"{dataset.name} × {spec or dataset.default_gallery}: {error}")
+            advance(1)
+    return audit
+
+
+def _galleries(galleries: Sequence[str] | None, seeds: Sequence[int]) -> Iterator[tuple[str | None, int]]:
+    """Yield spec, None for the default, and seed; a file is the same with every seed."""
+    for spec in dict.fromkeys(galleries or [None]):
+        for seed in seeds[:1] if spec is not None and spec.endswith(".csv") else seeds:
+            yield spec, seed
+
+
+def _gallery(dataset: Dataset, spec: str | None, source: FloatArray | None, seed: int, progress: Progress) -> Gallery:
+    wanted = spec or dataset.default_gallery
+    if source is None and needs_training(wanted):
+        raise GalleryError(
+            "the gallery is drawn from training coordinates; say whose with --training, a data set or "
+            "MODEL@CHECKPOINT, or ask for one such as land:100k."
+        )
+    if spec is not None:
+        return get_gallery(spec, source, seed)
+    gallery, note = default_gallery(wanted, source, seed)
+    if note:
+        progress.say(f"{dataset.name}: {note}")
+    return gallery
+
+
+def _training(name: str) -> FloatArray | None:
+    """Return the coordinates (n, 2) of the training set ``name``, or those that a checkpoint was trained on."""
+    if "@" not in name:
+        return get_dataset(name).table("train")[["latitude", "longitude"]].to_numpy(np.float64)
+    checkpoint = find_checkpoint(name)
+    if checkpoint is None or checkpoint.own_gallery:
+        raise GalleryError(f"{name} came without the coordinates it was trained on; name the data set: --training mp16")
+    return checkpoint.coordinates
