@@ -136,7 +136,8 @@ def ceilings(
 
 def _galleries(galleries: Sequence[str] | None, seeds: Sequence[int]) -> Iterator[tuple[str | None, int]]:
     """Yield spec, None for the default, and seed; a file is the same with every seed."""
-    for spec in dict.fromkeys(galleries or [None]):
+    specs: Sequence[str | None] = galleries or [None]
+    for spec in dict.fromkeys(specs):
         for seed in seeds[:1] if spec is not None and spec.endswith(".csv") else seeds:
             yield spec, seed
 
