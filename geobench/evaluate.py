@@ -80,6 +80,7 @@ def evaluate(
         predictions=predictions,
         names=table["image"].to_numpy(object),
         truth=truth,
+        extra=table.drop(columns=["image", "latitude", "longitude"]),
         in_gallery=gallery.count_of(truth) if gallery is not None else 0,
         **_provenance(model, dataset, gallery, seed, crops, top_k),
     )
@@ -219,6 +220,7 @@ def _provenance(
         "checkpoint": checkpoint.id if checkpoint is not None else "",
         "gallery": gallery.spec if gallery is not None else "",
         "seed": seed,
+        "training_seed": checkpoint.seed if checkpoint is not None else None,
         "expected": dataset.count,
         "crops": crops,
         "top_k": top_k,

@@ -9,6 +9,9 @@ from geobench.geo import FARTHEST_KM, FloatArray, haversine_km
 
 LEVELS_KM = {"street": 1, "city": 25, "region": 200, "country": 750, "continent": 2500}
 """Distance thresholds of the field's tables (Hays and Efros 2008; Weyand et al. 2016)."""
+ACCURACIES = tuple(f"acc_{km}km" for km in LEVELS_KM.values())
+SCORES = (*ACCURACIES, "median_km", "mean_km", "geoscore")
+LOWER_IS_BETTER = frozenset({"median_km", "mean_km"})
 GEOSCORE_SCALE_KM = 1492.7
 """Decay of GeoGuessr's world-map score (Haas et al. 2024, PIGEON)."""
 
@@ -41,7 +44,13 @@ def geoscore(errors: FloatArray) -> float:
     >>> geoscore(np.zeros(3))
     5000.0
     """
-    return float(np.mean(5000.0 * np.exp(-errors / GEOSCORE_SCALE_KM)))
+    return float(np.mean(geoscores(errors)))
+
+
+def geoscores(errors: FloatArray) -> FloatArray:
+    """Return the GeoGuessr score (n,) of each image, 0 to 5000."""
+    scores: FloatArray = 5000.0 * np.exp(-errors / GEOSCORE_SCALE_KM)
+    return scores
 
 
 def score(errors: FloatArray) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 
 _STATUSES = {"ok", "failed"}
+_OURS = re.compile(r"image|latitude|longitude|status|error_km|(latitude|longitude|score)_[1-9]\d*")
+PREFIX = "table_"
+"""Put before the name of a column of the test set that would be taken for one of ours."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,12 @@ class Predictions:
                 )
         return self
 
-    def to_frame(self, images: npt.ArrayLike, truth: FloatArray) -> pd.DataFrame:
-        """Return one row per image: ``image``, truth, ``status``, ``error_km``, then position and score per rank."""
+    def to_frame(self, images: npt.ArrayLike, truth: FloatArray, extra: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return one row per image: ``image``, truth, ``status``, ``error_km``, then position and score per rank.
+
+        ``extra`` are the other columns of the test set, a row per image; they come last, as text. One that is called
+        as a column of ours, such as ``status``, becomes ``table_status``.
+        """
         import pandas as pd
 
         columns = {
@@ -95,36 +103,55 @@ class Predictions:
             columns[f"latitude_{rank + 1}"] = self.coordinates[:, rank, 0]
             columns[f"longitude_{rank + 1}"] = self.coordinates[:, rank, 1]
             columns[f"score_{rank + 1}"] = self.scores[:, rank]
+        for name in () if extra is None else extra.columns:
+            free = str(name)
+            while _OURS.fullmatch(free) or free in columns:
+                free = PREFIX + free
+            columns[free] = extra[name].astype(str).to_numpy(object)  # type: ignore[index]
         return pd.DataFrame(columns)
 
-    def save(self, path: Path, images: npt.ArrayLike, truth: FloatArray) -> None:
+    def save(self, path: Path, images: npt.ArrayLike, truth: FloatArray, extra: pd.DataFrame | None = None) -> None:
         """Write the table of :meth:`to_frame` as CSV; every number reads back exactly."""
         with files.replacing(path) as temporary:
-            self.to_frame(images, truth).to_csv(temporary, index=False)
+            self.to_frame(images, truth, extra).to_csv(temporary, index=False)
 
     @classmethod
     def load(cls, path: Path) -> tuple[Predictions, pd.DataFrame]:
-        """Return the predictions in ``path`` and the whole table (image, truth, …).
+        """Return the predictions in ``path`` and the whole table (image, truth, …, the test set's own columns as text).
 
         Raises:
             ResultError: the file is missing, truncated or no predictions file.
         """
-        import pandas as pd
-
         try:
             text = path.read_bytes().decode("utf-8")
-            table = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)  # an image may be called NA
-            for column in table.columns.difference(["image", "status"]):
-                table[column] = table[column].replace("", "nan").to_numpy(object).astype(np.float64)
-            k = sum(column.startswith("score_") for column in table.columns)
+            if not text.endswith("\n"):
+                raise ValueError("truncated")
+            table = _read(text)
+            k = sum(bool(re.fullmatch(r"score_[1-9]\d*", column)) for column in table.columns)
             names = [f"{axis}_{rank + 1}" for rank in range(k) for axis in ("latitude", "longitude")]
             coordinates = table[names].to_numpy(np.float64).reshape(len(table), k, 2)
             scores = table[[f"score_{rank + 1}" for rank in range(k)]].to_numpy(np.float64)
             failed = (table["status"] == "failed").to_numpy(np.bool_)
-            table[["image", "latitude", "longitude"]]
-            wrong = invalid_rows(coordinates[~failed].reshape(-1, 2))
-            if not k or not len(table) or not text.endswith("\n") or len(wrong) or set(table["status"]) - _STATUSES:
+            truth = table[["latitude", "longitude"]].to_numpy(np.float64)
+            wrong = invalid_rows(np.concatenate([truth, coordinates[~failed].reshape(-1, 2)]))
+            if not k or not len(table) or len(wrong) or set(table["status"]) - _STATUSES or "image" not in table:
                 raise ValueError("truncated, or not written by geobench")
         except (OSError, ValueError, KeyError) as error:
             raise ResultError(f"{path} is no readable predictions file ({error}); run the model again.") from error
         return cls(coordinates, scores, failed), table
+
+
+def extra_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of a predictions ``table`` that are the test set's own."""
+    return table[[column for column in table.columns if not _OURS.fullmatch(column)]]
+
+
+def _read(text: str) -> pd.DataFrame:
+    """Return the table in ``text``: numbers of ours as the nearest float64, all else as it is written."""
+    import pandas as pd
+
+    table = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)  # an image may be called NA, and a country is
+    for column in table.columns:
+        if _OURS.fullmatch(column) and column not in ("image", "status"):
+            table[column] = table[column].replace("", "nan").to_numpy(object).astype(np.float64)
+    return table
