@@ -7,7 +7,6 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from geobench.errors import DatasetError
 from geobench.signatures import HEAD, describe_content
@@ -15,6 +14,8 @@ from geobench.signatures import HEAD, describe_content
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MAX_COLUMNS = 4096
 """A header of more names is no metadata table."""
+CHARACTERS = 1 << 20  # read at once
+NUL, BROKEN = "\0", "\ufffd"
 # A mark of UTF-32 begins with one of UTF-16.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -41,26 +42,31 @@ class Cells:
     separator: str
     quoted: bool = True
 
-    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield the line that a row begins in and its cells; blank rows are left out.
+    def blocks(self, size: int) -> Iterator[tuple[list[int], list[list[str]]]]:
+        """Yield ``size`` rows at a time, and the lines that they begin in; blank rows are left out.
 
         Raises:
             DatasetError: a quote is left open, a byte is no text; names the line.
         """
-        line = 1
+        line, lines, rows = 1, [], []
         try:
             with self.path.open(encoding=self.encoding, newline="") as file:
                 reader = csv.reader(
-                    self._lines(file),
+                    file,
                     delimiter=self.separator,
                     quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
                     skipinitialspace=True,
                     strict=True,
                 )
-                for cells in reader:
-                    if any(cells):
-                        yield line, cells
+                for row in reader:
+                    if row and (row[0] or any(row)):
+                        lines.append(line)
+                        rows.append(row)
+                        if len(rows) == size:
+                            yield lines, rows
+                            lines, rows = [], []
                     line = reader.line_num + 1
+                yield lines, rows
         except csv.Error as error:
             raise DatasetError(
                 f"{self.path}: line {line}: {error}; a cell in quotes must end with one, and a quote inside it is "
@@ -68,23 +74,25 @@ class Cells:
             ) from None
         except UnicodeError:
             raise DatasetError(
-                f"{self.path}: line {self._undecodable()} is no UTF-8 text; save the file as UTF-8 "
-                "(iconv -f latin1 -t utf-8)."
+                f"{self.path}: line {self._line_with(BROKEN)} is no {self.encoding.removesuffix('-sig').upper()} text; "
+                "save the file as UTF-8 (iconv -f latin1 -t utf-8)."
             ) from None
         except OSError as error:
             raise DatasetError(f"{self.path} cannot be read: {error.strerror}.") from error
 
-    def _lines(self, file: TextIO) -> Iterator[str]:
-        for number, text in enumerate(file, 1):
-            if "\0" in text:
-                raise DatasetError(
-                    f"{self.path}: line {number} holds NUL bytes; is it damaged, or UTF-16? Save it as UTF-8."
-                )
-            yield text
-
-    def _undecodable(self) -> int:
+    def refuse_nul(self) -> None:
+        """Raise ``DatasetError`` where the file holds NUL characters; names the line."""
         with self.path.open(encoding=self.encoding, errors="replace", newline="") as file:
-            return next((number for number, text in enumerate(file, 1) if "\ufffd" in text), 1)
+            while text := file.read(CHARACTERS):
+                if "\0" in text:
+                    raise DatasetError(
+                        f"{self.path}: line {self._line_with(NUL)} holds NUL characters; is it damaged, or UTF-16 "
+                        "without its mark? Save it as UTF-8."
+                    )
+
+    def _line_with(self, character: str) -> int:
+        with self.path.open(encoding=self.encoding, errors="replace", newline="") as file:
+            return next((number for number, text in enumerate(file, 1) if character in text), 1)
 
 
 def encoding_of(path: Path) -> str:
@@ -113,13 +121,9 @@ def first_row(cells: Cells) -> tuple[int, list[str]]:
     """Return line and cells of the first row, the header where there is one.
 
     Raises:
-        DatasetError: there is none, or it holds too many cells.
+        DatasetError: there is none.
     """
-    for line, row in cells:
-        if len(row) > MAX_COLUMNS:
-            raise DatasetError(
-                f"{cells.path}: line {line} holds {len(row):,} cells, more than {MAX_COLUMNS:,}; it needs a header "
-                "and a row for each image."
-            )
-        return line, row
+    for lines, rows in cells.blocks(1):
+        if rows:
+            return lines[0], rows[0]
     raise DatasetError(f"{cells.path} holds no rows; it needs a header and a row for each image.")

@@ -45,6 +45,7 @@ def find_layout(path: Path, columns: Mapping[str, str | int], header: bool, role
         DatasetError: there is no such separator, or more than one; the file is no table.
     """
     encoding = encoding_of(path)
+    Cells(path, encoding, ",").refuse_nul()
     fitting: list[Layout] = []
     failures: list[tuple[int, DatasetError]] = []
     for separator in SEPARATORS:

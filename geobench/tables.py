@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,22 +14,20 @@ from geobench.errors import DatasetError
 from geobench.geo import FloatArray, invalid_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pandas as pd
 
-ROWS_AT_ONCE = 100_000  # cells held as Python strings
+ROWS_AT_ONCE = 10_000  # held as Python strings; many more take longer, the garbage collector walks through them
 SHOWN = 3  # problems that an error names
 _UNUSABLE_NAMES = {
-    "no image is named": r"\s*",
+    "no image is named": r"^$",
     "image {name} leads out of the folder of the images; write it relative to that folder": (
-        r"[/\\].*|[A-Za-z]:[/\\].*|(?:.*[/\\])?\.\.(?:[/\\].*)?"
+        r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)"
     ),
     "image {name} was rounded by a spreadsheet; export the table again with this column as text": (
-        r"[+-]?[0-9]+(?:[.,][0-9]+)?E[+-]?[0-9]+"
+        r"^[+-]?[0-9]+(?:[.,][0-9]+)?E[+-]?[0-9]+$"
     ),
     "image {name} is a formula or an error of a spreadsheet; save its values": (
-        r"[=].*|#(?:N/A|NAME\?|REF!|VALUE!|NUM!|DIV/0!|NULL!)"
+        r"^=|^#(?:N/A|NAME\?|REF!|VALUE!|NUM!|DIV/0!|NULL!)$"
     ),
 }
 _DECIMAL_COMMA = r"\s*[+\-−]?[0-9]{1,3},[0-9]+\s*"
@@ -107,8 +104,8 @@ def read_rows(
     if "image" in roles:
         table["image"] = table["image"].str.strip()
         wrong |= _name_problems(table)
-        wrong |= _repeated(table.drop(index=list(wrong)))
-    table = table.drop(index=list(wrong))
+        wrong |= _repeated(_without(table, wrong))
+    table = _without(table, wrong)
     others = [name for name in layout.names if name not in roles]
     return Rows(table[[*roles, *others]], sorted([*problems, *wrong.values()]), advice)
 
@@ -129,44 +126,57 @@ def _read(layout: Layout, problems: list[Problem]) -> pd.DataFrame:
     """Return the rows as text, indexed by their line; a row of another length goes to ``problems``."""
     import pandas as pd
 
-    rows = _fitting(layout, problems)
-    frames = [pd.DataFrame(columns=list(layout.names), index=pd.Index([], dtype=np.int64), dtype=str)]
-    for first in rows:
-        lines, texts = zip(first, *islice(rows, ROWS_AT_ONCE - 1), strict=True)
-        values = dict(zip(layout.names, zip(*texts, strict=True), strict=True))
-        # Everything as text, nothing read as missing: ids keep their zeros and the country NA stays Namibia.
-        frames.append(pd.DataFrame(values, index=lines, dtype=str))
+    names, width = list(layout.names), len(layout.names)
+    frames = [pd.DataFrame(columns=names, index=pd.Index([], dtype=np.int64), dtype=str)]
+    for block in layout.cells.blocks(ROWS_AT_ONCE):
+        all_fit = set(map(len, block[1])) == {width} and block[0][0] > layout.header_line
+        lines, rows = block if all_fit else _fitting(*block, layout, problems)
+        if rows:
+            # Everything as text, nothing read as missing: ids keep their zeros and the country NA stays Namibia.
+            values = dict(zip(names, zip(*rows, strict=True), strict=True))
+            frames.append(pd.DataFrame(values, index=lines, dtype=str))
     return pd.concat(frames).rename_axis(index="line")
 
 
-def _fitting(layout: Layout, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]:
-    """Yield line and cells of the rows below the header that are as long as it; empty cells beyond are left out."""
+def _fitting(
+    lines: list[int], rows: list[list[str]], layout: Layout, problems: list[Problem]
+) -> tuple[list[int], list[list[str]]]:
+    """Return the rows below the header that are as long as it; empty cells beyond are left out."""
     width = len(layout.names)
-    for line, row in layout.cells:
+    kept: tuple[list[int], list[list[str]]] = [], []
+    for line, row in zip(lines, rows, strict=True):
         if line <= layout.header_line:
             continue
         if len(row) < width or any(row[width:]):
             more = "; put a text that holds the separator in quotes" if len(row) > width else ""
             problems.append(Problem(line, "", "cells", f"{len(row)} cells where the first line has {width}{more}"))
-        else:
-            yield line, row[:width]
+            continue
+        kept[0].append(line)
+        kept[1].append(row[:width])
+    return kept
 
 
 def _name_problems(table: pd.DataFrame) -> dict[int, Problem]:
     """Return for the lines whose image cannot be the name of a file in a folder what is wrong."""
-    everything = "|".join(f"(?:{pattern})" for pattern in _UNUSABLE_NAMES.values())
-    suspicious = table["image"][table["image"].str.fullmatch(everything)]
+    suspicious = table["image"][table["image"].str.contains("|".join(_UNUSABLE_NAMES.values()))]
     return {
         line: Problem(line, name, "image", reason.format(name=_short(name)))
         for line, name in zip(suspicious.index.tolist(), suspicious, strict=True)
-        for reason in [next(why for why, pattern in _UNUSABLE_NAMES.items() if re.fullmatch(pattern, name))]
+        for reason in [next(why for why, pattern in _UNUSABLE_NAMES.items() if re.search(pattern, name))]
     }
+
+
+def _without(table: pd.DataFrame, lines: Mapping[int, Problem]) -> pd.DataFrame:
+    return table.drop(index=list(lines)) if lines else table  # nothing is copied for nothing
 
 
 def _repeated(table: pd.DataFrame) -> dict[int, Problem]:
     """Return for the lines whose image stands further up already what is wrong."""
-    again = table["image"][table["image"].duplicated()]
-    firsts = table["image"][table["image"].isin(again.unique()) & ~table["image"].duplicated()]
+    repeated = table["image"].duplicated()
+    if not repeated.any():
+        return {}
+    again = table["image"][repeated]
+    firsts = table["image"][table["image"].isin(again) & ~repeated]
     line_of = dict(zip(firsts, firsts.index.tolist(), strict=True))
     return {
         line: Problem(line, name, "repeated", f"image {_short(name)} is listed in line {line_of[name]} already")
