@@ -81,6 +81,7 @@ class Model(ABC):
         uses_gallery: False for a model that answers with positions of its own.
         variants: named lists of settings, for ``--variant``.
         fraction_settings: settings that go with a part of the training data, for ``--fraction``.
+        probabilities: True where the scores of an image's predictions are probabilities, so that they can be calibrated.
         trainable: False for one that has nothing to learn; ``fit``, ``state`` and ``restore`` are then never called.
         device: where to compute.
         checkpoint: what it was loaded from.
@@ -91,6 +92,7 @@ class Model(ABC):
     Config: ClassVar[type[Any]] = NoConfig
     input: ClassVar[Literal["features", "images", "none"]] = "features"
     uses_gallery: ClassVar[bool] = True
+    probabilities: ClassVar[bool] = False
     trainable: ClassVar[bool] = True
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     fraction_settings: ClassVar[Mapping[float, Mapping[str, Any]]] = {}

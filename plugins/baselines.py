@@ -18,6 +18,7 @@ class Random(Model):
     name = "random"
     summary = "a gallery coordinate at random: the floor of retrieval"
     input = "none"
+    probabilities = True
 
     def fit(self, training_set, *, seed=0, scratch=None, progress=None):
         """Learn nothing: the checkpoint holds the training set's coordinates for its galleries."""
@@ -44,6 +45,7 @@ class MostFrequent(Model):
     Config = MostFrequentConfig
     input = "none"
     uses_gallery = False
+    probabilities = True
 
     def fit(self, training_set, *, seed=0, scratch=None, progress=None):
         """Count the training images in adaptive S2 cells, and rank these by images per cell."""

@@ -17,6 +17,7 @@ class GeoClipModel(Model):
     summary = "retrieval over GPS embeddings, contrastive (Vivanco Cepeda et al., NeurIPS 2023)"
     Config = GeoClipConfig
     variants = VARIANTS
+    probabilities = True
     fraction_settings = FRACTIONS
 
     def fit(self, training_set, *, seed=0, scratch=None, progress=None):
