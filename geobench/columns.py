@@ -18,6 +18,7 @@ RECOGNISED = {
 """Column names that are understood without being told, case-insensitive, in this order."""
 AXES = {"latitude": 90.0, "longitude": 180.0}
 """The coordinates and their bounds in degrees."""
+LISTED = 12  # names that an error shows
 _NUMBER = re.compile(r"\s*[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
 
 
@@ -102,7 +103,8 @@ def _unique(names: Sequence[str], roles: Mapping[int, str]) -> tuple[str, ...]:
 
 def _find(path: Path, names: Sequence[str], role: str, wanted: str | int | None, roles: Sequence[str]) -> int:
     """Return the index of the column of ``role``."""
-    listed = ", ".join(name[:40] for name in names[:12]) + (f" and {len(names) - 12:,} more" if len(names) > 12 else "")
+    listed = ", ".join(name[:40] if name.isprintable() else repr(name[:40]) for name in names[:LISTED])
+    listed += f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
     if isinstance(wanted, int):
         if not 1 <= wanted <= len(names):
             raise DatasetError(f"{path} has no column {wanted} for the {role}; it has {len(names)}.")

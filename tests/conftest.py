@@ -1,6 +1,7 @@
 """Tiny fakes. Every test has a GEOBENCH_HOME and a working folder of its own, and leaves nothing outside."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,27 @@ def make_result():
         return Result(**(values | changes), predictions=predictions, names=names, truth=truth)
 
     return make
+
+
+def pytest_collection_modifyitems(items):
+    """Note on each case of the reliability suite what it is, for the counts at the end."""
+    for item in items:
+        marker = item.get_closest_marker("reliability")
+        if marker is not None and hasattr(item, "callspec"):
+            item.user_properties.append(("reliability", marker.args[0]))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Count the cases of the reliability suite that end as expected."""
+    ends = {
+        (name, report.nodeid, outcome)
+        for outcome in ("passed", "failed", "error")
+        for report in terminalreporter.stats.get(outcome, ())
+        for kind, name in getattr(report, "user_properties", ())
+        if kind == "reliability"
+    }
+    cases = Counter(name for name, _ in {(name, node) for name, node, _ in ends})
+    bad = Counter(name for name, _ in {(name, node) for name, node, outcome in ends if outcome != "passed"})
+    if cases:
+        counts = ", ".join(f"{name} {n - bad[name]} of {n}" for name, n in sorted(cases.items()))
+        terminalreporter.write_line(f"end as expected: {counts}")
