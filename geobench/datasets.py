@@ -36,7 +36,7 @@ class Dataset:
         columns: the file's names for ``image``, ``latitude``, ``longitude`` where they are not recognised.
         splits: for each split its ``images`` folder and ``metadata`` file, relative to :attr:`folder`.
         settings: for each model the hyper-parameters that fit this training set; they give way to the user's own.
-        sources: its files and where they are, the tables that :class:`geobench.download.Source` reads.
+        sources: its files and where they are, the tables that :class:`geobench.addresses.Source` reads.
     """
 
     name: str
@@ -121,6 +121,11 @@ class Dataset:
                 f"Status: {self.status}. {self.obtain}".rstrip()
             )
         return limited(read_table(metadata, self.columns), limit)
+
+    def positions(self, purpose: str) -> pd.DataFrame:
+        """Return the whole :meth:`table`; its images need not be on this machine."""
+        metadata = self._metadata(self.split_for(purpose))
+        return read_table(metadata, self.columns) if metadata.is_file() else self.table(purpose)
 
     def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
         """Return the image called ``image`` as upright RGB; raise ``ImageError`` where it cannot be read.
