@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
-from PIL import ExifTags, Image, ImageOps
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from geobench.errors import ImageError
+from geobench.signatures import HEAD, describe_content
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 CROPS = (1, 5, 10)
 CROP_SHARE = 0.875
 """Side of a corner crop over the image's shorter side: 224 of 256, as in the ten crops of ImageNet evaluation."""
 
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, TypeError, Image.DecompressionBombError)
-"""What Pillow's decoders raise on hostile files."""
+ENOUGH = 2
+"""A JPEG decoded at a reduced scale keeps at least so many pixels for each one that the encoder looks at."""
+
+LONGEST = 100
+"""Of an image longer than so many times its width only the middle is returned: scaled to the side of an encoder, one
+of 1 × 20,000 pixels would fill gigabytes."""
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What puts an image upright, for each value of EXIF's orientation but 1."""
 
 
 def open_image(source: Path | bytes, name: str = "", side: int | None = None) -> Image.Image:
@@ -25,19 +44,92 @@ def open_image(source: Path | bytes, name: str = "", side: int | None = None) ->
     Args:
         source: a file, or the bytes of one.
         name: what an error calls it; the file's own name where it is empty.
-        side: the shorter side in pixels that is needed; a JPEG may be decoded at a reduced scale above it.
+        side: pixels that are looked at along the shorter side: a JPEG whose shorter side is four or more times as long
+            is decoded at 1/2, 1/4 or 1/8, to no less than twice ``side``. None decodes it in full.
 
     Raises:
         ImageError: it cannot be read; says why.
     """
     name = name or (source.name if isinstance(source, Path) else "image")
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except FileNotFoundError:
-        raise ImageError(f"{name}: there is no such file") from None
-    except UNREADABLE as error:
-        raise ImageError(f"{name}: {type(error).__name__}: {error}") from error
+        if isinstance(source, Path):
+            _need_file(source)
+        with _quiet(), Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+            if image.format == "EPS":
+                raise ImageError("PostScript is a program, and is not run")
+            if side is not None:
+                image.draft(None, (ENOUGH * side, ENOUGH * side))
+            turn = _TURNS.get(_orientation(image))
+            upright = _middle(_rgb(image))
+            return upright if turn is None else upright.transpose(turn)
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise all there is on hostile files, and one image must not end a run
+        raise ImageError(f"{name}: {_reason(source, error)}") from error
+
+
+def _need_file(path: Path) -> None:
+    """Raise ``ImageError`` where opening ``path`` would wait for ever, or is no use."""
+    if path.is_dir():
+        raise ImageError("is a directory")
+    if path.exists() and not path.is_file():
+        raise ImageError("is no regular file but a pipe, a socket or a device")
+
+
+def _reason(source: Path | bytes, error: Exception) -> str:
+    """Return in a line why ``source`` cannot be read."""
+    if isinstance(error, ImageError):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, UnidentifiedImageError):
+        head = source[:HEAD] if isinstance(source, bytes) else _head(source)
+        content = describe_content(head) or "in no format that can be read here"
+        return f"is {content if head else 'empty'}; cannot identify image"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide what Pillow warns of: an image is read or it is counted as failed, and there may be millions."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Return ``image`` as RGB of 8 bits; transparency is left out, 16 bits are scaled, not clipped."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        scaled = (np.asarray(image).astype(np.uint32) * 255 + 32767) // 65535
+        return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ImageError("values of 32 bits have no white; save it with 8 or 16 bits")
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return EXIF's orientation, 1 to 8; 1 where the EXIF is broken, which spoils no pixel."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return 1
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """Return ``image``, or the middle of one that is longer than :data:`LONGEST` times its width."""
+    longest = LONGEST * min(image.size)
+    if max(image.size) <= longest:
+        return image
+    width, height = (min(length, longest) for length in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def views(image: Image.Image, crops: int) -> list[Image.Image]:
@@ -55,11 +147,11 @@ def views(image: Image.Image, crops: int) -> list[Image.Image]:
 def exif_position(path: Path) -> tuple[float, float] | None:
     """Return latitude and longitude in degrees from the EXIF of ``path``, or None where there is none."""
     try:
-        with Image.open(path) as image:
+        with _quiet(), Image.open(path) as image:
             gps = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
         latitude = _degrees(gps[ExifTags.GPS.GPSLatitude], gps.get(ExifTags.GPS.GPSLatitudeRef, "N"), "S")
         longitude = _degrees(gps[ExifTags.GPS.GPSLongitude], gps.get(ExifTags.GPS.GPSLongitudeRef, "E"), "W")
-    except (*UNREADABLE, KeyError, ZeroDivisionError, IndexError):
+    except Exception:  # no position, or one that cannot be made out
         return None
     usable = math.isfinite(latitude) and math.isfinite(longitude) and abs(latitude) <= 90 and abs(longitude) <= 180
     return (latitude, longitude) if usable else None
