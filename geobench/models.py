@@ -81,7 +81,7 @@ class Model(ABC):
         uses_gallery: False for a model that answers with positions of its own.
         variants: named lists of settings, for ``--variant``.
         fraction_settings: settings that go with a part of the training data, for ``--fraction``.
-        probabilities: True where the scores of an image's predictions are probabilities, so that they can be calibrated.
+        probabilities: True where the scores of an image's predictions are probabilities: they are calibrated then.
         trainable: False for one that has nothing to learn; ``fit``, ``state`` and ``restore`` are then never called.
         device: where to compute.
         checkpoint: what it was loaded from.
