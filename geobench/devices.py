@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from geobench.errors import SettingError
+
+MOST_WORKERS = 16  # beside one process that encodes
 
 
 def pick_device(name: str = "auto") -> str:
@@ -48,3 +51,14 @@ def peak_memory_mb() -> float:
 
     scale = 1024**2 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 1)
+
+
+def default_workers(device: str) -> int:
+    """Return how many processes decode for one that encodes: its share of the cores of this machine.
+
+    Beside an encoder on the CPU there are none: it needs the cores itself, and a thread of its process decodes.
+    """
+    if device == "cpu":
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST_WORKERS, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))

@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
 
 class Encoder(ABC):
-    """The contract of an encoder. ``load`` is called once before anything but ``name`` and ``describe`` is used.
+    """The contract of an encoder. ``load`` is called once before it encodes.
 
     Attributes:
         name: such as ``ViT-L-14/openai``.
         dim: width d of its features; known once it is loaded.
         device: where it computes.
+        side: shorter side in pixels to which ``preprocess`` scales an image; None where it may look at every pixel.
+            A large JPEG is then decoded at a reduced scale: :func:`geobench.images.open_image`. Known before ``load``.
     """
 
     name: str
     dim: int
     device: str = "cpu"
+    side: int | None = None
 
     @abstractmethod
     def load(self, device: str = "cpu") -> None:

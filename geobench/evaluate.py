@@ -12,7 +12,7 @@ import numpy as np
 
 from geobench import files, metrics
 from geobench.checkpoints import iter_versions, now
-from geobench.devices import describe_device, peak_memory_mb
+from geobench.devices import default_workers, describe_device, peak_memory_mb
 from geobench.errors import EncoderError, ImageError, blaming
 from geobench.features import Features, extract
 from geobench.gallery import Gallery, choose_gallery
@@ -21,7 +21,6 @@ from geobench.plugins import get_encoder, who
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
 from geobench.results import Result
-from geobench.train import default_workers
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from geobench.ahead import ahead
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,37 +82,16 @@ class Streamed:
         """Yield features that were read while the device computed."""
         import torch
 
-        ready: queue.Queue[Any] = queue.Queue(AHEAD)
-        stop = threading.Event()
+        def read() -> Iterator[Tensor]:
+            for chosen in rows:
+                order = np.argsort(chosen, kind="stable")  # in file order, then back
+                batch = np.empty((len(chosen), *self.features.shape[1:]), dtype=np.float32)
+                batch[order] = self.features[chosen[order]]
+                yield torch.from_numpy(batch)
 
-        def read() -> None:
-            try:
-                for chosen in rows:
-                    order = np.argsort(chosen, kind="stable")  # in file order, then back
-                    batch = np.empty((len(chosen), *self.features.shape[1:]), dtype=np.float32)
-                    batch[order] = self.features[chosen[order]]
-                    while not stop.is_set():
-                        try:
-                            ready.put(torch.from_numpy(batch), timeout=0.2)
-                            break
-                        except queue.Full:
-                            continue
-                    if stop.is_set():
-                        return
-            except Exception as error:  # raised where the batch is wanted
-                ready.put(error)
-
-        thread = threading.Thread(target=read, daemon=True)
-        thread.start()
-        try:
-            for _ in rows:
-                batch = ready.get()
-                if isinstance(batch, Exception):
-                    raise batch
+        with ahead(read(), AHEAD) as batches:
+            for batch in batches:
                 yield batch.to(self.device, non_blocking=True)
-        finally:
-            stop.set()
-            thread.join()
 
 
 def free_bytes(device: str) -> int:

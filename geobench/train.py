@@ -13,7 +13,7 @@ from geobench import files
 from geobench.augment import Augmentation, Live
 from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint, iter_versions, now
 from geobench.datasets import limited
-from geobench.devices import describe_device, pick_device
+from geobench.devices import default_workers, describe_device, pick_device
 from geobench.distributed import current, joined, local_device
 from geobench.errors import SettingError, TrainingError, blaming, unknown_name
 from geobench.features import Features, extract
@@ -182,11 +182,8 @@ def _fit(model: Model, training_set: TrainingSet, identifier: str, about: dict[s
     scratch = folder.with_name(f".{identifier}.partial")
     scratch.mkdir(parents=True, exist_ok=True)
     group = current()
-    if model.input == "features" and group.main:
-        training_set.readable  # noqa: B018  extracted by one process; the others find it done
-    group.wait()
     if model.input == "features":
-        training_set.readable  # noqa: B018  extracts, so that the seconds below are those of the training
+        training_set.readable  # noqa: B018  extracts, all processes together, before the seconds of the training
     started = time.monotonic()
     with blaming(who(model), f"in fit on {training_set.name}"):
         model.fit(training_set, seed=about["seed"], scratch=scratch, progress=progress)
@@ -234,10 +231,3 @@ def configured(
         listed = ", ".join(f"{name}={value}" for name, value in used.items())
         progress.say(f"{model_class.name}: settings that fit {dataset.name}: {listed} (--set NAME=VALUE overrides).")
     return configure(model_class.Config, fitting | chosen, model_class.name)
-
-
-def default_workers(device: str) -> int:
-    """Return how many processes decode: none beside an encoder on the CPU, which needs the cores itself."""
-    import os
-
-    return 0 if device == "cpu" else min(16, os.cpu_count() or 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from importlib.util import find_spec
 from pathlib import Path
 
 from geobench import Encoder, EncoderError, file_key, hookimpl, unknown_name
@@ -22,6 +24,17 @@ class OpenClip(Encoder):
         self.name = name
         self.architecture, _, self.tag = name.partition("/")
         self.weights = Path(self.tag).expanduser() if Path(self.tag).suffix else None
+
+    @property
+    def side(self) -> int | None:
+        """Return the side of the model's input, read from open_clip's list without the seconds of importing it."""
+        package = find_spec("open_clip")
+        folders = package.submodule_search_locations if package is not None else None
+        try:
+            config = json.loads((Path((folders or [""])[0]) / f"model_configs/{self.architecture}.json").read_text())
+            return int(config["vision_cfg"]["image_size"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def load(self, device: str = "cpu") -> None:
         """Build the model and read its weights: from the file, else as open_clip finds them (it may download)."""

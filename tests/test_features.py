@@ -31,21 +31,14 @@ def folder(own_home):
 
 @pytest.fixture
 def counting(tiny_encoder):
-    """An encoder that counts the views it is given and stops before the batch number ``stop_at``."""
+    """An encoder that counts the views it is given."""
 
     class Counting(type(tiny_encoder)):
-        views = batches = 0
-        stop_at = None
+        views = 0
 
         def preprocess(self, image):
             self.views += 1
             return super().preprocess(image)
-
-        def encode_images(self, batch):
-            if self.batches == self.stop_at:
-                raise KeyboardInterrupt
-            self.batches += 1
-            return super().encode_images(batch)
 
     return Counting
 
@@ -157,23 +150,7 @@ def test_images_that_all_fail_are_still_features(mine, tiny_encoder):
     assert (features.array.shape, features.ok.sum()) == ((10, 1, 48), 0)
 
 
-def test_an_interrupted_extraction_goes_on_where_it_was(mine, counting, tiny_encoder, folder):
-    photo(mine, 1).unlink()
-    stopped, resumed = counting(), counting()
-    stopped.stop_at = 2
-    with pytest.raises(KeyboardInterrupt):
-        extract(mine, mine.table("test"), stopped, batch_size=2)
-    assert folder().suffix == ".partial"
-    features = extract(mine, mine.table("test"), resumed, batch_size=2)
-    assert resumed.views == 6  # photos 4 to 9: the first two batches were done
-    assert np.flatnonzero(~features.ok).tolist() == [1]
-    for number in (0, 2, 3, 4, 9):
-        np.testing.assert_array_equal(features.array[number, 0], expected(mine, tiny_encoder, number))
-    assert len((folder() / "failures.jsonl").read_text().splitlines()) == 1
-    assert folder().suffix == ""
-
-
-@pytest.mark.parametrize("name", ["features.npy", "status.npy"])
+@pytest.mark.parametrize("name", ["features.npy", "ok.npy"])
 @pytest.mark.parametrize("size", [0, 100, 200])
 def test_truncated_features_name_the_folder_and_the_remedy(mine, tiny_encoder, folder, name, size):
     extract(mine, mine.table("test"), tiny_encoder)
@@ -193,16 +170,6 @@ def test_features_of_another_number_of_images_are_refused(mine, tiny_encoder, fo
         extract(mine, mine.table("test"), tiny_encoder)
 
 
-def test_a_damaged_half_finished_extraction_names_the_remedy(mine, counting, folder):
-    stopped = counting()
-    stopped.stop_at = 1
-    with pytest.raises(KeyboardInterrupt):
-        extract(mine, mine.table("test"), stopped, batch_size=2)
-    os.truncate(folder() / "features.npy", 300)
-    with pytest.raises(FeatureError, match=r"\.partial is damaged .*; delete the folder and run again"):
-        extract(mine, mine.table("test"), counting())
-
-
 def test_a_changed_image_changes_the_key_and_the_features(mine, tiny_encoder):
     before = extract(mine, mine.table("test"), tiny_encoder)
     photo(mine, 4).write_bytes(photo(mine, 7).read_bytes())
@@ -219,15 +186,19 @@ def test_the_key_follows_encoder_weights_crops_and_rows(mine, tiny_encoder):
         def weights_key(self):
             return "tiny-2"
 
+    class Closer(type(tiny_encoder)):
+        side = 4  # large JPEGs are decoded at a reduced scale
+
     table = mine.table("test")
     keys = {
         extract(mine, table, tiny_encoder).key,
         extract(mine, table, Other()).key,
         extract(mine, table, Retrained()).key,
+        extract(mine, table, Closer()).key,
         extract(mine, table, tiny_encoder, crops=5).key,
         extract(mine, table.head(9), tiny_encoder).key,
     }
-    assert len(keys) == 5
+    assert len(keys) == 6
 
 
 def test_one_extraction_waits_for_another_of_the_same_features(mine, counting, own_home):
