@@ -2,12 +2,56 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from geobench.cli import AS_JSON, _finish, _names, _numbers, _print, main
+from geobench.cli import AS_JSON, WORKERS, _finish, _names, _numbers, _print, main
+from geobench.cli_lists import datasets
 from geobench.progress import ConsoleProgress
+
+
+@datasets.command()
+@click.argument("test")
+@click.option("--against", required=True, metavar="TRAINING", help="The training set.")
+@click.option("--kinds", callback=_names, help="Of leaks that count: photographer,id,coordinate,twin.  [default: all]")
+@click.option("--distance", type=int, default=16, show_default=True, help="Bits, of 128, that may tell twins apart.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write every pair to a CSV file.")
+@WORKERS
+@AS_JSON
+def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None:
+    """Find what the test set TEST shares with a training set, and keep the images that share nothing as `clean`.
+
+    \b
+    geobench datasets audit im2gps3k --against mp16 --output leaks.csv
+    geobench datasets audit im2gps3k --against mp16 --kinds id,twin
+    geobench run --models geoclip --datasets im2gps3k --subset clean
+
+    \b
+    photographer  the same person took both (a column such as AUTHOR, or Flickr's file names)
+    id            the same name, whatever its folder, separator and suffix, or the same Flickr photo
+    coordinate    the same position to six decimals, 11 cm
+    twin          the same picture in another file: recompressed, resized, cropped by up to 3 % on each side
+
+    The images are read once, for twins; fingerprints are kept. Without images on this machine: --kinds id,coordinate.
+    """
+    from geobench.leakage import audit as find_leaks
+
+    leaks = find_leaks(test, progress=ConsoleProgress(), **options)
+    rows = leaks.rows()
+    if not as_json:
+        rows = [row | {"test_share": f"{100 * row['test_share']:.1f} %"} for row in rows]
+    _print(rows, as_json)
+    for remark in leaks.remarks:
+        click.echo(remark, err=True)
+    if output is not None:
+        leaks.write(output)
+        click.echo(f"wrote {output}", err=True)
+    clean = leaks.clean()
+    path = clean.save()
+    click.echo(f"clean: {clean.describe()}, kept in {path}", err=True)
+    click.echo(f"Score them beside all: geobench run --models MODELS --datasets {test} --subset clean", err=True)
 
 
 @main.command()
@@ -43,7 +87,7 @@ def ceiling(as_json: bool, **options: Any) -> None:
 
 
 def _shown(found: Any) -> dict[str, str]:
-    from geobench.report import HEADS
+    from geobench.analysis import HEADS
 
     share = f"{found.in_gallery:,} ({100 * found.in_gallery / found.n:.1f} %)"
     return {

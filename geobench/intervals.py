@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEVEL = 0.95
-PHOTOGRAPHER = ("author", "photographer", "owner")
+PHOTOGRAPHER = ("author", "photographer", "owner", "user_id", "user_nsid", "creator_username", "creator_id")
 """Columns of a test set that say who took a photo, in any case."""
 
 Interval = tuple[float, float]

@@ -15,6 +15,7 @@ from geobench.models import Model
 from geobench.plugins import get_dataset, get_model_class
 from geobench.progress import SILENT, Progress
 from geobench.results import FOLDER, Result, load_result
+from geobench.subsets import choose_subset, get_subsets, score_subset, with_predictions
 from geobench.train import DEFAULT_DATA, train
 
 
@@ -35,6 +36,7 @@ def run(
     crops: int = 1,
     top_k: int = 1,
     limit: int | None = None,
+    subset: str | None = None,
     device: str = "auto",
     batch_size: int = 64,
     workers: int | None = None,
@@ -52,6 +54,7 @@ def run(
         galleries: specs; each set's default where it is None. A model that uses none runs once.
         seeds: of the galleries' draws.
         crops, top_k, limit, batch_size, workers: as in :func:`geobench.evaluate`.
+        subset: ``clean`` scores the images that an audit kept as well, from the same predictions.
         device: ``auto``, ``cpu``, ``cuda``, ….
         train_missing: False refuses a model without a checkpoint.
         force: evaluate again what is there.
@@ -60,8 +63,11 @@ def run(
 
     Raises:
         UnknownNameError: a model or data set that does not exist; nothing is run then.
+        DatasetError: a test set has no such ``subset``; says which command makes it, and nothing is run.
     """
     chosen = [get_dataset(name) for name in dict.fromkeys(datasets)]
+    for dataset in chosen if subset else []:
+        get_subsets(dataset.name, subset or "")
     specs = _with_checkpoints(list(dict.fromkeys(models)), train_missing)
     outcome = Outcome()
     options = {"crops": crops, "top_k": top_k, "limit": limit, "batch_size": batch_size, "workers": workers}
@@ -79,7 +85,8 @@ def run(
         for dataset in chosen:
             for gallery, seed in _cells(model, galleries, seeds):
                 try:
-                    outcome.results.append(_cell(model, dataset, gallery, seed, options, folder, force, progress))
+                    for result in _cell(model, dataset, gallery, seed, subset, options, folder, force, progress):
+                        outcome.results.append(result)
                 except GeobenchError as error:
                     where = f" × {gallery}" if gallery else ""
                     outcome.failures.append(f"{spec} × {dataset.name}{where}: {error}")
@@ -124,25 +131,32 @@ def _cell(
     dataset: Dataset,
     spec: str | None,
     seed: int,
+    subset: str | None,
     options: Mapping[str, Any],
     folder: Path,
     force: bool,
     progress: Progress,
-) -> Result:
-    """Return the result of one cell: the kept one, else a new one, saved."""
+) -> Iterator[Result]:
+    """Yield the result of one cell, the kept one, else a new one, saved; then that of ``subset``."""
     gallery = gallery_for(model, dataset, spec, seed, progress)
     table = dataset.table("test", options["limit"])
     key = result_key(model, dataset, table, gallery, seed, options["crops"], options["top_k"])
     kept = next(iter(folder.glob(f"*_{key[:8]}.json")), None)
     if kept is not None and not force:
         progress.say(f"{model.name} on {dataset.name}: kept the result {kept.name}.")
-        return load_result(kept)
-    if dataset.count is not None and len(table) != dataset.count:
-        progress.say(
-            f"{dataset.name}: {len(table):,} images here, {dataset.count:,} in the set its authors describe; "
-            f"the result is not comparable with published rows."
-        )
-    result = evaluate(model, dataset, gallery, seed=seed, progress=progress, **options)
-    path = result.save(folder)
-    progress.say(f"{model.name} on {dataset.name}{f' × {gallery.spec}' if gallery else ''}: saved {path}.")
-    return result
+        result = load_result(kept)
+    else:
+        if dataset.count is not None and len(table) != dataset.count:
+            progress.say(
+                f"{dataset.name}: {len(table):,} images here, {dataset.count:,} in the set its authors describe; "
+                f"the result is not comparable with published rows."
+            )
+        result = evaluate(model, dataset, gallery, seed=seed, progress=progress, **options)
+        kept = result.save(folder)
+        progress.say(f"{model.name} on {dataset.name}{f' × {gallery.spec}' if gallery else ''}: saved {kept}.")
+    yield result
+    if subset is not None:
+        chosen = choose_subset(dataset.name, subset, result.trained_on, progress.say)
+        part = score_subset(with_predictions(result, kept), chosen, gallery)
+        progress.say(f"{model.name} on the {subset} subset of {dataset.name}, {part.n:,} images: {part.save(folder)}.")
+        yield part

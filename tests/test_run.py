@@ -119,7 +119,7 @@ def test_a_gallery_larger_than_its_source_is_one_failed_cell(cli):
         (("train", "geoclip", "--device", "cuda:7"), "the device 'cuda:7' is not there"),
         (("run", "--models", "knn", "--datasets", "nope"), "unknown data set 'nope'"),
         (("run", "--models", "knn", "--datasets", "bluemarble", "--seeds", "a"), "no list of whole numbers"),
-        (("report", "--format", "pdf"), "unknown format 'pdf'; there are: csv, json, markdown, table"),
+        (("report", "--format", "pdf"), "unknown format 'pdf'; there are: csv, json"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exits_with_2(cli, arguments, message):
@@ -208,3 +208,89 @@ def test_a_damaged_checkpoint_is_named_and_blocks_no_other(cli):
     assert get_model(good.spec).checkpoint == good
     output = cli("run", "--models", "knn", "--datasets", "bluemarble", exit_code=1).output
     assert f"the checkpoint {broken.folder} is damaged or incomplete" in output
+
+
+def exam_and_audit(cli, photos, own_home, against="lessons"):
+    """Two sets of photos; five of the twenty of ``exam`` share a coordinate with ``lessons``."""
+    (images, metadata), (others, lessons) = photos(20, own_home / "a", seed=1), photos(30, own_home / "b", seed=2)
+    rows, other_rows = metadata.read_text().splitlines(), lessons.read_text().splitlines()
+    rows = [f"exam-{row}" if number else row for number, row in enumerate(rows)]
+    for number in range(1, 6):
+        (_, latitude, longitude) = other_rows[number].split(",")
+        rows[number] = f"{rows[number].split(',')[0]},{latitude},{longitude}"
+    metadata.write_text("\n".join(rows) + "\n")
+    for path in sorted(images.iterdir()):
+        path.rename(images / f"exam-{path.name}")
+    cli("datasets", "add", "exam", "--images", images, "--metadata", metadata, "--encoder", "tiny")
+    cli("datasets", "add", "lessons", "--images", others, "--metadata", lessons, "--encoder", "tiny")
+    return cli("datasets", "audit", "exam", "--against", against, "--kinds", "id,coordinate")
+
+
+def test_the_clean_subset_is_scored_beside_all_from_the_same_predictions(cli, photos, own_home):
+    exam_and_audit(cli, photos, own_home)
+    (own_home / "a" / "images" / "exam-photo-7.jpg").unlink()
+    train("knn", "lessons", encoder="tiny")
+    outcome = run(["knn"], ["exam"], subset="clean", workers=0)
+    assert not outcome.failures
+    everything, clean = outcome.results
+    assert (everything.subset, everything.n, everything.failed) == ("", 20, 1)
+    assert (clean.subset, clean.n, clean.failed) == ("clean", 15, 1)
+    assert clean.names.tolist() == [f"exam-photo-{n}.jpg" for n in range(5, 20)]
+    np.testing.assert_array_equal(clean.predictions.coordinates, everything.predictions.coordinates[5:])
+    assert clean.scores == geobench.metrics.score(everything.predictions.errors_km(everything.truth)[5:])
+    assert clean.images.endswith("clean: 15 of 20 images that share no id, coordinate with lessons")
+    assert len({everything.key, clean.key}) == len({everything.stem, clean.stem}) == 2
+    rows = json.loads(cli("report", "--format", "json").stdout)
+    assert sorted((row["subset"], row["n"]) for row in rows) == [("", 20), ("clean", 15)]
+
+
+def test_a_kept_result_gets_its_subset_without_predicting_again(cli, photos, own_home):
+    exam_and_audit(cli, photos, own_home)
+    train("random", "lessons", encoder="tiny")
+    run(["random"], ["exam"], galleries=["30"])
+    said = cli("run", "--models", "random", "--datasets", "exam", "--galleries", "30", "--subset", "clean").stderr
+    assert "kept the result exam_random" in said
+    assert "random on the clean subset of exam, 15 images: results/exam_random" in said
+    (kept,) = [row for row in json.loads(cli("report", "--format", "json").stdout) if row["subset"]]
+    everything, fresh = run(["random"], ["exam"], galleries=["30"], subset="clean", force=True).results
+    assert (everything.in_gallery, fresh.in_gallery) == (5, 0)
+    assert (kept["key"], kept["geoscore"]) == (fresh.key, pytest.approx(fresh.scores["geoscore"], rel=1e-12))
+
+
+def test_a_subset_without_an_audit_says_which_command_makes_it(cli, photos):
+    images, metadata = photos(4)
+    cli("datasets", "add", "mine", "--images", images, "--metadata", metadata, "--encoder", "tiny")
+    arguments = ("run", "--models", "random", "--datasets", "mine", "--galleries", "land:5", "--subset")
+    output = cli(*arguments, "clean", exit_code=1).output
+    assert "mine has no clean subset yet; make it: geobench datasets audit mine --against TRAINING" in output
+    assert "trained first" not in output
+    assert "unknown subset 'cleen'; did you mean clean?" in cli(*arguments, "cleen", exit_code=2).output
+
+
+def test_an_audit_against_another_training_set_than_the_models_is_said(cli, photos, own_home):
+    exam_and_audit(cli, photos, own_home)
+    train("random", "bluemarble", encoder="tiny", limit=50)
+    said = cli("run", "--models", "random", "--datasets", "exam", "--subset", "clean").stderr
+    assert "the clean subset of exam was audited against lessons, the model was trained on bluemarble" in said
+    assert "geobench datasets audit exam --against bluemarble" in said
+    cli("datasets", "audit", "exam", "--against", "bluemarble", "--kinds", "id")
+    assert (
+        "was audited against" not in cli("run", "--models", "random", "--datasets", "exam", "--subset", "clean").stderr
+    )
+
+
+def test_images_that_came_after_the_audit_are_neither_clean_nor_not(cli, photos, own_home):
+    exam_and_audit(cli, photos, own_home)
+    with (own_home / "a" / "metadata.csv").open("a") as file:
+        file.write("new.jpg,1,2\n")
+    train("random", "lessons", encoder="tiny")
+    done = cli("run", "--models", "random", "--datasets", "exam", "--galleries", "30", "--subset", "clean", exit_code=1)
+    assert "1 images of exam, such as 'new.jpg', were not there when it was audited" in done.stderr
+    assert "random" in done.stdout  # all images are scored all the same
+
+
+def test_a_subset_of_which_nothing_is_left_is_a_line(cli, photos, own_home):
+    exam_and_audit(cli, photos, own_home, against="exam")
+    train("random", "exam", encoder="tiny")
+    done = cli("run", "--models", "random", "--datasets", "exam", "--galleries", "20", "--subset", "clean", exit_code=1)
+    assert "no image is left in the clean subset of exam against exam" in done.stderr

@@ -1,0 +1,255 @@
+"""The leakage audit, on real images: every planted leak is found, and nothing else."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from geobench import get_dataset
+from geobench.fingerprints import NOTHING_SEEN, OK, UNREADABLE, fingerprint, fingerprints, near
+from geobench.geo import unit_vectors
+from geobench.leakage import audit
+from geobench.own import add_dataset
+from geobench.progress import SILENT
+from geobench.raster import RasterDataset
+from geobench.sharing import photo_ids, photographers, same_photographer, twins
+
+N = 60  # images on each side, of places that are at least 600 km apart
+EACH = 10  # planted leaks of each kind
+KINDS = ("photographer", "id", "coordinate", "twin")
+
+
+def far_apart(coordinates, km):
+    """Return the rows of ``coordinates`` that are taken one after the other, none near an earlier one."""
+    vectors, kept = unit_vectors(coordinates), []
+    for row, vector in enumerate(vectors):
+        if not kept or (vectors[kept] @ vector).max() < np.cos(km / 6371):
+            kept.append(row)
+    return kept
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Real images of different places: crops of Blue Marble, 128 pixels."""
+    dataset = RasterDataset("crops", "Crops", splits={"all": {"count": 3000, "seed": 5}}, crop_pixels=128)
+    table = dataset.table("test")
+    rows = far_apart(table[["latitude", "longitude"]].to_numpy(), 600)[: 2 * N]
+    assert len(rows) == 2 * N
+    return [(dataset.read_image(table["image"][row], "test"), *table.iloc[row, 1:3]) for row in rows]
+
+
+def reencode(image):
+    return image
+
+
+def shrink(image):
+    return image.resize((70, 70), Image.Resampling.BICUBIC)
+
+
+def cut(image):
+    return image.crop((2, 2, 126, 126))
+
+
+TWINS = (reencode, shrink, cut)
+
+
+@pytest.fixture
+def planted(pictures, own_home):
+    """The data sets ``exam`` and ``lessons``; returns the planted pairs of each kind."""
+    ours = [[f"exam-{n}.jpg", f"e{n}@N01", *pictures[n][1:], pictures[n][0]] for n in range(N)]
+    theirs = [[f"{n % 7}/lesson-{n}.jpg", f"t{n}@N02", *pictures[N + n][1:], pictures[N + n][0]] for n in range(N)]
+    pairs = {kind: [] for kind in KINDS}
+    for n in range(EACH):
+        photographer, same_id, place, twin = n, EACH + n, 2 * EACH + n, 3 * EACH + n
+        ours[photographer][1] = theirs[photographer][1]
+        ids = [f"45_7f_30000000{n:02}.png", f"30000000{n:02}_0a1b2c3d4e_1125_{n}@N00.jpg", f"30000000{n:02}.webp"]
+        ours[same_id][0], theirs[same_id][0] = ids[n % 3], f"45/7f/30000000{n:02}.jpg"
+        ours[place][2:4] = theirs[place][2:4] = [40.445379, 11.0 + n] if n < 5 else theirs[place][2:4]
+        ours[place][2] = 40.445378999999996 if n < 5 else ours[place][2]
+        ours[twin][4] = TWINS[n % 3](theirs[twin][4])
+        for kind, row in zip(KINDS, (photographer, same_id, place, twin), strict=True):
+            pairs[kind].append((ours[row][0], theirs[row][0]))
+    for name, rows, quality in (("exam", ours, 60), ("lessons", theirs, 92)):
+        folder = own_home / "photos" / name
+        for image, *_, picture in rows:
+            path = folder / image
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path, **({"quality": quality} if path.suffix == ".jpg" else {}))
+        table = pd.DataFrame([row[:4] for row in rows], columns=["IMG_ID", "AUTHOR", "LAT", "LON"])
+        table.to_csv(own_home / f"{name}.csv", index=False)
+        add_dataset(name, folder, own_home / f"{name}.csv", encoder="tiny")
+    return pairs
+
+
+def read_pairs(path):
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_forty_planted_leaks_are_found_and_no_other(cli, planted):
+    done = cli("datasets", "audit", "exam", "--against", "lessons", "--output", "leaks.csv", "--json", "--workers", 0)
+    found = read_pairs("leaks.csv")
+    for kind in KINDS:
+        of_kind = [(row["test_image"], row["training_image"]) for row in found if row["kind"] == kind]
+        assert sorted(of_kind) == sorted(planted[kind])
+    assert len(found) == 4 * EACH
+    rows = {row["kind"]: row for row in json.loads(done.stdout)}
+    assert list(rows) == [*KINDS, "any"]
+    assert all((rows[k]["pairs"], rows[k]["test_images"], rows[k]["training_images"]) == (10, 10, 10) for k in KINDS)
+    assert (rows["any"]["pairs"], rows["any"]["test_images"]) == (40, 40)
+    assert rows["any"]["test_share"] == pytest.approx(40 / 60)
+    assert "clean: 20 of 60 images that share no photographer, id, coordinate, twin with lessons" in done.stderr
+
+
+def test_what_is_shared_is_told_pair_by_pair(planted):
+    leaks = audit("exam", "lessons", workers=0)
+    shared = {kind: [text for found, _, _, text in leaks.pairs() if found == kind] for kind in KINDS}
+    assert shared["photographer"] == [f"t{n}@N02" for n in range(EACH)]
+    assert shared["id"] == [f"30000000{n:02}" for n in range(EACH)]
+    assert shared["coordinate"][0] == "40.445378999999996 11.0"
+    assert all(int(text.removesuffix(" bits apart")) <= 16 for text in shared["twin"])
+
+
+def test_only_the_kinds_that_are_asked_for_count(planted):
+    leaks = audit("exam", "lessons", kinds=["twin", "id"], workers=0)
+    assert list(leaks.matches) == ["id", "twin"]
+    clean = leaks.clean()
+    assert (len(clean.kept), len(clean.left_out), clean.kinds) == (40, 20, ("id", "twin"))
+    assert set(clean.left_out) == {ours for kind in ("id", "twin") for ours, _ in planted[kind]}
+
+
+def test_a_stricter_distance_finds_fewer_twins_and_none_that_the_other_did_not(planted):
+    strict, usual = (audit("exam", "lessons", kinds=["twin"], distance=d, workers=0) for d in (2, 16))
+    assert not (strict.leaking & ~usual.leaking).any()
+    assert 0 < strict.leaking.sum() < usual.leaking.sum() == EACH
+
+
+def test_fingerprints_are_kept_and_made_anew_only_where_an_image_changed(planted, monkeypatch):
+    exam = get_dataset("exam")
+    table = exam.table("test")
+    first = fingerprints(exam, table, "test", workers=0)
+    read = []
+    real = type(exam).read_image
+    monkeypatch.setattr(
+        type(exam), "read_image", lambda self, name, *rest, **k: read.append(name) or real(self, name, *rest, **k)
+    )
+    np.testing.assert_array_equal(fingerprints(exam, table, "test", workers=0), first)
+    assert not read
+
+
+def test_processes_give_the_same_fingerprints_as_one(planted, own_home):
+    exam = get_dataset("exam")
+    table = exam.table("test").head(20)
+    alone = fingerprints(exam, table, "test", workers=0)
+    for path in (own_home / "fingerprints").glob("*.npy"):
+        path.unlink()
+    np.testing.assert_array_equal(fingerprints(exam, table, "test", workers=2), alone)
+
+
+def test_unreadable_and_empty_looking_images_are_told_and_are_no_twins_of_each_other(cli, photos):
+    images, metadata = photos(6)
+    (images / "photo-0.jpg").write_bytes(b"")
+    (images / "photo-1.jpg").unlink()
+    for n in (2, 3):
+        Image.new("RGB", (50, 50), (200, 200, 200)).save(images / f"photo-{n}.jpg")
+    cli("datasets", "add", "mine", "--images", images, "--metadata", metadata)
+    mine = get_dataset("mine")
+    statuses = [fingerprint(mine, "test", f"photo-{n}.jpg")[2] for n in range(5)]
+    assert statuses == [UNREADABLE, UNREADABLE, NOTHING_SEEN, NOTHING_SEEN, OK]
+    done = cli("datasets", "audit", "mine", "--against", "mine", "--kinds", "twin", "--json", "--workers", 0)
+    assert json.loads(done.stdout)[0]["pairs"] == 2
+    assert (
+        "twin: not looked for in 4 test images of mine and 4 train images of mine, which cannot be read" in done.stderr
+    )
+
+
+def test_a_set_that_does_not_name_photographers_is_told_and_not_called_clean_of_them(cli, photos):
+    images, metadata = photos(4)
+    cli("datasets", "add", "mine", "--images", images, "--metadata", metadata)
+    done = cli("datasets", "audit", "bluemarble", "--against", "mine", "--kinds", "photographer,id,coordinate")
+    assert "photographer: not looked for, one of the sets does not say who took what (a column author" in done.stderr
+    assert "share no id, coordinate with mine" in done.stderr
+    assert "photographer" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["45/77/3228511372.jpg", "45_77_3228511372.jpg", "45\\77\\3228511372", "3228511372.PNG"], "3228511372"),
+        (["1000269685_e60e9cdfb4_1125_78841376@N00.jpg", "1000269685", "1000269685_e60e9cdfb4_o.jpg"], "1000269685"),
+        (["a/b.c/photo 1.jpg", "a_b.c_photo 1.jpeg", "/a/b.c/photo 1"], "a_b.c_photo 1"),
+        (["IMG_2041.JPG", "IMG_2041.tiff"], "IMG_2041"),
+        (["12_34.jpg"], "12_34"),
+    ],
+)
+def test_names_of_one_photo_give_one_id(names, expected):
+    assert set(photo_ids(pd.Series(names))) == {expected}
+
+
+def test_photographers_come_from_a_column_or_from_the_names_of_flickr():
+    named = pd.DataFrame({"image": ["a", "b"], "Author": [" 1@N00", "2%40N01"]})
+    assert list(photographers(named)) == ["1@N00", "2@N01"]
+    flickr = pd.DataFrame({"image": ["10_ab_1_78841376@N00.jpg", "holiday.jpg"]})
+    assert list(photographers(flickr)) == ["78841376@N00", ""]
+    assert photographers(pd.DataFrame({"image": ["holiday.jpg"]})) is None
+
+
+def test_images_without_a_photographer_share_none():
+    ours, theirs = (
+        pd.DataFrame({"image": list("abc"), "author": authors}) for authors in (["", "x", "y"], ["", "", "x"])
+    )
+    found = same_photographer(ours, theirs)
+    assert list(found.pairs()) == [(1, 2, "x")]
+    assert (list(found.counts), list(found.training_images)) == ([0, 1, 0], [2])
+
+
+def random_fingerprints(n, seed):
+    found = np.random.default_rng(seed).integers(0, 2**63, (n, 3), dtype=np.uint64)
+    found[:, 2] = OK
+    return found
+
+
+def test_twins_are_those_of_a_comparison_bit_by_bit():
+    ours, theirs = random_fingerprints(70, 0), random_fingerprints(5000, 1)
+    rng = np.random.default_rng(2)
+    for flips in range(1, 30):  # beside ours[flips] one that differs in so many bits
+        bits = np.unpackbits(ours[flips, :2].view(np.uint8))
+        bits[rng.choice(128, flips, replace=False)] ^= 1
+        theirs[100 * flips, :2] = np.packbits(bits).view(np.uint64)
+    theirs[4990] = theirs[100]  # one fingerprint twice
+    ours[60] = ours[1]
+    ours[61, 2] = theirs[200, 2] = UNREADABLE
+    a, b = (np.unpackbits(side[:, :2].copy().view(np.uint8), axis=1).astype(int) for side in (ours, theirs))
+    apart = (a[:, None] != b[None]).sum(axis=2)
+    apart[61], apart[:, 200] = 128, 128
+    expected = {
+        (row, other, f"{apart[row, other]} bits apart") for row, other in zip(*np.nonzero(apart <= 16), strict=True)
+    }
+    found = twins(ours, theirs, 16, "twins", SILENT)
+    assert set(found.pairs()) == expected and len(list(found.pairs())) == len(expected) == 15 + 3
+    assert list(found.counts) == list((apart <= 16).sum(axis=1))
+
+
+def test_three_thousand_against_a_million_needs_little_memory():
+    from geobench.devices import peak_memory_mb
+
+    ours, theirs = random_fingerprints(100, 0), random_fingerprints(300_000, 1)
+    before = peak_memory_mb()
+    assert not list(near(ours, theirs, 16, lambda n: None))
+    assert peak_memory_mb() - before < 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--against", "nope"), "unknown data set 'nope'"),
+        (("--against", "bluemarble", "--kinds", "twins"), "unknown kind of leak 'twins'; did you mean twin?"),
+        (("--against", "bluemarble", "--distance", "64"), "a distance is a number of bits from 0 to 63, not 64"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exits_with_2(cli, arguments, message):
+    assert message in cli("datasets", "audit", "bluemarble", *arguments, exit_code=2).output
