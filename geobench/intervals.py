@@ -2,8 +2,8 @@
 
 An accuracy has Wilson's score interval, with the number of images divided by the design effect and Student's t in place
 of the normal. The median has Woodruff's: the same interval for the share of errors below it, read off the errors. Mean
-and GeoScore have that of a mean. Coverage is simulated in ``tests/benchmarks/report.py``; the percentile bootstrap covers
-too little where few images are right or few photographers took many.
+and GeoScore have that of a mean. ``tests/benchmarks/coverage.py`` simulates the coverage, beside that of the percentile
+bootstrap, which covers too little where few images are right or few photographers took many.
 """
 
 from __future__ import annotations
@@ -55,12 +55,13 @@ class Clusters:
         order = np.argsort(self.labels, kind="stable")
         return order, np.searchsorted(self.labels[order], np.arange(len(self.sizes)))
 
-    def sums(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def sums(self, values: FloatArray) -> FloatArray:
         """Return the sums (g, …) over each cluster of ``values`` (n, …)."""
         if len(self.sizes) == len(self.labels):
             return values
         order, starts = self._grouped
-        return np.add.reduceat(values[order], starts, axis=0)
+        sums: FloatArray = np.add.reduceat(values[order], starts, axis=0)
+        return sums
 
 
 def clusters_of(truth: FloatArray, extra: pd.DataFrame | None = None) -> Clusters:
@@ -112,7 +113,6 @@ def clustered_mean(values: FloatArray, clusters: Clusters) -> Mean:
     """
     from scipy.special import stdtrit
 
-    values = np.asarray(values, dtype=np.float64)
     n, sizes = len(values), clusters.sizes
     mean = values.mean(axis=0)
     residuals = clusters.sums(values - mean)
@@ -128,7 +128,7 @@ def clustered_mean(values: FloatArray, clusters: Clusters) -> Mean:
 
 
 def _freedom(sizes: FloatArray, alike: FloatArray) -> FloatArray:
-    """Return Satterthwaite's degrees of freedom: (Σ v)² / Σ v² with v = size · (1 + (size − 1) · alike), less a share."""
+    """Return Satterthwaite's degrees of freedom: (Σ v)² / Σ v², v = size · (1 + (size − 1) · alike), less a share."""
     squares, g = sizes**2, len(sizes)
     total = sizes.sum() + alike * (squares - sizes).sum()
     scatter = squares.sum() + 2 * alike * (squares * (sizes - 1)).sum() + alike**2 * (squares * (sizes - 1) ** 2).sum()
@@ -138,7 +138,7 @@ def _freedom(sizes: FloatArray, alike: FloatArray) -> FloatArray:
 
 def share_interval(hits: npt.NDArray[np.generic], clusters: Clusters) -> tuple[FloatArray, FloatArray]:
     """Return the ends (…) of the interval of the share of ``hits`` (n, …), 0 to 1: Wilson 1927 with a design effect."""
-    mean = clustered_mean(np.asarray(hits, dtype=np.float64), clusters)
+    mean = clustered_mean(hits.astype(np.float64), clusters)
     p, squared = mean.value, mean.t**2 * mean.effect / len(hits)
     middle, half = p + squared / 2, np.sqrt(squared * (p * (1 - p) + squared / 4))
     return (middle - half) / (1 + squared), (middle + half) / (1 + squared)
@@ -147,7 +147,7 @@ def share_interval(hits: npt.NDArray[np.generic], clusters: Clusters) -> tuple[F
 def median_interval(errors: FloatArray, clusters: Clusters) -> tuple[FloatArray, FloatArray]:
     """Return the ends (…) of the interval of the median of ``errors`` (n, …): Woodruff 1952."""
     n, ordered = len(errors), np.sort(errors, axis=0)
-    below = clustered_mean(errors <= np.median(errors, axis=0), clusters)
+    below = clustered_mean((errors <= np.median(errors, axis=0)).astype(np.float64), clusters)
     half = 0.5 * below.t * np.sqrt(below.effect / n)
     ends = np.floor((0.5 - half) * n), np.ceil((0.5 + half) * n) - 1
     low, high = (np.clip(end, 0, n - 1).astype(np.intp) for end in ends)
@@ -156,12 +156,10 @@ def median_interval(errors: FloatArray, clusters: Clusters) -> tuple[FloatArray,
 
 
 def intervals(errors: FloatArray, clusters: Clusters) -> dict[str, Interval]:
-    """Return the 95 % interval of every score of ``errors`` (n,) in km, in the units of :func:`geobench.metrics.score`."""
+    """Return the 95 % interval of every score of ``errors`` (n,) in km, in the units of the scores."""
     hits = errors[:, None] <= np.array(list(metrics.LEVELS_KM.values()))
     low, high = share_interval(hits, clusters)
-    found = {
-        name: (100 * float(a), 100 * float(b)) for name, a, b in zip(metrics.ACCURACIES, low, high, strict=True)
-    }
+    found = {name: (100 * float(a), 100 * float(b)) for name, a, b in zip(metrics.ACCURACIES, low, high, strict=True)}
     a, b = median_interval(errors, clusters)
     found["median_km"] = (float(a), float(b))
     for name, values, most in (("mean_km", errors, FARTHEST_KM), ("geoscore", metrics.geoscores(errors), 5000.0)):

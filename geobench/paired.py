@@ -118,8 +118,9 @@ def linearised_median(errors: FloatArray, clusters: Clusters) -> FloatArray:
 
 def linearised(errors: FloatArray, clusters: Clusters) -> dict[str, FloatArray]:
     """Return for each score a value (n,) of each image whose mean is the score, or moves as it does."""
-    hits = {
-        name: 100.0 * (errors <= km) for name, km in zip(metrics.ACCURACIES, metrics.LEVELS_KM.values(), strict=True)
+    hits: dict[str, FloatArray] = {
+        name: 100.0 * (errors <= km).astype(np.float64)
+        for name, km in zip(metrics.ACCURACIES, metrics.LEVELS_KM.values(), strict=True)
     }
     rest = {
         "median_km": linearised_median(errors, clusters),

@@ -1,127 +1,253 @@
-"""From results to tables: ours, and the papers' rows for the same test set beside them."""
+"""From results to the rows of a table: intervals, seeds joined, ties with the best, the papers' rows beside ours."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from geobench import formats, metrics
 from geobench.errors import ResultError, unknown_name
-from geobench.metrics import LEVELS_KM
-from geobench.published import published_rows
-from geobench.results import FOLDER, get_results
+from geobench.gallery import is_oracle
+from geobench.geo import FloatArray
+from geobench.intervals import Clusters, Interval, clusters_of, intervals
+from geobench.paired import leaders, linearised
+from geobench.published import Judged, judge, published_rows
+from geobench.results import FOLDER, Result, read_results
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-SCORES = [f"acc_{km}km" for km in LEVELS_KM.values()]
-HEADS = dict(zip(SCORES, (f"{level.title()} {km} km" for level, km in LEVELS_KM.items()), strict=True))
-"""The papers' column heads, Street 1 km … Continent 2500 km."""
 NO_RESULTS = "no results in {folder}; make some: geobench demo, or geobench run --models geoclip --datasets bluemarble"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: one result, several that differ by seed only, or one that a paper printed.
+
+    Attributes:
+        dataset: the test set.
+        model: ``MODEL@CHECKPOINT``; of seeds of a training ``MODEL@TRAINING SET``; or as published.
+        scores: the mean over the results; NaN where a paper has none.
+        spread: their standard deviation (n − 1); empty for one result.
+        intervals: 95 %, over images, the mean of the seeds' ends; empty without predictions.
+        best: scores at which no other row on the same images is significantly better.
+        results: one per seed; empty for a published row.
+        clusters: what the intervals are clustered by, such as ``AUTHOR``, and how many there are.
+        judged: what the row says about the published rows that it repeats.
+        superseded: older results for the same cell, by the names of their files.
+        n, crops, gallery, source, protocol, how, note: of a published row: :func:`geobench.published.published_rows`.
+    """
+
+    dataset: str
+    model: str
+    scores: dict[str, float]
+    spread: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    best: frozenset[str] = frozenset()
+    results: tuple[Result, ...] = ()
+    clusters: tuple[str, int] = ("", 0)
+    judged: tuple[Judged, ...] = ()
+    superseded: tuple[str, ...] = ()
+    n: int | None = None
+    crops: str = ""
+    gallery: str = ""
+    source: str = ""
+    protocol: str = ""
+    how: str = ""
+    note: str = ""
+
+    @property
+    def oracle(self) -> bool:
+        """Return whether the gallery of a result holds the answers."""
+        return any(is_oracle(result.in_gallery, result.n) for result in self.results)
+
+    @property
+    def recorded_only(self) -> bool:
+        """Return whether predictions are missing, so that scores can be neither checked nor given an interval."""
+        return any(result.predictions is None for result in self.results)
 
 
 def report(
     format: str = "table",
     folder: Path | str = FOLDER,
     datasets: Sequence[str] | None = None,
-    published: bool = True,
+    published: str = "methods",
+    join_seeds: bool = True,
+    say: Callable[[str], None] = lambda line: None,
 ) -> str:
     """Return the results in ``folder`` as text.
 
     Args:
-        format: ``table`` (terminal), ``markdown``, ``csv`` or ``json``; the last two hold one row per result and
-            every column, percentages unrounded.
+        format: ``table`` (terminal), ``markdown``, ``latex`` (a document), ``latex-fragment`` (its tables, to input
+            into a paper), ``csv`` or ``json``; the last two hold one row per result, every column, unrounded.
         folder: of results.
         datasets: only these test sets.
-        published: put the papers' rows for the same test sets beside ours (``table`` and ``markdown``).
+        published: which of the papers' rows stand beside ours: a name in :data:`geobench.published.SELECTIONS`.
+        join_seeds: put results that differ by seed only into one row.
+        say: told each result that is damaged and left out.
 
     Raises:
-        ResultError: there are no results, or a file is damaged.
+        ResultError: there are no results, or none that is sound.
         UnknownNameError: no such format, or no results on one of ``datasets``.
     """
-    if format not in FORMATS:
-        raise unknown_name("format", format, FORMATS)
-    ours = get_results(folder)
-    if ours.empty:
-        raise ResultError(NO_RESULTS.format(folder=folder))
+    if format not in formats.FORMATS:
+        raise unknown_name("format", format, formats.FORMATS)
+    results, damaged = read_results(Path(folder))
+    if not results:
+        raise ResultError(" ".join(damaged) or NO_RESULTS.format(folder=folder))
+    there = {result.dataset for result in results}
     for name in datasets or ():
-        if name not in set(ours["dataset"]):
-            raise unknown_name("data set among the results", name, set(ours["dataset"]))
-    if datasets:
-        ours = ours[ours["dataset"].isin(datasets)]
-    return FORMATS[format](ours, published)
+        if name not in there:
+            raise unknown_name("data set among the results", name, there)
+    for line in damaged:
+        say(line)
+    chosen = [result for result in results if not datasets or result.dataset in datasets]
+    style = formats.FORMATS[format]
+    return style.write(rows(chosen, published, join_seeds and style.joins_seeds), damaged)
 
 
-def _layout(ours: pd.DataFrame, published: bool, style: str) -> str:
-    """Return one table per test set."""
-    from tabulate import tabulate
-
-    parts = []
-    for dataset, rows in ours.groupby("dataset", sort=False):
-        table = [_our_row(row) for row in rows.sort_values(_ORDER, kind="stable").to_dict("records")]
-        if published:
-            table += [_published_row(row) for row in published_rows(str(dataset)).to_dict("records")]
-        heading = f"### {dataset}" if style == "github" else str(dataset)
-        text = tabulate(table, headers="keys", tablefmt=style, disable_numparse=True, colalign=_ALIGN)
-        parts.append(f"{heading}\n\n{text}\n\n{_footnote(rows)}")
-    return "\n\n".join(parts)
+def rows(results: Sequence[Result], published: str = "methods", join_seeds: bool = True) -> list[Row]:
+    """Return the rows of the tables of ``results``, test set by test set: ours in their order, then the papers'."""
+    found = []
+    for dataset in dict.fromkeys(result.dataset for result in results):
+        here = [result for result in results if result.dataset == dataset]
+        papers = [_published(dataset, row) for row in published_rows(dataset, published).to_dict("records")]
+        shown = {(row.model, row.source) for row in papers}
+        ours = [_row(group, older, shown) for group, older in _groups(here, join_seeds)]
+        found += _told_apart(_with_leaders(ours)) + papers
+    return found
 
 
-_ORDER = ["model", "checkpoint", "gallery_size", "gallery", "seed", "created"]
-_ALIGN = ["left", "left", *["right"] * 10]
+def _groups(results: Iterable[Result], join_seeds: bool) -> Iterator[tuple[list[Result], list[str]]]:
+    """Yield the results of each row, the newest of a cell, and the names of the older ones."""
+    cells: dict[Any, list[Result]] = {}
+    for result in sorted(results, key=lambda result: result.created):
+        cells.setdefault(_cell(result), []).append(result)
+    newest = [(cell[-1], [_file(older) for older in cell[:-1]]) for cell in cells.values()]
+    newest.sort(key=lambda pair: _order(pair[0]))
+    for _, alike in groupby(newest, key=lambda pair: _order(pair[0])[:-1]):
+        seeds = list(alike)
+        for group in _joined(seeds) if join_seeds else [[pair] for pair in seeds]:
+            yield [result for result, _ in group], [name for _, older in group for name in older]
 
 
-def _our_row(row: Mapping[Any, Any]) -> dict[str, str]:
-    accuracies = {HEADS[score]: f"{row[score]:.1f}" for score in SCORES}
-    return {
-        "Model": f"{row['model']}@{row['checkpoint']}" if row["checkpoint"] else row["model"],
-        "Gallery": row["gallery"] or "–",
-        "Seed": str(row["seed"]) if row["gallery"] else "–",
-        "n": f"{row['n']:,}",
-        "Failed": f"{row['failed']:,}",
-        **accuracies,
-        "Median km": f"{row['median_km']:,.0f}",
-        "GeoScore": f"{row['geoscore']:,.0f}",
-    }
+def _file(result: Result) -> str:
+    return result.path.name if result.path is not None else f"{result.stem}.json"
 
 
-def _published_row(row: Mapping[Any, Any]) -> dict[str, str]:
-    accuracies = {HEADS[score]: "" if row[score] != row[score] else f"{row[score]:.4g}" for score in SCORES}
-    blank = dict.fromkeys(("Seed", "n", "Failed"), "")
-    tail = dict.fromkeys(("Median km", "GeoScore"), "")
-    return {"Model": f"{row['model']} †", "Gallery": f"published: {row['source']}", **blank, **accuracies, **tail}
+def _joined(seeds: list[tuple[Result, list[str]]]) -> list[list[tuple[Result, list[str]]]]:
+    """Return results that are alike but for checkpoint and seed as one group, if their seeds tell them apart.
+
+    Where they do not, as with a training repeated with the same seed, each checkpoint has a group of its own.
+    """
+    told = {(result.training_seed, result.seed) for result, _ in seeds}
+    if len(told) == len(seeds) and all(result.training_seed is not None for result, _ in seeds):
+        return [seeds]
+    return [list(group) for _, group in groupby(seeds, key=lambda pair: pair[0].checkpoint)]
 
 
-def _footnote(rows: pd.DataFrame) -> str:
-    """Return what a reader must know about the table, a sentence each."""
-    first = rows.iloc[0]
-    notes = [
-        f"Images: {first['images']}.",
-        "Accuracy: share of all n images, in %, within the distance; a failed image is a miss.",
+def _cell(result: Result) -> tuple[Any, ...]:
+    """Return what a table calls a result by: two of the same are one cell, measured twice."""
+    return (
+        *(result.model, result.checkpoint, result.gallery, result.gallery_size, result.seed),
+        *(result.crops, result.top_k, result.subset, result.n),
+    )
+
+
+def _order(result: Result) -> tuple[Any, ...]:
+    """Return what rows are sorted by; all but the last are the same for results that differ by seed only."""
+    training = (result.trained_on, result.training_images, result.encoder, sorted(map(repr, result.config.items())))
+    measured = (result.subset, result.n, result.gallery_size, result.gallery, result.crops, result.top_k)
+    return result.model, training, measured, (result.checkpoint, result.seed)
+
+
+def _row(results: list[Result], superseded: list[str], shown: Collection[tuple[str, str]]) -> Row:
+    """Return the row of ``results``, which differ by seed only, judged by the published rows that are ``shown``."""
+    first = results[0]
+    several = len({result.checkpoint for result in results}) > 1
+    found = Row(
+        dataset=first.dataset,
+        model=f"{first.model}@{first.trained_on}" if several else first.spec,
+        scores={name: float(np.mean([result.scores[name] for result in results])) for name in metrics.SCORES},
+        results=tuple(results),
+        superseded=tuple(superseded),
+    )
+    if len(results) > 1:
+        spread = {name: float(np.std([r.scores[name] for r in results], ddof=1)) for name in metrics.SCORES}
+        found = replace(found, spread=spread)
+    if found.recorded_only:
+        return found
+    clusters = _clusters(first)
+    ends = [intervals(result.errors, clusters) for result in results]
+    means = {name: np.mean([each[name] for each in ends], axis=0) for name in metrics.SCORES}
+    both: dict[str, Interval] = {name: (float(low), float(high)) for name, (low, high) in means.items()}
+    judged = [
+        replace(each, sources=tuple(source for source in each.sources if (each.model, source) in shown))
+        for each in judge(first, both)
     ]
-    short = rows[rows["expected"].notna() & (rows["n"] != rows["expected"])]
-    if len(short):
-        notes.append(
-            f"n differs from the {int(short['expected'].iloc[0]):,} images that the set's authors describe: "
-            "not comparable with published rows."
-        )
-    if not published_rows(str(first["dataset"])).empty:
-        notes.append("† copied from the paper named, not run here.")
-    return " ".join(notes)
+    return replace(
+        found,
+        intervals=both,
+        clusters=(clusters.by, len(clusters.sizes)),
+        judged=tuple(each for each in judged if each.sources),
+    )
 
 
-def _csv(ours: pd.DataFrame, published: bool) -> str:
-    return str(ours.to_csv(index=False)).rstrip("\n")
+def _clusters(result: Result) -> Clusters:
+    assert result.truth is not None
+    return clusters_of(result.truth, result.extra)
 
 
-def _json(ours: pd.DataFrame, published: bool) -> str:
-    return json.dumps(json.loads(ours.to_json(orient="records", double_precision=15)), indent=2, ensure_ascii=False)
+def _with_leaders(rows: list[Row]) -> list[Row]:
+    """Return ``rows`` with what each is best at: against the others on the same images, an oracle's left out."""
+    images: dict[bytes, list[int]] = {}
+    for index, row in enumerate(rows):
+        if not row.recorded_only and not row.oracle:
+            images.setdefault(_images(row.results[0]), []).append(index)
+    rows = list(rows)
+    for indices in images.values():
+        if len(indices) > 1:
+            members = [rows[index] for index in indices]
+            clusters = _clusters(members[0].results[0])
+            values = [_mean_values(row.results, clusters) for row in members]
+            best = leaders([row.scores for row in members], values, [len(row.results) for row in members], clusters)
+            for index, names in zip(indices, best, strict=True):
+                rows[index] = replace(rows[index], best=names)
+    return rows
 
 
-FORMATS: dict[str, Callable[[Any, bool], str]] = {
-    "table": lambda ours, published: _layout(ours, published, "simple"),
-    "markdown": lambda ours, published: _layout(ours, published, "github"),
-    "csv": _csv,
-    "json": _json,
-}
+def _images(result: Result) -> bytes:
+    """Return what tells the images and their true places, in this order."""
+    assert result.names is not None and result.truth is not None
+    return "\0".join(map(str, result.names)).encode() + result.truth.tobytes()
+
+
+def _mean_values(results: Sequence[Result], clusters: Clusters) -> dict[str, FloatArray]:
+    each = [linearised(result.errors, clusters) for result in results]
+    return {name: np.mean([values[name] for values in each], axis=0) for name in metrics.SCORES}
+
+
+def _told_apart(rows: list[Row]) -> list[Row]:
+    """Return ``rows`` with the settings that differ behind a model's name where rows would look alike."""
+    told = []
+    for row in rows:
+        first = row.results[0]
+        alike = [r.results[0] for r in rows if r.model == row.model and _order(r.results[0])[2] == _order(first)[2]]
+        settings = {key for other in alike for key in other.config}
+        differ = sorted(key for key in settings if len({repr(other.config.get(key)) for other in alike}) > 1)
+        shown = ", ".join(f"{key}={first.config.get(key)}" for key in differ)
+        told.append(replace(row, model=f"{row.model} ({shown})") if shown else row)
+    return told
+
+
+def _published(dataset: str, row: dict[Any, Any]) -> Row:
+    import pandas as pd
+
+    return Row(
+        dataset=dataset,
+        scores={name: float(row.get(name, np.nan)) for name in metrics.SCORES},
+        n=None if pd.isna(row["n"]) else int(row["n"]),
+        **{name: row[name] for name in ("model", "crops", "gallery", "source", "protocol", "how", "note")},
+    )

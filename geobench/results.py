@@ -45,6 +45,7 @@ class Result:
         seconds: from images to predictions, less where features were kept; ``peak_memory_mb`` is the process's.
         predictions, names, truth: what the model answered for each image; None where only the record was kept.
         extra: the test set's other columns, such as AUTHOR, a row per image, as text.
+        path: of the record that it was read from.
     """
 
     key: str
@@ -80,6 +81,7 @@ class Result:
     names: npt.NDArray[np.object_] | None = field(default=None, repr=False, compare=False)
     truth: FloatArray | None = field(default=None, repr=False, compare=False)
     extra: pd.DataFrame | None = field(default=None, repr=False, compare=False)
+    path: Path | None = field(default=None, repr=False, compare=False)
 
     @property
     def stem(self) -> str:
@@ -118,7 +120,7 @@ class Result:
 
 
 PREDICTIONS = ".predictions.csv"
-_BESIDE = ("predictions", "names", "truth", "extra")
+_BESIDE = ("predictions", "names", "truth", "extra", "path")
 _KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
@@ -174,6 +176,8 @@ def load_result(path: Path, predictions: bool = False) -> Result:
         values = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict) or "scores" not in values:
             raise ValueError("no record of scores")
+    except FileNotFoundError:
+        raise ResultError(f"{path}: there is no such file.") from None
     except (OSError, ValueError) as error:
         raise ResultError(
             f"{path} is no readable result ({type(error).__name__}: {error}); move it away and run the model again."
@@ -188,7 +192,7 @@ def load_result(path: Path, predictions: bool = False) -> Result:
             f"form {SCHEMA}; read it with that version, or move it away and run the model again."
         )
     beside = path.with_name(path.stem + PREDICTIONS)
-    return Result(**values, **(_beside(path, beside, values) if predictions and beside.is_file() else {}))
+    return Result(**values, path=path, **(_beside(path, beside, values) if predictions and beside.is_file() else {}))
 
 
 def _misfits(schema: Any, values: dict[str, Any]) -> Iterator[str]:
@@ -208,7 +212,8 @@ def _misfits(schema: Any, values: dict[str, Any]) -> Iterator[str]:
 
 
 def _fits(value: Any, kind: str) -> bool:
-    return isinstance(value, _KINDS[kind]) and not isinstance(value, bool) and not (value != value)
+    sound = isinstance(value, _KINDS[kind]) and not isinstance(value, bool)
+    return sound and not (isinstance(value, float) and math.isnan(value))
 
 
 def _beside(record: Path, path: Path, values: dict[str, Any]) -> dict[str, Any]:
