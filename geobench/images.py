@@ -71,7 +71,7 @@ def open_image(source: Path | bytes, name: str = "", side: int | None = None) ->
 def _need_file(path: Path) -> None:
     """Raise ``ImageError`` where opening ``path`` would wait for ever, or is no use."""
     if path.is_dir():
-        raise ImageError("is a directory")
+        raise ImageError("is a folder")
     if path.exists() and not path.is_file():
         raise ImageError("is no regular file but a pipe, a socket or a device")
 
@@ -86,8 +86,10 @@ def _reason(source: Path | bytes, error: Exception) -> str:
         return error.strerror
     if isinstance(error, UnidentifiedImageError):
         head = source[:HEAD] if isinstance(source, bytes) else _head(source)
-        content = describe_content(head) or "in no format that can be read here"
-        return f"is {content if head else 'empty'}; cannot identify image"
+        content = describe_content(head)
+        if content.endswith("image"):
+            return f"is {content} that is damaged at its beginning"
+        return f"is {content or 'of no known format'}, which cannot be read here" if head else "is empty"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
@@ -144,10 +146,10 @@ def views(image: Image.Image, crops: int) -> list[Image.Image]:
     return cut if crops == 5 else cut + [ImageOps.mirror(view) for view in cut]
 
 
-def exif_position(path: Path) -> tuple[float, float] | None:
-    """Return latitude and longitude in degrees from the EXIF of ``path``, or None where there is none."""
+def exif_position(source: Path | bytes) -> tuple[float, float] | None:
+    """Return latitude and longitude in degrees from the EXIF of an image, or None where there is none."""
     try:
-        with _quiet(), Image.open(path) as image:
+        with _quiet(), Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
             gps = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
         latitude = _degrees(gps[ExifTags.GPS.GPSLatitude], gps.get(ExifTags.GPS.GPSLatitudeRef, "N"), "S")
         longitude = _degrees(gps[ExifTags.GPS.GPSLongitude], gps.get(ExifTags.GPS.GPSLongitudeRef, "E"), "W")

@@ -22,7 +22,14 @@ _SIGNATURES = (
     (b'{"', "a JSON document"),
     (b'[{"', "a JSON document"),
 )
-_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF"}
+_BRANDS = {
+    b"heic": "a HEIC photo",
+    b"heix": "a HEIC photo",
+    b"mif1": "a HEIF photo",
+    b"msf1": "a HEIF photo",
+    b"avif": "an AVIF picture",
+    b"avis": "an AVIF picture",
+}
 HEAD = 64
 """So many bytes of a file are enough to tell."""
 
@@ -30,6 +37,6 @@ HEAD = 64
 def describe_content(head: bytes) -> str:
     """Return what a file that begins with ``head`` is, such as ``an HTML page``; empty where that is not known."""
     if head[4:8] == b"ftyp":
-        return f"{'an' if head[8:12] in _BRANDS else 'a'} {_BRANDS.get(head[8:12], 'video')} file"
+        return f"{_BRANDS.get(head[8:12], 'a video or an image of its family')} (save it as JPEG)"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return next((what for start, what in _SIGNATURES if text[: len(start)].lower() == start.lower()), "")

@@ -54,9 +54,9 @@ def test_an_image_that_is_not_there_or_no_image_or_cut_off_is_named_with_the_rea
     for name, reason in [
         ("nowhere.jpg", "there is no such file"),
         ("cut.jpg", "truncated"),
-        ("text.jpg", "cannot identify image"),
-        ("empty.jpg", "cannot identify image"),
-        ("folder.jpg", "directory"),
+        ("text.jpg", "of no known format"),
+        ("empty.jpg", "is empty"),
+        ("folder.jpg", "is a folder"),
     ]:
         with pytest.raises(ImageError, match=rf"^{name}: .*{reason}"):
             open_image(tmp_path / name)
