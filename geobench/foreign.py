@@ -83,10 +83,11 @@ def score_file(
         )
     predictions = _predictions(answers, matched.rows, len(table), path)
     if not columns:
-        _check_plausible(predictions, truth, path)
+        _check_plausible(predictions, truth, path, answers.attrs["columns"])
     unknown = [image for image, row in zip(ids, matched.rows, strict=True) if row < 0]
     _tell(progress, predictions, unknown, matched, dataset.name)
-    return _result(path, dataset, name or path.stem, table, predictions, len(set(unknown)))
+    origin = {"columns": answers.attrs["columns"], "unknown_ids": len(set(unknown))}
+    return _result(path, dataset, name or path.stem, table, predictions, origin)
 
 
 def match_ids(ids: Sequence[str], images: Sequence[str]) -> Matched:
@@ -155,7 +156,7 @@ def _predictions(answers: pd.DataFrame, rows: np.ndarray[Any, Any], n: int, path
     return Predictions(coordinates, scores, np.isnan(coordinates[:, 0, 0]))
 
 
-def _check_plausible(predictions: Predictions, truth: FloatArray, path: Path) -> None:
+def _check_plausible(predictions: Predictions, truth: FloatArray, path: Path, columns: Mapping[str, str]) -> None:
     """Refuse columns that look swapped, and positions that are the truth itself; naming the columns overrides it."""
     ok = ~predictions.failed
     if np.count_nonzero(ok) <= SWAPPED_AT_LEAST:
@@ -172,7 +173,7 @@ def _check_plausible(predictions: Predictions, truth: FloatArray, path: Path) ->
         raise ResultError(
             f"{path}: latitude and longitude look swapped: the median error is {np.median(error):,.0f} km as they "
             f"stand, {np.median(haversine_km(turned, there)):,.0f} km the other way round. Name both: --columns "
-            "latitude=NAME,longitude=NAME."
+            f"latitude={columns['longitude']},longitude={columns['latitude']}"
         )
 
 
@@ -182,14 +183,14 @@ def _tell(progress: Progress, predictions: Predictions, unknown: list[str], matc
         progress.say(f"{failed:,} of {len(predictions):,} images of {dataset} have no answer; they count as misses.")
     at_zero = int((predictions.coordinates[:, 0] == 0).all(axis=1).sum())
     if at_zero:
-        progress.say(
-            f"{at_zero:,} answers are exactly 0, 0, where some put an image without an answer; scored as given."
-        )
+        progress.say(f"exactly at 0, 0, where some put an image without an answer, scored as given: {at_zero:,}.")
     if unknown:
-        progress.say(f"{len(set(unknown)):,} ids are no image of {dataset} and are left out: {_some(unknown)}.")
+        progress.say(
+            f"{dataset} has no image of these ids, which are left out ({len(set(unknown)):,}): {_some(unknown)}."
+        )
     if matched.loosely:
         progress.say(
-            f"{len(set(matched.loosely)):,} ids were matched without suffix or folder, or with _ for /: "
+            f"matched without suffix or folder, or with _ for / ({len(set(matched.loosely)):,}): "
             f"{_some(matched.loosely)}."
         )
 
@@ -200,13 +201,12 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _result(
-    path: Path, dataset: Dataset, name: str, table: pd.DataFrame, predictions: Predictions, unknown: int
+    path: Path, dataset: Dataset, name: str, table: pd.DataFrame, predictions: Predictions, origin: dict[str, Any]
 ) -> Result:
     from importlib.metadata import version
 
     truth = table[["latitude", "longitude"]].to_numpy(np.float64)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    known = {"foreign_file": path.name, "sha256": sha256, "unknown_ids": unknown}
     nothing: dict[str, Any] = dict.fromkeys(
         ("checkpoint", "gallery", "encoder", "trained_on", "gallery_hash", "device"), ""
     )
@@ -224,7 +224,7 @@ def _result(
         top_k=predictions.coordinates.shape[1],
         preprocessing=f"predictions of others, read from {path.name} (sha256 {sha256[:16]})",
         images=dataset.describe(),
-        config=known,
+        config={"foreign_file": path.name, "sha256": sha256} | origin,
         created=now(),
         versions={"geobench": version("geobench-geolocalization")},
         predictions=predictions,

@@ -34,6 +34,7 @@ def read_answers(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """Return the answers in ``path``: ``line``, ``image``, ``latitude``, ``longitude``, ``score``, ``order``.
 
     ``order`` is what answers to one image are sorted by, the best first; NaN positions are answers that were not given.
+    ``attrs["columns"]`` has the file's name of each role.
     A file of ours, with ``latitude_1``, ``latitude_2``, … in a row, gives an answer for each.
 
     Raises:
@@ -57,7 +58,9 @@ def read_answers(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     by_score = pd.Series(-score).rank(method="first")  # of equal scores the first in the file is the better one
     order = pd.Series(numbers["rank"]) if "rank" in numbers else by_score
     axes = {axis: numbers[axis] for axis in AXES}
-    return pd.DataFrame({"line": lines, "image": text["image"], **axes, "score": score, "order": order.fillna(np.inf)})
+    table = pd.DataFrame({"line": lines, "image": text["image"], **axes, "score": score, "order": order.fillna(np.inf)})
+    table.attrs["columns"] = found
+    return table
 
 
 def find_columns(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from geobench.errors import unknown_name
-from geobench.metrics import LEVELS_KM
+from geobench.metrics import ACCURACIES, LEVELS_KM
 from geobench.settings import parse_assignments
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from geobench.results import Result
 
-SCORES = tuple(f"acc_{km}km" for km in LEVELS_KM.values())
 SELECTIONS = {
     "all": "every row, systems first, then variants of one system",
     "methods": "systems beside others, without the variants of the papers' ablation tables",
@@ -110,7 +109,7 @@ def verdict(result: Result, intervals: Mapping[str, tuple[float, float]], row: M
     if differences:
         return Verdict("not comparable", "; ".join(differences))
     where: dict[str, list[str]] = {"below": [], "above": [], "within": []}
-    for score, km in zip(SCORES, LEVELS_KM.values(), strict=True):
+    for score, km in zip(ACCURACIES, LEVELS_KM.values(), strict=True):
         if row[score] == row[score]:  # not NaN: reported
             low, high = intervals[score]
             side = "below" if row[score] > high else "above" if row[score] < low else "within"
@@ -119,8 +118,8 @@ def verdict(result: Result, intervals: Mapping[str, tuple[float, float]], row: M
         return Verdict("not comparable", "no accuracy was reported")
     word: Word = "below" if where["below"] else "above" if where["above"] else "reproduced"
     parts = [f"{side} at {', '.join(thresholds)} km" for side, thresholds in where.items() if thresholds]
-    unknown = _unstated(row)
-    return Verdict(word, "; ".join(parts) + (f" (not stated there: {', '.join(unknown)})" if unknown else ""))
+    unknown = [what for what, sides in _protocols(result, row).items() if what != "gallery" and not all(sides)]
+    return Verdict(word, "; ".join(parts) + (f" (not known: {', '.join(unknown)})" if unknown else ""))
 
 
 def judge(result: Result, intervals: Mapping[str, tuple[float, float]]) -> list[Judged]:
@@ -140,21 +139,23 @@ def _differences(result: Result, row: Mapping[Any, Any]) -> Iterator[str]:
     n = result.expected if pd.isna(row["n"]) else int(row["n"])
     if n and result.n != n:
         yield f"n {result.n:,}, published {n:,}"
-    ours = {"crops": str(result.crops or ""), "gallery": _gallery(result), "training data": result.trained_on}
-    theirs = {"crops": row["crops"], "gallery": row["gallery"], "training data": row["trained_on"]}
-    ours["encoder"], theirs["encoder"] = result.encoder, row["encoder"]
-    for what, value in ours.items():
-        stated = theirs[what].split("|")
-        if value and theirs[what] and _plain(value) not in map(_plain, stated):
-            yield f"{what} {value}, published {' or '.join(stated)}"
+    for what, (ours, theirs) in _protocols(result, row).items():
+        stated = theirs.split("|")
+        if ours and theirs and _plain(ours) not in map(_plain, stated):
+            yield f"{what} {ours}, published {' or '.join(stated)}"
     images = int(row["training_images"] or 0)
     if result.training_images and abs(result.training_images - images) > SAME_SHARE * images > 0:
         yield f"trained on {result.training_images:,} images, published {images:,}"
 
 
-def _unstated(row: Mapping[Any, Any]) -> list[str]:
-    stated = {"crops": row["crops"], "training data": row["trained_on"], "encoder": row["encoder"]}
-    return [what for what, value in stated.items() if not value]
+def _protocols(result: Result, row: Mapping[Any, Any]) -> dict[str, tuple[str, str]]:
+    """Return our protocol and the published one; empty where it is not known, or there is none."""
+    return {
+        "crops": (str(result.crops or ""), row["crops"]),
+        "gallery": (_gallery(result), row["gallery"]),
+        "training data": (result.trained_on, row["trained_on"]),
+        "encoder": (result.encoder, row["encoder"]),
+    }
 
 
 def _gallery(result: Result) -> str:
@@ -218,10 +219,10 @@ def _all_rows() -> pd.DataFrame:
     rows["conflict"] = _conflicts(rows)
     rows["note"] = ["; ".join(filter(None, pair)) for pair in zip(rows["note"], rows["conflict"], strict=True)]
     rows["protocol"] = [_protocol(row) for row in rows.to_dict("records")]
-    for score in SCORES:
+    for score in ACCURACIES:
         rows[score] = pd.to_numeric(rows[score].replace("", None))
     rows["n"] = pd.to_numeric(rows["n"].replace("", None)).astype("Int64")
-    head = ["dataset", "model", *SCORES, "source", "n", "protocol", "how", "note", "conflict"]
+    head = ["dataset", "model", *ACCURACIES, "source", "n", "protocol", "how", "note", "conflict"]
     return rows[head + [column for column in rows.columns if column not in head]]
 
 
@@ -267,7 +268,7 @@ def _thing(row: Mapping[Any, Any]) -> tuple[str, ...]:
 def _disagreement(row: Mapping[Any, Any], other: Mapping[Any, Any]) -> str:
     """Return the figures of ``other`` that are not those of ``row``, to the digits that both print."""
     found = []
-    for score, km in zip(SCORES, LEVELS_KM.values(), strict=True):
+    for score, km in zip(ACCURACIES, LEVELS_KM.values(), strict=True):
         if row[score] and other[score]:
             digits = min(max(1, len(value.partition(".")[2])) for value in (row[score], other[score]))
             if abs(float(row[score]) - float(other[score])) > 0.5 * 10.0**-digits + 1e-9:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -34,6 +35,8 @@ class RasterDataset(Dataset, kind="raster"):
         splits: for each split its ``count`` and ``seed``.
     """
 
+    split_keys: ClassVar[Mapping[str, Any]] = {"count": int, "seed": int}
+
     raster: str = "bmng.jpg"
     crop_km: float = 400.0
     crop_pixels: int = 96
@@ -55,6 +58,10 @@ class RasterDataset(Dataset, kind="raster"):
         names = [f"{latitude:+.{DECIMALS}f}{longitude:+.{DECIMALS}f}" for latitude, longitude in centres]
         table = pd.DataFrame({"image": names, "latitude": centres[:, 0], "longitude": centres[:, 1]})
         return table.drop_duplicates("image", ignore_index=True)
+
+    def positions(self, purpose: str) -> pd.DataFrame:
+        """Return the table of a split: it needs no file."""
+        return self.table(purpose)
 
     def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
         """Cut the crop whose name is its centre, such as ``+45.76000+4.84000``."""

@@ -173,8 +173,8 @@ def summary(replayed: Sequence[Replayed]) -> str:
     """Return how far the rules lie apart, and where each peer's was read."""
     points = spread(replayed)
     apart = ", ".join(f"{points[f'acc_{km}km']:.2f} at {km} km" for km in LEVELS_KM.values())
-    sources = [f"{name}: {source}" for one in replayed for name, source in one.rule.peers]
-    return f"Points from convention alone, lowest to highest rule: {apart}.\nRead in: {'; '.join(sources)}."
+    sources = [f"  {name}: {source}" for one in replayed for name, source in one.rule.peers]
+    return "\n".join([f"Points from convention alone, lowest to highest rule: {apart}.", "Read in:", *sources])
 
 
 def _by(rule: Rule, predictions: Predictions, truth: FloatArray) -> Replayed:
