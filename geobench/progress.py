@@ -26,7 +26,7 @@ class Progress:
 
         Args:
             what: what is being done, such as ``train geoclip``.
-            total: number of ``unit`` in all.
+            total: number of ``unit`` in all, 0 where it is not known.
             unit: such as ``images``.
             done: how many of them an earlier run has done.
         """
@@ -55,7 +55,13 @@ class ConsoleProgress(Progress):
         from tqdm import tqdm
 
         with tqdm(
-            total=total, initial=done, desc=what, unit=f" {unit}", file=self.stream, dynamic_ncols=True, leave=False
+            total=total or None,
+            initial=done,
+            desc=what,
+            unit=f" {unit}",
+            file=self.stream,
+            dynamic_ncols=True,
+            leave=False,
         ) as bar:
 
             def advance(n: int, **figures: str) -> None:
@@ -73,12 +79,12 @@ class ConsoleProgress(Progress):
             nonlocal done, last
             done += n
             now = time.monotonic()
-            if now - last < LOG_EVERY_S and not (done >= total and last > start):
+            if now - last < LOG_EVERY_S and not (done >= total > 0 and last > start):
                 return
             last = now
             rate = (done - first) / max(now - start, 1e-9)
-            left = (total - done) / max(rate, 1e-9)
+            of, left = (f" of {total:,}", f", {(total - done) / max(rate, 1e-9):,.0f} s left") if total else ("", "")
             more = "".join(f", {name} {value}" for name, value in figures.items())
-            self.say(f"{what}: {done:,} of {total:,} {unit}, {rate:,.0f}/s, {left:,.0f} s left{more}")
+            self.say(f"{what}: {done:,}{of} {unit}, {rate:,.0f}/s{left}{more}")
 
         return advance

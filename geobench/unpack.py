@@ -1,0 +1,204 @@
+"""An archive from a stranger into a folder: nothing outside it, no links or devices, no bomb, whole or not at all."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import re
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+from geobench import files
+from geobench.errors import DownloadError
+from geobench.progress import SILENT, Progress
+
+BLOCK = 1 << 20
+DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+    EOFError,
+    NotImplementedError,  # a compression that Python does not know
+    RuntimeError,  # a password
+    ValueError,  # a header that makes no sense
+)
+OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive of photos and tables may hold.
+
+    Attributes:
+        ratio: it may unpack to so many times its size. Photos hardly shrink, tables of coordinates by up to 20.
+        floor_bytes: below this the ratio is not looked at.
+        members: number of files and folders.
+        header_bytes: length of a single header or name list, which is read into memory.
+    """
+
+    ratio: float = 50.0
+    floor_bytes: int = 100_000_000
+    members: int = 20_000_000
+    header_bytes: int = 1 << 22
+
+    def total_bytes(self, archive: Path) -> int:
+        """Return how many bytes ``archive`` may unpack to."""
+        return max(self.floor_bytes, int(self.ratio * archive.stat().st_size))
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file or folder of an archive; ``open`` reads it."""
+
+    name: str
+    size: int
+    folder: bool
+    open: Callable[[], IO[bytes]]
+
+
+def unpack(archive: Path, folder: Path, limits: Limits | None = None, progress: Progress = SILENT) -> int:
+    """Unpack a zip or tar archive (plain, gzip, bzip2, xz) as the new ``folder``; return the number of files.
+
+    Members are written one by one into a hidden folder beside it, which takes its name at the end. Only names and bytes
+    are taken over: no modes, owners, dates.
+
+    Raises:
+        DownloadError: it is damaged, holds a path outside, a link, a device, a name twice, or more than ``limits`` or
+            the disk allow. Nothing is left of it then.
+    """
+    limits = limits or Limits()
+    _refuse(folder.exists(), archive, f"{folder} exists; move it away to unpack anew")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with files.replacing_folder(folder) as temporary, _members(archive, limits) as members:
+            return _write(archive, members, temporary, limits, progress)
+    except DAMAGE as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise DownloadError(f"{archive} is damaged or no archive that can be read: {reason}.") from error
+    except OSError as error:  # bz2 raises it for damage, a file system for names that it cannot hold
+        raise DownloadError(f"{archive} cannot be unpacked: {error.strerror or error}.") from error
+
+
+def _write(archive: Path, members: Iterator[Member], folder: Path, limits: Limits, progress: Progress) -> int:
+    allowed, written, number, seen = limits.total_bytes(archive), 0, 0, set[str]()
+    with progress.track(f"unpack {archive.name}", 0, "files") as advance:
+        for count, member in enumerate(members, start=1):
+            name = _safe(archive, member.name)
+            _refuse(count > limits.members, archive, f"it holds more than {limits.members:,} files")
+            _refuse(written + member.size > allowed, archive, _bomb(allowed))
+            _refuse(not member.folder and name in seen, archive, f"it holds {name!r} twice")
+            seen.add(name)
+            place = folder / name
+            if member.folder:
+                place.mkdir(parents=True, exist_ok=True)
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            written += _copy(archive, member, place, allowed - written, allowed)
+            number += 1
+            advance(1)
+    return number
+
+
+def _copy(archive: Path, member: Member, place: Path, left: int, allowed: int) -> int:
+    """Write a member and return its length: what comes is counted, whatever the archive says of it."""
+    done = 0
+    with member.open() as source, place.open("xb") as target:
+        while block := source.read(BLOCK):
+            done += len(block)
+            _refuse(done > left, archive, _bomb(allowed))
+            _refuse(done > shutil.disk_usage(place.parent).free, archive, "the disk is too full for it")
+            target.write(block)
+    _refuse(done != member.size, archive, f"{member.name!r} holds {done:,} bytes and is said to hold {member.size:,}")
+    return done
+
+
+def _safe(archive: Path, name: str) -> str:
+    """Return the relative path that a member's name stands for; refuse one that leads outside, on any system."""
+    path = name.replace("\\", "/")
+    parts = PurePosixPath(path).parts
+    outside = path.startswith("/") or re.match(r"[A-Za-z]:", path) or ".." in parts
+    _refuse(bool(outside), archive, f"{name!r} leads outside the folder")
+    _refuse("\0" in path or (not parts and path not in (".", "./")), archive, f"{name!r} is no file name")
+    return "/".join(parts)
+
+
+def _bomb(allowed: int) -> str:
+    return f"it unpacks to more than the {allowed / 1e9:,.1f} GB that an archive of its size may"
+
+
+def _refuse(wrong: bool, archive: Path, why: str) -> None:
+    if wrong:
+        raise DownloadError(f"{archive} is not unpacked: {why}.")
+
+
+@contextmanager
+def _members(archive: Path, limits: Limits) -> Iterator[Iterator[Member]]:
+    """Yield the members of a zip or tar archive, told apart by how it begins."""
+    with archive.open("rb") as raw:
+        start = raw.read(6)
+        raw.seek(0)
+        if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+            with zipfile.ZipFile(raw) as opened:
+                yield _zip_members(archive, opened, limits)
+            return
+        opener = next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), None)
+        stream = _Guarded(opener(raw) if opener else raw, archive, limits)
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as tar:
+            yield _tar_members(archive, tar, stream)
+
+
+def _zip_members(archive: Path, opened: zipfile.ZipFile, limits: Limits) -> Iterator[Member]:
+    infos, allowed = opened.infolist(), limits.total_bytes(archive)
+    _refuse(sum(info.file_size for info in infos) > allowed, archive, _bomb(allowed))
+    for info in infos:
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        _refuse(kind not in (0, stat.S_IFREG, stat.S_IFDIR), archive, f"{info.filename!r} is a link or a device")
+        yield Member(info.filename, info.file_size, info.is_dir(), partial(opened.open, info))
+
+
+def _tar_members(archive: Path, tar: tarfile.TarFile, stream: _Guarded) -> Iterator[Member]:
+    """Yield what is a plain file or folder; tarfile's own filters would let links pass that stay inside."""
+    while (info := tar.next()) is not None:
+        plain = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) and not info.issparse()
+        _refuse(not plain, archive, f"{info.name!r} is a link, a device or sparse")
+        yield Member(info.name, info.size, info.isdir(), cast(Callable[[], IO[bytes]], partial(tar.extractfile, info)))
+        cast(Any, tar).members.clear()  # else the headers of millions of photos stay in memory
+    if stream.last != bytes(tarfile.BLOCKSIZE):  # tarfile takes a broken header for the end
+        raise tarfile.ReadError("it ends without an end mark, or a header is broken")
+
+
+class _Guarded(io.RawIOBase):
+    """A stream that stops its reader before a bomb goes off: by what was unpacked so far, and by a single read."""
+
+    def __init__(self, stream: IO[bytes], archive: Path, limits: Limits) -> None:
+        self.stream, self.archive = stream, archive
+        self.allowed, self.at_once = limits.total_bytes(archive), max(limits.header_bytes, BLOCK)
+        self.last = b""
+
+    def read(self, size: int = -1) -> bytes:
+        """Read ``size`` bytes; tarfile reads a long header in one go."""
+        _refuse(not 0 <= size <= self.at_once, self.archive, "a header of it is far too long")
+        self.last = self.stream.read(size)
+        _refuse(self.stream.tell() > self.allowed, self.archive, _bomb(self.allowed))
+        return self.last
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to ``offset``."""
+        return self.stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return where it is."""
+        return self.stream.tell()
