@@ -1,4 +1,5 @@
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from geobench import UnknownNameError
 from geobench.published import SELECTIONS, judge, published_rows, repeated_rows, verdict
+from geobench.report import report
 from geobench_published import FOLDER
 
 ACCURACIES = ["acc_1km", "acc_25km", "acc_200km", "acc_750km", "acc_2500km"]
@@ -78,6 +80,17 @@ def source_of(row):
 def test_there_are_as_many_rows_as_in_the_shared_files():
     wanted = shared("paper/tables.csv") + shared("published/later-methods.csv")
     assert sum(len(published_rows(dataset)) for dataset in SETS) == len(wanted)
+
+
+@pytest.mark.parametrize("dataset", SETS)
+def test_a_report_of_all_published_rows_holds_each_of_them_and_its_source(make_result, dataset):
+    make_result(dataset=dataset).save()
+    text = report("markdown", published="all")
+    rows = published_rows(dataset)
+    shown = re.findall(r"^\| (.+?) \S+ \[\d+\] +\|", text, re.MULTILINE)  # model, mark, number of the source
+    assert shown == rows["model"].to_list()
+    for row in rows.to_dict("records"):
+        assert row["source"] in text
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.csv")), ids=lambda path: path.stem)
