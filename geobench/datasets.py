@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from geobench import files
+from geobench.definitions import check_definition, read_definition
 from geobench.errors import DatasetError, DatasetNotFoundError
-from geobench.images import SUFFIXES, open_image
-from geobench.tables import read_table
+from geobench.images import open_image
+from geobench.layouts import is_there, open_store, recognise
+from geobench.progress import SILENT, Progress
+from geobench.tables import Rows, read_rows, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
+
+    from geobench.stores import Store
 
 STATUSES = ("embedded", "available", "gated", "withdrawn", "never-released", "own")
 LIMIT_SEED = 0
@@ -26,15 +30,19 @@ LIMIT_SEED = 0
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set whose images are files in a folder, with a metadata CSV.
+    """A data set whose images lie in a folder, an archive or shards, with a table of their positions.
 
     Attributes:
         name: what it is called on the command line.
         count: the number of images its authors state, of the test split where there is one.
         status: one of ``embedded``, ``available``, ``gated``, ``withdrawn``, ``never-released``, ``own``.
         obtain: how to get it, one sentence.
-        columns: the file's names for ``image``, ``latitude``, ``longitude`` where they are not recognised.
-        splits: for each split its ``images`` folder and ``metadata`` file, relative to :attr:`folder`.
+        columns: the table's names for ``image``, ``latitude``, ``longitude`` where they are not recognised, or their
+            numbers, counted from 1.
+        header: False for a table whose first line is a row.
+        tables: other tables that serve in place of the split's, by file name: for each its ``columns`` and ``header``.
+        splits: for each split where its ``images`` are and the table ``metadata``, relative to :attr:`folder`, and the
+            ``layout`` of the images where it is not to be recognised.
         settings: for each model the hyper-parameters that fit this training set; they give way to the user's own.
         sources: its files and where they are, the tables that :class:`geobench.addresses.Source` reads.
     """
@@ -50,15 +58,20 @@ class Dataset:
     note: str = ""
     default_gallery: str = "100k"
     default_encoder: str = "ViT-L-14/openai"
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str | int] = field(default_factory=dict)
+    header: bool = True
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"all": {}})
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sources: Sequence[Mapping[str, Any]] = ()
 
     kinds: ClassVar[dict[str, type[Dataset]]] = {}
+    stored: ClassVar[bool] = True  # its images are files, which may be missing or more than are listed
+    split_keys: ClassVar[Mapping[str, Any]] = {"images": str, "metadata": str, "layout": str}
 
     def __init_subclass__(cls, kind: str) -> None:
-        """Let a TOML choose this class with ``kind = "..."``."""
+        """Let a TOML choose this class with ``kind = "..."``; the keys of its splits are its own."""
+        cls.split_keys = cls.__dict__.get("split_keys", {})
         Dataset.kinds[kind] = cls
 
     @classmethod
@@ -66,21 +79,12 @@ class Dataset:
         """Return the data set that ``path`` defines; raise ``DatasetError`` naming the key that does not fit."""
         import geobench.raster  # noqa: F401  registers kind = "raster"
 
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise DatasetError(f"{path} is no data set definition: {error}.") from error
+        values = read_definition(path)
         kind = values.pop("kind", "folder")
         if kind not in cls.kinds:
             raise DatasetError(f"{path}: unknown kind {kind!r}; there are {', '.join(cls.kinds)}.")
         chosen = cls.kinds[kind]
-        valid = {f.name for f in fields(chosen)}
-        unknown, missing = sorted(set(values) - valid), sorted({"name", "title"} - set(values))
-        if unknown or missing or values.get("status", "own") not in STATUSES:
-            raise DatasetError(
-                f"{path}: unknown keys {unknown}, missing keys {missing}, status {values.get('status')!r}; valid keys "
-                f"are {', '.join(sorted(valid))}, valid states {', '.join(STATUSES)}."
-            )
+        check_definition(path, values, chosen, chosen.split_keys, STATUSES)
         return chosen(**values)
 
     @property
@@ -91,7 +95,10 @@ class Dataset:
     @property
     def present(self) -> bool:
         """Return whether its files are on this machine."""
-        return all(self._metadata(split).is_file() and self._images(split).is_dir() for split in self.splits)
+        try:
+            return not any(self._absent(split) for split in self.splits)
+        except DatasetError:  # what is there is no layout; using it says so
+            return False
 
     def split_for(self, purpose: str) -> str:
         """Return the split used to ``train`` or ``test``: the one of that name, else the only one."""
@@ -100,6 +107,16 @@ class Dataset:
         if len(self.splits) > 1 or "all" not in self.splits:
             raise DatasetError(f"{self.name} has no {purpose} split; it has {', '.join(self.splits)}.")
         return "all"
+
+    def prepare(self, purpose: str, progress: Progress = SILENT) -> None:
+        """List the images of an archive, once; what else asks for them does so as well, but in silence.
+
+        Raises:
+            DatasetNotFoundError, DatasetError: as :meth:`table`; an archive is damaged or cut off.
+        """
+        store = self.store(purpose)
+        if store.kind != "folder":
+            store.prepare(progress)
 
     def table(self, purpose: str, limit: int | None = None) -> pd.DataFrame:
         """Return the table to ``train`` or ``test`` on: ``image``, ``latitude``, ``longitude`` and extra columns.
@@ -112,50 +129,99 @@ class Dataset:
             DatasetNotFoundError: the files are not on this machine; says where they were looked for.
             DatasetError: the table cannot be used.
         """
-        split = self.split_for(purpose)
-        metadata, images = self._metadata(split), self._images(split)
-        if not metadata.is_file() or not images.is_dir():
-            missing = [str(path) for path in (metadata, images) if not path.exists()]
-            raise DatasetNotFoundError(
-                f"{self.name} is not on this machine: looked for {' and '.join(missing)}. "
-                f"Status: {self.status}. {self.obtain}".rstrip()
-            )
-        return limited(read_table(metadata, self.columns), limit)
+        self._refuse_absent(self.split_for(purpose))
+        return limited(self.positions(purpose), limit)
 
     def positions(self, purpose: str) -> pd.DataFrame:
-        """Return the whole :meth:`table`; its images need not be on this machine."""
-        metadata = self._metadata(self.split_for(purpose))
-        return read_table(metadata, self.columns) if metadata.is_file() else self.table(purpose)
+        """Return the whole :meth:`table`; its images need not be on this machine, where the table is a file."""
+        return read_table(*self._table_file(purpose))
+
+    def rows(self, purpose: str) -> Rows:
+        """Return the rows of :meth:`positions` that can be used, and what is wrong with the others."""
+        return read_rows(*self._table_file(purpose))
+
+    def _table_file(self, purpose: str) -> tuple[Path, Mapping[str, str | int], bool]:
+        """Return the file of a split's table, which of its columns are which, and whether it has a header."""
+        split = self.split_for(purpose)
+        metadata = self._metadata(split)
+        if metadata.is_file():
+            table = self.tables.get(metadata.name, {"columns": self.columns, "header": self.header})
+            return metadata, table.get("columns", {}), table.get("header", True)
+        store = self.store(purpose)
+        store.prepare()
+        inside = store.table()
+        if inside is None:
+            raise DatasetNotFoundError(
+                f"{self.name}: there is no table: {metadata} is not there, and {store.path} tells no positions."
+            )
+        return inside, {role: name for role, name in self.columns.items() if role != "image"}, True
+
+    def store(self, purpose: str, *, fresh: bool = True) -> Store:
+        """Return where the images to ``train`` or ``test`` on lie.
+
+        Args:
+            purpose: ``train`` or ``test``.
+            fresh: False is content with what this process found there before.
+
+        Raises:
+            DatasetNotFoundError: they are not on this machine.
+            DatasetError: what is there is no layout that geobench reads.
+        """
+        split = self.split_for(purpose)
+        if fresh and not is_there(self._images(split)):
+            self._refuse_absent(split)
+        return open_store(self._images(split), self._layout(split), self._id_column(), fresh=fresh)
 
     def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
         """Return the image called ``image`` as upright RGB; raise ``ImageError`` where it cannot be read.
 
         ``side`` is the shorter side in pixels that is needed: :func:`geobench.images.open_image`.
         """
-        return open_image(self._find(image, self._images(self.split_for(purpose))), side=side)
+        return open_image(self.store(purpose, fresh=False).source(image), image, side)
 
     def content_key(self, table: pd.DataFrame, purpose: str) -> str:
-        """Return 16 digits for the images of ``table``: names, sizes and times of change of their files."""
-        images = self._images(self.split_for(purpose))
-        return files.digest([[image, *stamp(self._find(image, images))] for image in table["image"]])
+        """Return 16 digits for the images of ``table``: names, and what changes when a file does: sizes and times."""
+        images = list(table["image"])
+        return files.digest(images, self.store(purpose).stamps(images))
 
     def describe(self) -> str:
         """Return a line on what the images are, for the record of a run."""
         return self.title
 
+    def _absent(self, split: str) -> list[Path]:
+        """Return what of a split is not on this machine; a table that is not named may lie with the images."""
+        images, metadata = self._images(split), self._metadata(split)
+        absent = [] if is_there(images) else [images]
+        if metadata.is_file():
+            return absent
+        within = not absent and "metadata" not in self.splits[split]
+        return absent if within and recognise(images, self._layout(split))[0].carries_table else [metadata, *absent]
+
+    def _refuse_absent(self, split: str) -> None:
+        """Raise ``DatasetNotFoundError`` where something of a split is not on this machine."""
+        absent = self._absent(split)
+        if absent:
+            raise DatasetNotFoundError(
+                f"{self.name} is not on this machine: looked for {' and '.join(map(str, absent))}. "
+                f"Status: {self.status}. {self.obtain}".rstrip()
+            )
+
     def _images(self, split: str) -> Path:
         return self.folder / str(self.splits[split].get("images", "images"))
 
     def _metadata(self, split: str) -> Path:
-        return self.folder / str(self.splits[split].get("metadata", "metadata.csv"))
+        """Return the table of a split, or the first of the others that is there in its place."""
+        named = self.folder / str(self.splits[split].get("metadata", "metadata.csv"))
+        others = [self.folder / name for name in self.tables]
+        return next((path for path in (named, *others) if path.is_file()), named)
 
-    @staticmethod
-    def _find(image: str, folder: Path) -> Path:
-        """Return the file of ``image``; an id without a suffix is tried with the usual ones."""
-        path = folder / image
-        if path.suffix.lower() not in SUFFIXES:
-            return next((p for p in (folder / f"{image}{suffix}" for suffix in SUFFIXES) if p.is_file()), path)
-        return path
+    def _layout(self, split: str) -> str:
+        return str(self.splits[split].get("layout", ""))
+
+    def _id_column(self) -> str | None:
+        """Return the field that names an image in shards, where it was told by name."""
+        column = self.columns.get("image")
+        return column if isinstance(column, str) else None
 
 
 Dataset.kinds["folder"] = Dataset
@@ -170,15 +236,29 @@ def limited(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
 
 
 def own_datasets() -> Iterator[Dataset]:
-    """Yield the data sets that the user added: ``GEOBENCH_HOME/data/*/dataset.toml``."""
+    """Yield the data sets that the user added: ``GEOBENCH_HOME/data/*/dataset.toml``; a broken one is left out."""
+    return (found for found in _own_definitions().values() if isinstance(found, Dataset))
+
+
+def broken_definitions() -> dict[str, DatasetError]:
+    """Return what is wrong with each definition of the user's own that cannot be used, by the name of its folder."""
+    return {name: found for name, found in _own_definitions().items() if isinstance(found, DatasetError)}
+
+
+def _own_definitions() -> dict[str, Dataset | DatasetError]:
+    found: dict[str, Dataset | DatasetError] = {}
     for path in sorted((files.home() / "data").glob("[!.]*/dataset.toml")):
-        yield Dataset.from_toml(path)
+        try:
+            found[path.parent.name] = Dataset.from_toml(path)
+        except DatasetError as error:
+            found[path.parent.name] = error
+    return found
 
 
 def missing_images(dataset: Dataset, table: pd.DataFrame, purpose: str) -> list[str]:
-    """Return the images of ``table`` that are not on disk."""
-    folder = dataset._images(dataset.split_for(purpose))
-    return [image for image in table["image"] if not dataset._find(image, folder).is_file()]
+    """Return the images of ``table`` that are not where its images are."""
+    store = dataset.store(purpose)
+    return [image for image in table["image"] if store.find(image) is None]
 
 
 def stamp(path: Path) -> tuple[int, int]:

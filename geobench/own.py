@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from geobench import files
 from geobench.datasets import Dataset, missing_images
-from geobench.errors import DatasetError
-from geobench.images import SUFFIXES, exif_position
+from geobench.errors import DatasetError, ImageError
+from geobench.images import exif_position
+from geobench.layouts import is_there, open_store
 from geobench.plugins import get_datasets
-from geobench.tables import read_table
+from geobench.progress import SILENT, Progress
+from geobench.stores import Store
 
 
 @dataclass(frozen=True)
@@ -38,48 +42,56 @@ def add_dataset(
     images: Path,
     metadata: Path | None = None,
     *,
-    columns: Mapping[str, str] | None = None,
+    exif: bool = False,
+    columns: Mapping[str, str | int] | None = None,
+    header: bool = True,
+    layout: str = "",
     title: str = "",
     encoder: str = "ViT-L-14/openai",
     replace: bool = False,
+    progress: Progress = SILENT,
 ) -> Added:
-    """Register the photos in the folder ``images`` as the data set ``name``, to train and to test on.
+    """Register the photos at ``images`` as the data set ``name``, to train and to test on.
 
     Args:
         name: letters, digits, ``.``, ``_`` and ``-``.
-        images: a folder.
-        metadata: a CSV file with image, latitude and longitude; None reads the positions from EXIF.
-        columns: the file's names for ``image``, ``latitude``, ``longitude`` where they are not recognised.
+        images: a folder, an archive, a folder of archives or shards, or a pattern such as ``shards/*.tar``.
+        metadata: a CSV file with image, latitude and longitude; None where the shards hold the positions themselves.
+        exif: read the positions from the photos instead.
+        columns: the table's names for ``image``, ``latitude``, ``longitude`` where they are not recognised, or their
+            numbers, counted from 1.
+        header: False for a table whose first line is a row.
+        layout: of the images, where it is not to be recognised: a name from ``Store.kinds``.
         title: for humans; the name where it is empty.
         encoder: used where none is named.
         replace: register anew under a name of the user's own that is taken; photos are never touched.
+        progress: told of the work.
 
     Raises:
-        DatasetError: the name is taken or malformed, the folder or the table cannot be used.
+        DatasetError: the name is taken or malformed, the images or the table cannot be used.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise DatasetError(f"{name!r} is no data set name; use letters, digits, '.', '_' and '-'.")
-    taken = get_datasets().get(name)
-    if taken is not None and (taken.status != "own" or not replace):
-        advice = "register it anew with --replace" if taken.status == "own" else "choose another name"
-        raise DatasetError(f"the name {name!r} is taken by {taken.title!r} ({taken.status}); {advice}.")
-    if not images.is_dir():
-        raise DatasetError(f"{images}: there is no such folder; --images takes the folder the photos are in.")
-    folder = files.home() / "data" / name
-    if folder.exists() and taken is None:
-        raise DatasetError(f"{folder} exists and was not made by geobench; move it away or choose another name.")
-    if folder.exists():
-        _refuse_to_delete_photos(folder)
+    folder = _place_for(name, replace)
+    if not is_there(images):
+        raise DatasetError(
+            f"{images}: there is no such folder, file or pattern; --images takes what the photos are in, a folder, an "
+            f"archive or '*.tar' in quotes."
+        )
     columns = {role: column for role, column in (columns or {}).items() if column}
+    store = open_store(images.absolute(), layout, _field(columns.get("image")))
+    if metadata is None and not exif and not store.carries_table:
+        raise DatasetError(f"{images} tells no positions: give them with --metadata CSV, or read them with --exif.")
+    store.prepare(progress)
+    values: dict[str, Any] = {"name": name, "title": title or name, "status": "own", "default_encoder": encoder}
+    values |= {"columns": columns, "header": header} if header is False or columns else {}
+    split = {"images": str(_whole(images)), **({"layout": layout} if layout else {})}
+    if metadata is not None or exif:
+        split["metadata"] = str(folder / "metadata.csv" if metadata is None else metadata.absolute())
+    values["splits"] = {"all": split}
     with files.replacing_folder(folder) as made:
-        without: list[str] = []
-        if metadata is None:
-            metadata, without = folder / "metadata.csv", _write_exif_table(images, made / "metadata.csv")
-            table = read_table(made / "metadata.csv")
-        else:
-            table = read_table(metadata, columns)
-        definition = _definition(name, images, metadata, columns, title, encoder, len(table))
-        (made / "dataset.toml").write_text(definition, encoding="utf-8")
+        without = _write_exif_table(store, made / "metadata.csv", progress) if exif else []
+        here = split | ({"metadata": str(made / "metadata.csv")} if exif else {})
+        table = Dataset(**{**values, "splits": {"all": here}}).positions("test")
+        (made / "dataset.toml").write_text(_as_toml(values | {"count": len(table)}), encoding="utf-8")
         dataset = Dataset.from_toml(made / "dataset.toml")
         missing = missing_images(dataset, table, "test")
         if len(missing) == len(table):
@@ -88,6 +100,32 @@ def add_dataset(
                 f"the right folder, and the right --image-column?"
             )
     return Added(dataset, len(table), missing, without)
+
+
+def _place_for(name: str, replace: bool) -> Path:
+    """Return the folder of a new definition; raise ``DatasetError`` where the name or the folder is taken."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise DatasetError(f"{name!r} is no data set name; use letters, digits, '.', '_' and '-'.")
+    taken = get_datasets().get(name)
+    if taken is not None and (taken.status != "own" or not replace):
+        advice = "register it anew with --replace" if taken.status == "own" else "choose another name"
+        raise DatasetError(f"the name {name!r} is taken by {taken.title!r} ({taken.status}); {advice}.")
+    folder = files.home() / "data" / name
+    if folder.exists() and taken is None:
+        raise DatasetError(f"{folder} exists and was not made by geobench; move it away or choose another name.")
+    if folder.exists():
+        _refuse_to_delete_photos(folder)
+    return folder
+
+
+def _whole(images: Path) -> Path:
+    """Return a path that holds wherever a command is given; links are followed, a pattern stays one."""
+    return images.resolve() if images.exists() else images.absolute()
+
+
+def _field(column: str | int | None) -> str | None:
+    """Return the field that names an image in shards; a number is a column of a table."""
+    return column if isinstance(column, str) else None
 
 
 def remove_dataset(name: str) -> Path:
@@ -108,37 +146,41 @@ def _refuse_to_delete_photos(folder: Path) -> None:
         raise DatasetError(f"{folder} was not made by geobench alone ({shown}); move your own files out of it first.")
 
 
-def _write_exif_table(images: Path, path: Path) -> list[str]:
-    """Write image, latitude and longitude of the photos below ``images``; return those that carry no position."""
-    import pandas as pd
-
-    rows, without = [], []
-    for photo in sorted(p for p in images.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
-        name = photo.relative_to(images).as_posix()
-        position = exif_position(photo)
-        if position is None:
-            without.append(name)
-        else:
-            rows.append((name, *position))
-    if not rows:
+def _write_exif_table(store: Store, path: Path, progress: Progress) -> list[str]:
+    """Write image, latitude and longitude of the photos in ``store``; return those that carry no position."""
+    without: list[str] = []
+    found = 0
+    with (
+        path.open("w", encoding="utf-8", newline="") as file,
+        progress.track(f"positions in {store.path.name}", 0, "images") as advance,
+    ):
+        table = csv.writer(file)
+        table.writerow(["image", "latitude", "longitude"])
+        for name in store.names():
+            try:
+                position = exif_position(store.source(name))
+            except ImageError:
+                position = None
+            if position is None:
+                without.append(name)
+            else:
+                table.writerow([name, *position])
+                found += 1
+            advance(1)
+    if not found:
         raise DatasetError(
-            f"none of the {len(without)} photos in {images} carries a position in its EXIF; "
+            f"none of the {len(without)} photos in {store.path} carries a position in its EXIF; "
             "give them with --metadata CSV."
         )
-    pd.DataFrame(rows, columns=["image", "latitude", "longitude"]).to_csv(path, index=False)
     return without
 
 
-def _definition(
-    name: str, images: Path, metadata: Path, columns: Mapping[str, str], title: str, encoder: str, count: int
-) -> str:
-    """Return the TOML; JSON strings are TOML strings."""
-    lines = {"name": name, "title": title or name, "status": "own", "default_encoder": encoder}
-    text = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in lines.items()]
-    text += [f"count = {count}", "", "[splits.all]"]
-    paths = {"images": str(images.resolve()), "metadata": str(metadata.absolute())}
-    text += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in paths.items()]
-    if columns:
-        text += ["", "[columns]"]
-        text += [f"{role} = {json.dumps(column, ensure_ascii=False)}" for role, column in columns.items()]
-    return "\n".join(text) + "\n"
+def _as_toml(values: Mapping[str, Any], above: str = "") -> str:
+    """Return ``values`` as TOML: texts, numbers, true and false are written alike in JSON, tables follow them."""
+    plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    text = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in plain.items())
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            inner = any(not isinstance(item, Mapping) for item in value.values())
+            text += (f"\n[{above}{key}]\n" if inner else "") + _as_toml(value, f"{above}{key}.")
+    return text

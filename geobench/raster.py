@@ -15,6 +15,7 @@ from geobench.datasets import Dataset
 from geobench.errors import ImageError
 from geobench.geo import METRES_PER_DEGREE
 from geobench.land import basemap_file, sample_land
+from geobench.tables import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,7 @@ class RasterDataset(Dataset, kind="raster"):
     """
 
     split_keys: ClassVar[Mapping[str, Any]] = {"count": int, "seed": int}
+    stored: ClassVar[bool] = False
 
     raster: str = "bmng.jpg"
     crop_km: float = 400.0
@@ -62,6 +64,10 @@ class RasterDataset(Dataset, kind="raster"):
     def positions(self, purpose: str) -> pd.DataFrame:
         """Return the table of a split: it needs no file."""
         return self.table(purpose)
+
+    def rows(self, purpose: str) -> Rows:
+        """Return the table of a split, whose rows all can be used."""
+        return Rows(self.table(purpose), [], "")
 
     def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
         """Cut the crop whose name is its centre, such as ``+45.76000+4.84000``."""

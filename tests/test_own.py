@@ -42,7 +42,7 @@ def test_photos_with_positions_in_exif_become_a_data_set(tmp_path, own_home):
         photo_at(tmp_path / "photos" / name, *place)
     Image.new("RGB", (16, 16)).save(tmp_path / "photos" / "nowhere.png")
     (tmp_path / "photos" / "notes.txt").write_text("no photo")
-    added = add_dataset("mine", tmp_path / "photos")
+    added = add_dataset("mine", tmp_path / "photos", exif=True)
     assert (added.images, added.without_position) == (3, ["nowhere.png"])
     table = get_dataset("mine").table("test").set_index("image")
     for name, place in places.items():
@@ -53,7 +53,7 @@ def test_photos_with_positions_in_exif_become_a_data_set(tmp_path, own_home):
 def test_photos_without_any_position_are_refused(photos, own_home):
     images, _ = photos(3)
     with pytest.raises(DatasetError, match=r"none of the 3 photos .* --metadata CSV"):
-        add_dataset("mine", images)
+        add_dataset("mine", images, exif=True)
     assert not (own_home / "data" / "mine").exists()
 
 
@@ -132,7 +132,7 @@ def test_a_name_that_is_no_name_is_refused(name, photos):
 
 def test_a_folder_that_is_not_there_is_named(photos, tmp_path):
     _, metadata = photos(1)
-    with pytest.raises(DatasetError, match=r"nowhere: there is no such folder; --images takes"):
+    with pytest.raises(DatasetError, match=r"nowhere: there is no such folder, file or pattern; --images takes"):
         add_dataset("mine", tmp_path / "nowhere", metadata)
 
 
@@ -189,7 +189,7 @@ def test_the_commands_add_list_show_and_remove(cli, photos):
     (images / "photo-1.jpg").unlink()
     added = cli("datasets", "add", "mine", "--images", images, "--metadata", metadata, "--title", "Holiday")
     assert "mine: 4 images, defined in " in added.stdout
-    assert "1 images are listed but not in the folder; they will count as failed: photo-1.jpg" in added.stderr
+    assert "1 images are listed but not there; they will count as failed: photo-1.jpg" in added.stderr
     listed = {row["dataset"]: row for row in json.loads(cli("datasets", "list", "--json").stdout)}
     assert listed["mine"] | {"title": "Holiday", "images": 4, "status": "own", "here": True} == listed["mine"]
     assert "Holiday" in cli("datasets", "show", "mine").stdout
@@ -209,9 +209,11 @@ def test_the_command_reads_exif_and_tells_what_carries_none(cli, tmp_path):
 
 def test_the_command_wants_the_positions_in_one_way(cli, photos):
     images, metadata = photos(1)
-    for arguments in ([], ["--exif", "--metadata", metadata]):
-        told = cli("datasets", "add", "mine", "--images", images, *arguments, exit_code=2)
-        assert "give the positions in one way: --metadata CSV, or --exif" in told.output
+    both = ["--exif", "--metadata", metadata]
+    told = cli("datasets", "add", "mine", "--images", images, *both, exit_code=2)
+    assert "give the positions in one way: --metadata CSV, or --exif" in told.output
+    told = cli("datasets", "add", "mine", "--images", images, exit_code=1)
+    assert "images tells no positions: give them with --metadata CSV, or read them with --exif." in told.output
 
 
 def test_the_command_refuses_a_name_clash_in_one_line(cli, photos):
