@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from geobench.cli import AS_JSON, _print, _warn_of_plugins, main
+from geobench.progress import ConsoleProgress
 
 
 @main.group(invoke_without_command=True)
@@ -116,40 +117,58 @@ def map_dataset(name: str, split: str, output: Path) -> None:
 
 @datasets.command("add")
 @click.argument("name")
-@click.option("--images", required=True, type=click.Path(path_type=Path), help="Folder of the photos; they stay there.")
+@click.option(
+    "--images",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="What the photos are in; they stay there: a folder, an archive, a folder of shards, or '*.tar' in quotes.",
+)
 @click.option(
     "--metadata", type=click.Path(path_type=Path), help="CSV file: image, latitude, longitude, anything else."
 )
 @click.option("--exif", is_flag=True, help="Read the positions from the photos' EXIF instead.")
-@click.option("--image-column", help="Name of the column, where it is not recognised.")
+@click.option("--image-column", help="Name of the column, where it is not recognised; its number with --no-header.")
 @click.option("--latitude-column", help="Likewise.")
 @click.option("--longitude-column", help="Likewise.")
+@click.option("--no-header", is_flag=True, help="The first line of the CSV file is a row; columns count from 1.")
+@click.option("--layout", default="", help="Of the images, where it is not recognised, such as zip or parquet.")
 @click.option("--title", default="", help="For humans.  [default: NAME]")
 @click.option("--encoder", default="ViT-L-14/openai", show_default=True, help="Used where a command names none.")
 @click.option("--replace", is_flag=True, help="Register anew under a name of your own.")
-def add(
-    exif: bool, image_column: str, latitude_column: str, longitude_column: str, metadata: Path | None, **options: Any
-) -> None:
+def add(image_column: str, latitude_column: str, longitude_column: str, no_header: bool, **options: Any) -> None:
     """Register your own photos as the data set NAME, to train and to test on.
 
     \b
     geobench datasets add holiday --images ~/photos --exif
-    geobench datasets add mine --images photos/ --metadata photos.csv --latitude-column breite
+    geobench datasets add mine --images photos.zip --metadata photos.csv --latitude-column breite
+    geobench datasets add street --images 'shards/*.tar'     (a webdataset that holds the positions itself)
+    geobench datasets add vo --images yfcc4k.zip --metadata list.txt --no-header --image-column 2 \\
+        --longitude-column 13 --latitude-column 14
+
+    Photos are read where they are, also in zip and tar archives, webdataset, msgpack and parquet shards, and the parts
+    of a split tar; nothing is unpacked. Names match with `/` written as `_`, and without their suffix.
     """
     from geobench.own import add_dataset
 
-    if exif == (metadata is not None):
+    if options["exif"] and options["metadata"]:
         raise click.UsageError("give the positions in one way: --metadata CSV, or --exif.")
-    columns = {"image": image_column, "latitude": latitude_column, "longitude": longitude_column}
-    added = add_dataset(metadata=metadata, columns=columns, **options)
+    named = {"image": image_column, "latitude": latitude_column, "longitude": longitude_column}
+    columns = {role: _column(name, no_header) for role, name in named.items() if name}
+    added = add_dataset(columns=columns, header=not no_header, progress=ConsoleProgress(), **options)
     click.echo(f"{added.dataset.name}: {added.images:,} images, defined in {added.dataset.folder / 'dataset.toml'}")
     for what, names in (
-        ("are listed but not in the folder; they will count as failed", added.missing),
+        ("are listed but not there; they will count as failed", added.missing),
         ("carry no position and are not part of the set", added.without_position),
     ):
         if names:
             more = ", …" if len(names) > 3 else ""
             click.echo(f"{len(names):,} images {what}: {', '.join(names[:3])}{more}", err=True)
+
+
+def _column(name: str, number: bool) -> str | int:
+    if number and not name.isdigit():
+        raise click.UsageError(f"without a header a column is a number that counts from 1, not {name!r}.")
+    return int(name) if number else name
 
 
 @datasets.command("remove")

@@ -148,6 +148,14 @@ def plugin_errors() -> list[str]:
     ]
 
 
+def left_out() -> list[str]:
+    """Return a line for each plugin, and each data set of the user's own, that is left out because it is broken."""
+    from geobench.datasets import broken_definitions
+
+    broken = broken_definitions().items()
+    return plugin_errors() + [f"your own data set {name} is left out: {error}" for name, error in broken]
+
+
 def who(model: Model) -> str:
     """Return how errors name ``model``: with the distribution that brings it."""
     plugin = registry().owners.get(("model", model.name))
@@ -179,8 +187,12 @@ def get_datasets() -> dict[str, Dataset]:
 
 def get_dataset(name: str) -> Dataset:
     """Return the data set called ``name``; raise ``UnknownNameError`` with the nearest names."""
+    from geobench.datasets import broken_definitions
+
     datasets = get_datasets()
     if name not in datasets:
+        if name in (broken := broken_definitions()):
+            raise broken[name]
         hint = "Your own photos: geobench datasets add NAME --images DIR --metadata CSV"
         raise unknown_name("data set", name, datasets, hint)
     return datasets[name]
