@@ -119,7 +119,7 @@ def _copy(archive: Path, member: Member, place: Path, left: int, allowed: int) -
         while block := source.read(BLOCK):
             done += len(block)
             _refuse(done > left, archive, _bomb(allowed))
-            _refuse(done > shutil.disk_usage(place.parent).free, archive, "the disk is too full for it")
+            _refuse(len(block) > shutil.disk_usage(place.parent).free, archive, "the disk is full")
             target.write(block)
     _refuse(done != member.size, archive, f"{member.name!r} holds {done:,} bytes and is said to hold {member.size:,}")
     return done
@@ -178,6 +178,8 @@ def _tar_members(archive: Path, tar: tarfile.TarFile, stream: _Guarded) -> Itera
         cast(Any, tar).members.clear()  # else the headers of millions of photos stay in memory
     if stream.last != bytes(tarfile.BLOCKSIZE):  # tarfile takes a broken header for the end
         raise tarfile.ReadError("it ends without an end mark, or a header is broken")
+    while stream.read(BLOCK):  # a compressed stream compares its checksum at its very end
+        pass
 
 
 class _Guarded(io.RawIOBase):
