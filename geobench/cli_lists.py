@@ -96,7 +96,14 @@ def show_dataset(name: str, as_json: bool) -> None:
         "folder": str(dataset.folder),
         "here": dataset.present,
     }
-    rows = [{"what": key, "value": value} for key, value in known.items() if value not in ("", {}, None)]
+    if not as_json:
+        known["sources"] = "\n".join(
+            f"{source.get('file', '')}: {address}"
+            for source in dataset.sources
+            for address in (*source.get("urls", ()), source.get("page", ""))
+            if address
+        )
+    rows = [{"what": key, "value": value} for key, value in known.items() if value not in ("", {}, (), None)]
     _print(rows, as_json)
 
 
