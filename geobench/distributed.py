@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from geobench.errors import TrainingError
@@ -13,6 +14,10 @@ from geobench.errors import TrainingError
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+
+PATIENCE = timedelta(days=7)
+"""One process may wait for the others' images, or for a lock, for hours; a dead one is noticed by torchrun."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def joined(device: str) -> Iterator[Group]:
 
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
     _current = Group(distributed.get_rank(), distributed.get_world_size())
     try:
         yield _current

@@ -1,20 +1,16 @@
 import json
 import os
-import pickle
 import re
 import signal
 import subprocess
 import sys
 import textwrap
 import tracemalloc
-from itertools import count
 
 import numpy as np
 import pytest
 
 from geobench import Dataset, FeatureError, PluginError, extract, feature_shards, files
-from geobench.augment import Augmentation
-from geobench.decoding import AHEAD, Decoder, decoded
 from geobench.feature_shards import SHARD_BYTES, SHARD_ROWS, Made, Shards
 from geobench.progress import Progress
 
@@ -240,16 +236,6 @@ def test_joining_refuses_a_shard_that_is_not_whole(tmp_path):
     assert not (tmp_path / "features.npy").exists()
 
 
-def test_a_process_that_decodes_holds_no_names_and_is_sent_them_as_they_are_needed(mine, tiny_encoder):
-    decoder = Decoder(mine, tiny_encoder, "test", 1, None)
-    assert len(pickle.dumps(Decoder(mine, None, "test", 1, None))) < 2000
-    asked = count()
-    endless = ([f"photo-{next(asked) % 10}.jpg"] for _ in count())
-    with decoded(decoder, endless, workers=0) as batches:
-        assert [next(batches).names[0] for _ in range(3)] == ["photo-0.jpg", "photo-1.jpg", "photo-2.jpg"]
-    assert next(asked) <= 3 + AHEAD + 1
-
-
 def test_a_batch_never_has_more_views_than_asked_for(mine, tiny_encoder):
     sizes = []
 
@@ -305,17 +291,6 @@ def test_the_record_says_how_busy_the_encoder_was_and_what_failed(mine, tiny_enc
     said = [line for line in progress.lines if "the encoder busy" in line]
     assert len(said) == 1 and f"{about['encoder_busy']:.0%} of the time" in said[0]
     assert "features of mine (test): 1 of 10 images could not be read and count as failed." in progress.lines
-
-
-def test_only_what_the_encoder_looks_at_decides_how_far_a_jpeg_is_reduced(mine, tiny_encoder):
-    class Sided(type(tiny_encoder)):
-        side = 224
-
-    encoder = Sided()
-    assert Decoder(mine, tiny_encoder, "test", 1, None).side is None
-    assert Decoder(mine, encoder, "test", 1, None).side == 224
-    assert Decoder(mine, encoder, "test", 10, None).side == 256  # a corner crop is 0.875 of the shorter side
-    assert Decoder(mine, encoder, "train", 1, Augmentation(2)).side is None  # views at random may be small parts
 
 
 def test_the_command_makes_features_and_says_where_they_are(mine, cli, register):
