@@ -124,7 +124,7 @@ def ceilings(
         for dataset, spec, seed in cells:
             try:
                 if dataset.name not in truths:
-                    table = dataset.table("test", limit)
+                    table = dataset.table("test", limit) if limit else dataset.positions("test")  # needs no image
                     truths[dataset.name] = table[["latitude", "longitude"]].to_numpy(np.float64)
                 gallery = _gallery(dataset, spec, source, seed, progress)
                 audit.ceilings.append(ceiling(dataset.name, truths[dataset.name], gallery))
@@ -160,7 +160,7 @@ def _gallery(dataset: Dataset, spec: str | None, source: FloatArray | None, seed
 def _training(name: str) -> FloatArray | None:
     """Return the coordinates (n, 2) of the training set ``name``, or those that a checkpoint was trained on."""
     if "@" not in name:
-        return get_dataset(name).table("train")[["latitude", "longitude"]].to_numpy(np.float64)
+        return get_dataset(name).positions("train")[["latitude", "longitude"]].to_numpy(np.float64)
     checkpoint = find_checkpoint(name)
     if checkpoint is None or checkpoint.own_gallery:
         raise GalleryError(f"{name} came without the coordinates it was trained on; name the data set: --training mp16")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,13 +12,81 @@ from geobench.cli import AS_JSON, WORKERS, _finish, _names, _numbers, _print, ma
 from geobench.cli_lists import datasets
 from geobench.progress import ConsoleProgress
 
+if TYPE_CHECKING:
+    from geobench.ceiling import Ceiling
+    from geobench.check import Check
+
+SHOWN = 5  # items of a finding
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@datasets.command()
+@click.argument("name")
+@click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True, help="Which images.")
+@click.option("--quick", is_flag=True, help="Open no image, only look which are there.")
+@click.option("--map", "map_to", type=FILE, help="Draw where the images are: FILE.png, FILE.pdf or FILE.svg.")
+@click.option("--output", type=FILE, help="Write every image and line that was found to a CSV file.")
+@WORKERS
+@AS_JSON
+def check(
+    name: str, split: str, quick: bool, map_to: Path | None, output: Path | None, workers: int | None, as_json: bool
+) -> None:
+    """Check the data set NAME: what is missing, damaged, listed twice, or cannot be where it says.
+
+    \b
+    geobench datasets check im2gps3k
+    geobench datasets check mine --map mine.png --output problems.csv
+    geobench datasets check mp16 --split train --quick
+
+    Every image is decoded once. Exit code 1: something is wrong, which changes scores or makes them meaningless: images
+    missing or unreadable, rows or headers wrong, positions that cannot be true. Notes are worth knowing and no more.
+    """
+    from geobench.check import check as look
+    from geobench.maps import check_map, draw_positions
+
+    if map_to is not None:
+        check_map(map_to)
+    found = look(name, split, quick=quick, workers=workers, progress=ConsoleProgress())
+    if as_json:
+        click.echo(json.dumps(found.record(), indent=2, ensure_ascii=False))
+    else:
+        _show(found)
+    if output is not None:
+        found.write(output)
+        click.echo(f"wrote {output}", err=True)
+    if map_to is not None:
+        draw_positions(found.coordinates, map_to, f"{name}, {found.split}: {len(found.coordinates):,} images")
+        click.echo(f"wrote {map_to}", err=True)
+    if not found.ok:
+        raise click.exceptions.Exit(1)
+
+
+def _show(found: Check) -> None:
+    """Print the numbers, then each finding with its first items."""
+    numbers = {
+        "expected": found.expected,
+        "listed": found.listed,
+        "found": found.found,
+        "readable": "not opened" if found.readable is None else found.readable,
+        "scored": found.scored,
+    }
+    _print([{what: f"{n:,}" if isinstance(n, int) else n or "not stated" for what, n in numbers.items()}], False)
+    click.echo()
+    for finding in found.findings:
+        shown = [f"    {item}" for item in finding.items[:SHOWN]]
+        if len(finding.items) > SHOWN:
+            shown.append(f"    … and {len(finding.items) - SHOWN:,} more (--output FILE has them all)")
+        click.echo("\n".join([f"{'WRONG' if finding.wrong else 'note '}  {finding.kind}: {finding.text}", *shown]))
+    if found.ok:
+        click.echo("Nothing is wrong.")
+
 
 @datasets.command()
 @click.argument("test")
 @click.option("--against", required=True, metavar="TRAINING", help="The training set.")
 @click.option("--kinds", callback=_names, help="Of leaks that count: photographer,id,coordinate,twin.  [default: all]")
 @click.option("--distance", type=int, default=16, show_default=True, help="Bits, of 128, that may tell twins apart.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write every pair to a CSV file.")
+@click.option("--output", type=FILE, help="Write every pair to a CSV file.")
 @WORKERS
 @AS_JSON
 def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None:
@@ -34,7 +103,8 @@ def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None
     coordinate    the same position to six decimals, 11 cm
     twin          the same picture in another file: recompressed, resized, cropped by up to 3 % on each side
 
-    The images are read once, for twins; fingerprints are kept. Without images on this machine: --kinds id,coordinate.
+    The images are read once, for twins; their fingerprints are kept. What cannot be looked for, such as twins of images
+    that are not on this machine, is said, and an error where --kinds names it.
     """
     from geobench.leakage import audit as find_leaks
 
@@ -86,7 +156,7 @@ def ceiling(as_json: bool, **options: Any) -> None:
     _finish(audit.failures, lambda: "")
 
 
-def _shown(found: Any) -> dict[str, str]:
+def _shown(found: Ceiling) -> dict[str, str]:
     from geobench.analysis import HEADS
 
     share = f"{found.in_gallery:,} ({100 * found.in_gallery / found.n:.1f} %)"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from geobench.geo import FloatArray, sample_sphere
 
 CELLS_PER_DEGREE = 12
+SHORE_CELLS = 3  # of 5 minutes, 28 km: photos at the shore and on small islands lie in cells of the sea
 LAND = 1  # the mask holds 0 for sea, 1 for land, 2 for lakes
 
 
@@ -23,18 +24,44 @@ def basemap_file(name: str) -> Path:
 
 
 @cache
-def land_mask() -> npt.NDArray[np.uint8]:
-    """Return the mask (2160, 4320), first row at the South Pole, first column at −180°."""
-    raw = gzip.decompress(basemap_file("lsmask_5min_l.bin").read_bytes())
+def land_mask(coasts: str = "l") -> npt.NDArray[np.uint8]:
+    """Return the mask (2160, 4320), first row at the South Pole, first column at −180°.
+
+    ``coasts`` is the detail of the coastlines it was made from, from ``l``, without small islands, to ``f``, with them.
+    """
+    raw = gzip.decompress(basemap_file(f"lsmask_5min_{coasts}.bin").read_bytes())
     return np.frombuffer(raw, dtype=np.uint8).reshape(180 * CELLS_PER_DEGREE, 360 * CELLS_PER_DEGREE)
 
 
 def is_land(coordinates: FloatArray) -> npt.NDArray[np.bool_]:
     """Return for each row of ``coordinates`` (n, 2) whether its cell of about 9 km is land."""
-    mask = land_mask()
+    return _at(_land(), coordinates)
+
+
+def is_open_sea(coordinates: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return for each row of ``coordinates`` (n, 2) whether no land and no lake is within about 25 km."""
+    return ~_at(_near_land(), coordinates)
+
+
+@cache
+def _land() -> npt.NDArray[np.bool_]:
+    return np.asarray(land_mask() == LAND)
+
+
+@cache
+def _near_land() -> npt.NDArray[np.bool_]:
+    from scipy.ndimage import binary_dilation
+
+    mask = land_mask("f") != 0
+    wide = np.concatenate([mask[:, -SHORE_CELLS:], mask, mask[:, :SHORE_CELLS]], axis=1)  # across ±180°
+    return np.asarray(binary_dilation(wide, iterations=SHORE_CELLS)[:, SHORE_CELLS:-SHORE_CELLS])
+
+
+def _at(mask: npt.NDArray[np.bool_], coordinates: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return the value of ``mask`` (2160, 4320) at each row of ``coordinates`` (n, 2)."""
     cells = ((coordinates + (90.0, 180.0)) * CELLS_PER_DEGREE).astype(np.intp)
     row, column = np.minimum(cells, np.array(mask.shape) - 1).T
-    return np.asarray(mask[row, column] == LAND)
+    return np.asarray(mask[row, column])
 
 
 def sample_land(n: int, rng: np.random.Generator, south: float = -90.0, north: float = 90.0) -> FloatArray:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.checkpoints import now
-from geobench.errors import SettingError, unknown_name
+from geobench.errors import DatasetError, DatasetNotFoundError, SettingError, unknown_name
 from geobench.fingerprints import BITS, DISTANCE, OK, fingerprints
 from geobench.intervals import PHOTOGRAPHER
 from geobench.plugins import get_dataset
@@ -107,6 +107,8 @@ def audit(
     Raises:
         UnknownNameError: no such data set or kind.
         SettingError: a distance out of range.
+        DatasetNotFoundError: a table is not on this machine.
+        DatasetError: one of ``kinds`` that are asked for cannot be looked for.
     """
     for kind in kinds or ():
         if kind not in KINDS:
@@ -118,6 +120,8 @@ def audit(
     matches, remarks = {}, []
     for kind in [kind for kind in KINDS if kind in (kinds or KINDS)]:
         found, remark = KINDS[kind](ours, theirs, how)
+        if found is None and kinds:
+            raise DatasetError(f"{kind}: {remark}")
         if found is not None:
             matches[kind] = found
         if remark:
@@ -131,7 +135,7 @@ class _Side:
 
     def __init__(self, dataset: Dataset, purpose: str) -> None:
         self.dataset, self.purpose = dataset, purpose
-        self.table: pd.DataFrame = dataset.table(purpose)
+        self.table: pd.DataFrame = dataset.positions(purpose)  # images are needed for twins alone
 
 
 @dataclass(frozen=True)
@@ -150,9 +154,14 @@ def _photographer(ours: _Side, theirs: _Side, how: _How) -> tuple[Matches | None
     )
 
 
-def _twin(ours: _Side, theirs: _Side, how: _How) -> tuple[Matches, str]:
+def _twin(ours: _Side, theirs: _Side, how: _How) -> tuple[Matches | None, str]:
     found, unseen = [], []
     for side in (ours, theirs):
+        try:
+            if side.dataset.stored:
+                side.dataset.store(side.purpose)
+        except DatasetNotFoundError as error:
+            return None, f"not looked for. {error}"
         made = fingerprints(side.dataset, side.table, side.purpose, workers=how.workers, progress=how.progress)
         found.append(made)
         missing = int((made[:, 2] != OK).sum())

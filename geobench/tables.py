@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 10_000  # held as Python strings; many more take longer, the garbage collector walks through them
 SHOWN = 3  # problems that an error names
+SWAPPED = "latitude and longitude look swapped: exchange their names in the header"
 _UNUSABLE_NAMES = {
     "no image is named": r"^$",
     "image {name} leads out of the folder of the images; write it relative to that folder": (
@@ -239,7 +240,7 @@ def _advice(coordinates: FloatArray) -> str:
     """Return what all the coordinates together say about the unusable ones."""
     latitude, longitude = coordinates[np.isfinite(coordinates).all(axis=1)].T
     if (np.abs(latitude) > 90).any() and (np.abs(latitude) <= 180).all() and (np.abs(longitude) <= 90).all():
-        return "latitude and longitude look swapped: exchange their names in the header"
+        return SWAPPED
     if (longitude > 180).any() and ((longitude >= 0) & (longitude <= 360)).all():
         return "longitudes run from 0 to 360: subtract 360 from those above 180"
     return ""

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from geobench import get_dataset
+from geobench import FeatureError, get_dataset
 from geobench.fingerprints import NOTHING_SEEN, OK, UNREADABLE, fingerprint, fingerprints, near
 from geobench.geo import unit_vectors
 from geobench.leakage import audit
@@ -128,17 +128,27 @@ def test_a_stricter_distance_finds_fewer_twins_and_none_that_the_other_did_not(p
     assert 0 < strict.leaking.sum() < usual.leaking.sum() == EACH
 
 
-def test_fingerprints_are_kept_and_made_anew_only_where_an_image_changed(planted, monkeypatch):
+def test_fingerprints_are_kept_and_made_anew_where_an_image_changed(planted, own_home):
     exam = get_dataset("exam")
     table = exam.table("test")
     first = fingerprints(exam, table, "test", workers=0)
-    read = []
-    real = type(exam).read_image
-    monkeypatch.setattr(
-        type(exam), "read_image", lambda self, name, *rest, **k: read.append(name) or real(self, name, *rest, **k)
-    )
+    (kept,) = (own_home / "fingerprints").glob("*.npy")
+    stamp = kept.stat().st_mtime_ns
     np.testing.assert_array_equal(fingerprints(exam, table, "test", workers=0), first)
-    assert not read
+    assert kept.stat().st_mtime_ns == stamp
+    image = own_home / "photos" / "exam" / "exam-50.jpg"
+    Image.open(image).rotate(180).save(image)
+    changed = (fingerprints(exam, table, "test", workers=0) != first).any(axis=1)
+    assert table["image"][changed].tolist() == ["exam-50.jpg"]
+
+
+def test_damaged_fingerprints_are_named(planted, own_home):
+    exam = get_dataset("exam")
+    fingerprints(exam, exam.table("test"), "test", workers=0)
+    (kept,) = (own_home / "fingerprints").glob("*.npy")
+    kept.write_bytes(kept.read_bytes()[:-5])
+    with pytest.raises(FeatureError, match=r"fingerprints are damaged .*; delete the file"):
+        fingerprints(exam, exam.table("test"), "test", workers=0)
 
 
 def test_processes_give_the_same_fingerprints_as_one(planted, own_home):
@@ -170,10 +180,28 @@ def test_unreadable_and_empty_looking_images_are_told_and_are_no_twins_of_each_o
 def test_a_set_that_does_not_name_photographers_is_told_and_not_called_clean_of_them(cli, photos):
     images, metadata = photos(4)
     cli("datasets", "add", "mine", "--images", images, "--metadata", metadata)
-    done = cli("datasets", "audit", "bluemarble", "--against", "mine", "--kinds", "photographer,id,coordinate")
+    done = cli("datasets", "audit", "mine", "--against", "mine", "--workers", 0)
     assert "photographer: not looked for, one of the sets does not say who took what (a column author" in done.stderr
-    assert "share no id, coordinate with mine" in done.stderr
+    assert "share no id, coordinate, twin with mine" in done.stderr
     assert "photographer" not in done.stdout
+    arguments = ("datasets", "audit", "mine", "--against", "mine", "--kinds", "photographer,id")
+    assert "Error: photographer: not looked for" in cli(*arguments, exit_code=1).stderr
+
+
+def test_without_the_images_all_but_twins_is_looked_for(cli, own_home, photos):
+    images, metadata = photos(4)
+    cli("datasets", "add", "mine", "--images", images, "--metadata", metadata)
+    (own_home / "data" / "im2gps").mkdir()
+    (own_home / "data" / "im2gps" / "metadata.csv").write_text(metadata.read_text())
+    done = cli("datasets", "audit", "mine", "--against", "im2gps", "--json")
+    assert [row["kind"] for row in json.loads(done.stdout)] == ["id", "coordinate", "any"]
+    assert "twin: not looked for. im2gps is not on this machine: looked for" in done.stderr
+    output = cli("datasets", "audit", "mine", "--against", "im2gps", "--kinds", "twin", exit_code=1).stderr
+    assert "Error: twin: not looked for. im2gps is not on this machine" in output
+    assert (
+        "Error: im2gps3k is not on this machine"
+        in cli("datasets", "audit", "mine", "--against", "im2gps3k", exit_code=1).stderr
+    )
 
 
 @pytest.mark.parametrize(
