@@ -32,7 +32,7 @@ def download_dataset(name: str, split: str, yes: bool, take_changed: bool, as_js
     geobench datasets download osv5m --split test --yes
 
     A download that was cut goes on when the command is given again. Every file is verified where its size or hash is
-    known, and recorded in downloads.json beside it. Nothing is downloaded by any other command.
+    known, and recorded in downloads.json beside it. No other command downloads a data set.
     """
     from geobench import get_dataset
     from geobench.download import download, plan
@@ -54,6 +54,7 @@ def download_dataset(name: str, split: str, yes: bool, take_changed: bool, as_js
         click.echo(f"Failed: {failure}", err=True)
     if outcome.failures:
         raise click.exceptions.Exit(1)
+    click.echo(f"{name} is here; look it over: geobench datasets check {name}", err=True)
 
 
 def _show(dataset: Dataset, items: Sequence[Item]) -> None:
@@ -69,9 +70,9 @@ def _show(dataset: Dataset, items: Sequence[Item]) -> None:
     click.echo(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True) + "\n", err=True)
     left = [item.source for item in items if not item.there]
     if left:
-        unknown = " and what is not stated" if any(not source.size and not source.about for source in left) else ""
-        to_come = sum(item.bytes_left for item in items)
-        click.echo(f"to come: {len(left):,} files, {_in_units(to_come)}{unknown}\n", err=True)
+        known, unstated = sum(item.bytes_left for item in items), any(not (s.size or s.about) for s in left)
+        sizes = ([_in_units(known)] if known else []) + (["what is not stated"] if unstated else [])
+        click.echo(f"to come: {len(left):,} files, {' and '.join(sizes)}\n", err=True)
 
 
 def _group(items: Sequence[Item]) -> dict[str, str]:

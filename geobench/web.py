@@ -1,4 +1,4 @@
-"""One question to a web server: redirects followed with care, the answer judged. No other module opens a socket."""
+"""One question to a web server: redirects followed with care, the answer judged."""
 
 from __future__ import annotations
 

@@ -87,8 +87,9 @@ def server():
 
 
 @pytest.fixture
-def site(server):
-    """The server, without what the test before made of it."""
+def site(server, monkeypatch):
+    """The server, without what the test before made of it; no proxy stands before it."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     server.routes.clear()
     server.log.clear()
     return server
