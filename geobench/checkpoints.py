@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.devices import pick_device
-from geobench.errors import CheckpointError, blaming
-from geobench.geo import FloatArray
+from geobench.errors import CheckpointError, GeobenchError, blaming
+from geobench.geo import FloatArray, as_coordinates
 from geobench.models import Model
 from geobench.plugins import get_model_class, who
 from geobench.settings import configure
@@ -84,8 +84,8 @@ class Checkpoint:
     def coordinates(self) -> FloatArray:
         """Return the coordinates (n, 2) of the training set: the source of ``training:N`` galleries."""
         try:
-            return np.asarray(np.load(self.folder / "coordinates.npy"), dtype=np.float64)
-        except (OSError, ValueError, EOFError) as error:
+            return as_coordinates(files.read_array(self.folder / "coordinates.npy", np.float64, (None, 2)))
+        except (OSError, ValueError, GeobenchError) as error:
             raise _damaged(self.folder, error) from error
 
     def restored(self, device: str = "cpu") -> Model:

@@ -12,6 +12,10 @@ class GeobenchError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """Return one line, whatever another library's reason or the name of a file holds."""
+        return " ".join(super().__str__().splitlines())
+
 
 class UnknownNameError(GeobenchError):
     """A model, data set, encoder, gallery or setting that does not exist."""

@@ -127,9 +127,9 @@ def _key(decoder: Decoder, table: pd.DataFrame) -> str:
 
 def _open(folder: Path, key: str, n: int) -> Features:
     try:
-        array = np.load(folder / "features.npy", mmap_mode="r")
-        ok = np.load(folder / "ok.npy")
-    except (OSError, ValueError, EOFError) as error:
+        array = files.read_array(folder / "features.npy", np.float32, (None, None, None), mapped=True)
+        ok = files.read_array(folder / "ok.npy", np.bool_, (None,))
+    except (OSError, ValueError) as error:
         raise FeatureError(f"{folder}: the features are damaged ({error}); delete the folder and run again.") from error
     if len(array) != n or len(ok) != n:
         raise FeatureError(f"{folder}: {len(array)} features where {n} belong; delete the folder and run again.")

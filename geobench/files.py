@@ -89,6 +89,25 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
         np.save(file, array, allow_pickle=False)
 
 
+def read_array(path: Path, dtype: type[Any], shape: tuple[int | None, ...], mapped: bool = False) -> npt.NDArray[Any]:
+    """Return the array in the ``.npy`` file ``path``, in memory or memory-mapped; None in ``shape`` is any length.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged, or of another type or shape.
+    """
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged header is parsed as Python, and raises whatever that does
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    fits = len(shape) == array.ndim and all(n in (None, there) for n, there in zip(shape, array.shape, strict=True))
+    if array.dtype != dtype or not fits:
+        raise ValueError(f"{array.dtype}{array.shape} where {np.dtype(dtype)}{shape} belongs")
+    return array
+
+
 def digest(*parts: Any) -> str:
     """Return 16 hexadecimal digits that stand for ``parts``: JSON values, bytes or arrays."""
     sha = hashlib.sha256()

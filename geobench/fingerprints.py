@@ -8,6 +8,7 @@ some different photos for one when millions of pairs are compared; together they
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,14 +96,11 @@ def fingerprint(dataset: Dataset, purpose: str, image: str) -> tuple[int, int, i
     return perceptual, difference, OK
 
 
-def _read(path: object, n: int) -> Fingerprints:
+def _read(path: Path, n: int) -> Fingerprints:
     try:
-        kept: Fingerprints = np.load(str(path), allow_pickle=False)
-        if kept.shape != (n, 3) or kept.dtype != np.uint64:
-            raise ValueError("of another shape")
-    except (OSError, ValueError, EOFError) as error:
+        return files.read_array(path, np.uint64, (n, 3))
+    except (OSError, ValueError) as error:
         raise FeatureError(f"{path}: the fingerprints are damaged ({error}); delete the file.") from error
-    return kept
 
 
 ROWS, COLUMNS = 32, 4096  # compared at once, 1 MiB of differences: they stay in the processor's cache

@@ -161,8 +161,7 @@ def gallery_embeddings(
 @lru_cache(maxsize=2)
 def _mapped(path: Path, changed: int) -> npt.NDArray[np.float32]:
     """Return the file, memory-mapped; kept open, so that one query after another finds its pages in place."""
-    mapped: npt.NDArray[np.float32] = np.load(path, mmap_mode="r")
-    return mapped
+    return files.read_array(path, np.float32, (None, None), mapped=True)
 
 
 def fill(
