@@ -8,7 +8,7 @@ bootstrap, which covers too little where few images are right or few photographe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -94,15 +94,23 @@ class Mean:
         value: the mean.
         effect: the design effect, its variance over that of n images drawn alone.
         se: its standard error.
-        t: Student's t at 97.5 %; the degrees of freedom are Satterthwaite's for clusters of these sizes.
-        freedom: those degrees of freedom.
+        alike: the intraclass correlation, 0 to 1.
+        freedom: Satterthwaite's degrees of freedom of the standard error, for clusters of these sizes.
     """
 
     value: FloatArray
     effect: FloatArray
     se: FloatArray
-    t: FloatArray
+    alike: FloatArray
     freedom: FloatArray
+
+    @property
+    def t(self) -> FloatArray:
+        """Return Student's t at 97.5 %."""
+        from scipy.special import stdtrit
+
+        t: FloatArray = stdtrit(self.freedom, (1 + LEVEL) / 2)
+        return t
 
 
 def clustered_mean(values: FloatArray, clusters: Clusters) -> Mean:
@@ -111,8 +119,6 @@ def clustered_mean(values: FloatArray, clusters: Clusters) -> Mean:
     The variance is the linearised one of survey statistics, g/(g−1) · Σ (sum − size · mean)² / n². Values without any
     scatter say nothing on how alike a cluster is; it then counts as one observation.
     """
-    from scipy.special import stdtrit
-
     n, sizes = len(values), clusters.sizes
     mean = values.mean(axis=0)
     residuals = clusters.sums(values - mean)
@@ -123,8 +129,22 @@ def clustered_mean(values: FloatArray, clusters: Clusters) -> Mean:
     with np.errstate(invalid="ignore", divide="ignore"):
         effect = np.where(alone > 0, variance / alone, worst)
     alike = np.clip((effect - 1) / (worst - 1), 0, 1) if worst > 1 else np.zeros_like(effect)
-    freedom = _freedom(sizes, alike)
-    return Mean(mean, effect, np.sqrt(effect * alone), stdtrit(freedom, (1 + LEVEL) / 2), freedom)
+    return Mean(mean, effect, np.sqrt(effect * alone), alike, _freedom(sizes, alike))
+
+
+def clustered_share(hits: npt.NDArray[np.generic], clusters: Clusters) -> Mean:
+    """Return the mean of ``hits`` (n, …), 0 or 1; the more alike the images of a cluster, the surer is its scatter.
+
+    A share lies between 0 and 1 and varies less than a normal value of the same variance: with the kurtosis k of the
+    beta distribution, at most 3, the degrees of freedom are 2 / (k − 1) as many.
+    """
+    mean = clustered_mean(hits.astype(np.float64), clusters)
+    p, alike = np.clip(mean.value, 1e-6, 1 - 1e-6), np.clip(mean.alike, 1e-6, 1 - 1e-6)
+    total = 1 / alike - 1  # the two parameters of the beta distribution are p and 1 − p times this
+    product = p * (1 - p) * total**2
+    excess = 6 * (((2 * p - 1) * total) ** 2 * (total + 1) - product * (total + 2))
+    kurtosis = np.minimum(3 + excess / (product * (total + 2) * (total + 3)), 3)
+    return replace(mean, freedom=mean.freedom * 2 / (kurtosis - 1))
 
 
 def _freedom(sizes: FloatArray, alike: FloatArray) -> FloatArray:
@@ -138,7 +158,7 @@ def _freedom(sizes: FloatArray, alike: FloatArray) -> FloatArray:
 
 def share_interval(hits: npt.NDArray[np.generic], clusters: Clusters) -> tuple[FloatArray, FloatArray]:
     """Return the ends (…) of the interval of the share of ``hits`` (n, …), 0 to 1: Wilson 1927 with a design effect."""
-    mean = clustered_mean(hits.astype(np.float64), clusters)
+    mean = clustered_share(hits, clusters)
     p, squared = mean.value, mean.t**2 * mean.effect / len(hits)
     middle, half = p + squared / 2, np.sqrt(squared * (p * (1 - p) + squared / 4))
     return (middle - half) / (1 + squared), (middle + half) / (1 + squared)
@@ -147,7 +167,7 @@ def share_interval(hits: npt.NDArray[np.generic], clusters: Clusters) -> tuple[F
 def median_interval(errors: FloatArray, clusters: Clusters) -> tuple[FloatArray, FloatArray]:
     """Return the ends (…) of the interval of the median of ``errors`` (n, …): Woodruff 1952."""
     n, ordered = len(errors), np.sort(errors, axis=0)
-    below = clustered_mean((errors <= np.median(errors, axis=0)).astype(np.float64), clusters)
+    below = clustered_share(errors <= np.median(errors, axis=0), clusters)
     half = 0.5 * below.t * np.sqrt(below.effect / n)
     ends = np.floor((0.5 - half) * n), np.ceil((0.5 + half) * n) - 1
     low, high = (np.clip(end, 0, n - 1).astype(np.intp) for end in ends)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from geobench import metrics
 from geobench.geo import FloatArray
-from geobench.intervals import LEVEL, Clusters, clustered_mean, median_interval
+from geobench.intervals import LEVEL, Clusters, clustered_mean, clustered_share, median_interval
 
 ALPHA = 1 - LEVEL
 EXACT_STEPS = 50_000_000  # additions that the exact distribution may take: a fraction of a second
@@ -110,7 +110,7 @@ def linearised_median(errors: FloatArray, clusters: Clusters) -> FloatArray:
     median = np.median(errors)
     below = (errors <= median).astype(np.float64)
     low, high = median_interval(errors, clusters)
-    mean = clustered_mean(below, clusters)
+    mean = clustered_share(below, clusters)
     width_of_share = min(1.0, float(mean.t) * np.sqrt(float(mean.effect) / len(errors)))
     influence: FloatArray = median + (0.5 - below) * float(high - low) / width_of_share
     return influence
