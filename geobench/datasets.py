@@ -109,13 +109,13 @@ class Dataset:
         return "all"
 
     def prepare(self, purpose: str, progress: Progress = SILENT) -> None:
-        """List the images of an archive, once; what else asks for them does so as well, but in silence.
+        """List the images of an archive, once, where there is one; whatever needs the list makes it too, in silence.
 
         Raises:
-            DatasetNotFoundError, DatasetError: as :meth:`table`; an archive is damaged or cut off.
+            DatasetError: what is there is no layout that geobench reads, or an archive is damaged or cut off.
         """
-        store = self.store(purpose)
-        if store.kind != "folder":
+        split = self.split_for(purpose)
+        if is_there(self._images(split)) and (store := self.store(purpose)).kind != "folder":
             store.prepare(progress)
 
     def table(self, purpose: str, limit: int | None = None) -> pd.DataFrame:

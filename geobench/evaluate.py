@@ -61,6 +61,7 @@ def evaluate(
     Raises:
         GeobenchError: the data set is not there, the encoder's weights are not, the model returns no valid predictions.
     """
+    dataset.prepare("test", progress)
     table = dataset.table("test", limit)
     truth = table[["latitude", "longitude"]].to_numpy(np.float64)  # (n, 2) degrees
 

@@ -139,6 +139,7 @@ def _cell(
 ) -> Iterator[Result]:
     """Yield the result of one cell, the kept one, else a new one, saved; then that of ``subset``."""
     gallery = gallery_for(model, dataset, spec, seed, progress)
+    dataset.prepare("test", progress)
     table = dataset.table("test", options["limit"])
     key = result_key(model, dataset, table, gallery, seed, options["crops"], options["top_k"])
     kept = next(iter(folder.glob(f"*_{key[:8]}.json")), None)

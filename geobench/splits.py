@@ -48,6 +48,13 @@ def _series(paths: Sequence[Path]) -> list[list[Path]]:
     return [sorted(parts, key=_order) for parts in by_stem.values() if is_tar(min(parts, key=_order))]
 
 
+def _are_pieces(paths: Sequence[Path]) -> bool:
+    """Return whether files count up and are of one size but for the last, as photos never are."""
+    if len(paths) < 3 or len({_counted(path)[0] for path in paths}) > 1 or not _counted(paths[0])[0]:
+        return False
+    return len({path.stat().st_size for path in paths[:-1]}) == 1
+
+
 class SplitTarStore(TarStore, kind="split-tar", what="a tar that was split, X.tar.00 … or X.tar.partaa …"):
     """One tar whose bytes lie in several files."""
 
@@ -70,8 +77,18 @@ class SplitTarStore(TarStore, kind="split-tar", what="a tar that was split, X.ta
 
     @classmethod
     def parts_among(cls, paths: Sequence[Path]) -> list[Path]:
-        """Return those of ``paths`` that are parts of a split tar."""
-        return [part for parts in _series(paths) for part in parts]
+        """Return those of ``paths`` that are parts of a split tar.
+
+        Raises:
+            DatasetError: they look like parts, but that with the beginning is not there.
+        """
+        found = [part for parts in _series(paths) for part in parts]
+        if not found and _are_pieces(sorted(paths, key=_order)):
+            raise DatasetError(
+                f"{paths[0].parent}: {min(paths, key=_order).name}, … count up and are of one size, as the parts of a "
+                "split tar, but no tar begins in the first of them; get the parts before it."
+            )
+        return found
 
     @classmethod
     def parts_with(cls, path: Path) -> list[Path]:

@@ -87,6 +87,7 @@ def train(
     if live and not views:
         raise SettingError("live views need their number: --live goes with --views 2, say.")
     config = configured(model_class, dataset, variant, fraction, dict(settings or {}), epochs, progress)
+    dataset.prepare("train", progress)
     table = _part(dataset.table("train", limit), fraction)
     encode = get_encoder(encoder or dataset.default_encoder)
     augment = Augmentation(views, augmentation, seed) if views else None

@@ -1,4 +1,6 @@
+import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ from PIL import Image
 
 from geobench import Dataset, DatasetError, DatasetNotFoundError, ImageError, get_dataset, get_datasets
 from geobench.datasets import STATUSES, limited, missing_images, own_datasets
+from geobench.own import add_dataset
 from geobench.tables import read_table
 
 
@@ -137,6 +140,24 @@ def test_a_toml_is_a_data_set():
         ('name = "d"\ntitle = "D"\nstatus = "lost"', "status 'lost'"),
         ('name = "d"\ntitle = "D"\nkind = "video"', "unknown kind 'video'; there are "),
         ('name = "d"\ntitle', "is no data set definition"),
+        ('name = "d"\ntitle = 7', "title must be a text, not 7."),
+        ('name = "d"\ntitle = "D"\ncount = "many"', "count must be a whole number, not 'many'."),
+        ('name = "d"\ntitle = "D"\ncount = true', "count must be a whole number, not True."),
+        ('name = "d"\ntitle = "D"\nheader = "no"', "header must be true or false, not 'no'."),
+        ('name = "d"\ntitle = "D"\ncolumns = "image"', "columns must be a table, not 'image'."),
+        ('name = "d"\ntitle = "D"\n[columns]\nimage = 1.5', "columns.image must be a text or a whole number, not 1.5."),
+        ('name = "d"\ntitle = "D"\nsplits = ["train"]', "splits must be a table, not ['train']."),
+        ('name = "d"\ntitle = "D"\n[splits]\nall = "images"', "splits.all must be a table, not 'images'."),
+        ('name = "d"\ntitle = "D"\n[splits.all]\nimages = 1', "splits.all.images must be a text, not 1."),
+        ('name = "d"\ntitle = "D"\n[splits.all]\nimage = "i"', "unknown key splits.all.image; valid are images, meta"),
+        ('name = "d"\ntitle = "D"\nsources = "u"', "sources must be a list, not 'u'."),
+        ('name = "d"\ntitle = "D"\nsources = ["u"]', "sources[1] must be a table, not 'u'."),
+        ('name = "d"\ntitle = "D"\nkind = "raster"\ncrop_km = "far"', "crop_km must be a number, not 'far'."),
+        (
+            'name = "d"\ntitle = "D"\nkind = "raster"\n[splits.test]\nseed = "0"',
+            "splits.test.seed must be a whole number",
+        ),
+        ('name = "d"\ntitle = "D"\nkind = 3', "unknown kind 3; there are "),
     ],
 )
 def test_a_toml_that_does_not_fit_names_file_and_key(text, expected):
@@ -152,6 +173,26 @@ def test_a_toml_of_the_users_own_is_found_and_one_that_is_still_being_written_is
         (own_home / "data" / folder / "dataset.toml").write_text(f'name = "{folder}"\ntitle = "T"\n')
     assert [dataset.name for dataset in own_datasets()] == ["mine"]
     assert "mine" in get_datasets()
+
+
+def test_a_whole_number_does_where_a_number_is_wanted():
+    text = 'name = "d"\ntitle = "D"\nkind = "raster"\ncrop_km = 100\n[splits.test]\ncount = 3\nseed = 0\n'
+    assert Dataset.from_toml(definition(text)).crop_km == 100
+
+
+def test_a_broken_definition_of_ones_own_is_told_and_left_out_and_all_else_works(own_home, cli, photos):
+    broken = own_home / "data" / "broken" / "dataset.toml"
+    broken.parent.mkdir(parents=True)
+    broken.write_text('name = "broken"\ntitle = 3')
+    add_dataset("mine", *photos(2))
+    listed = cli("datasets", "list", "--json")
+    names = {row["dataset"] for row in json.loads(listed.stdout)}
+    assert "mine" in names and "bluemarble" in names and "broken" not in names
+    warning = f"Warning: your own data set broken is left out: {broken}: title must be a text, not 3.\n"
+    assert listed.stderr == warning
+    assert cli("models").stderr == warning
+    told = cli("datasets", "show", "broken", exit_code=1)
+    assert told.stderr == f"Error: {broken}: title must be a text, not 3.\n"
 
 
 @pytest.mark.parametrize("name", ["bluemarble", "gws15k", "im2gps", "im2gps3k", "mp16", "osv5m", "yfcc26k", "yfcc4k"])
@@ -174,3 +215,79 @@ def test_the_images_of_the_papers_test_sets_are_counted_as_in_the_papers():
 def test_the_table_of_a_data_set_is_that_of_its_file(mine, own_home):
     expected = read_table(own_home / "data" / "mine" / "metadata.csv")
     np.testing.assert_array_equal(mine.table("test").to_numpy(), expected.to_numpy())
+
+
+# -- the tables that researchers have
+
+SHARED = Path(__file__).parents[2] / "shared" / "metadata"
+PLACES365 = "IMG_ID,AUTHOR,LAT,LON,S3_Label,S16_Label,S365_Label,Prob_indoor,Prob_natural,Prob_urban"
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("im2gps", "im2gps"), ("im2gps3k", "im2gps3k"), ("yfcc26k", "yfcc25600")],
+)
+def test_the_tables_of_the_papers_load_with_all_their_rows(name, file, own_home):
+    source = SHARED / f"{file}_places365.csv"
+    if not source.is_file():
+        pytest.skip(f"the folder ../shared with {source.name} is not beside this checkout")
+    folder = own_home / "data" / name
+    (folder / "images").mkdir(parents=True)
+    shutil.copy(source, folder / "metadata.csv")
+    dataset = get_dataset(name)
+    table = dataset.table("test")
+    assert len(table) == dataset.count == {"im2gps": 237, "im2gps3k": 2997, "yfcc26k": 25600}[name]
+    assert list(table)[:4] == ["image", "latitude", "longitude", "AUTHOR"]
+    assert table["image"].is_unique
+    assert np.abs(table["latitude"]).max() <= 90 < np.abs(table["longitude"]).max() <= 180
+
+
+def test_a_table_with_the_header_of_those_finds_photos_under_either_form_of_their_names(own_home):
+    folder = own_home / "data" / "yfcc26k"
+    (folder / "images" / "2e").mkdir(parents=True)
+    rows = [
+        "45/77/3228511372.jpg,43@N00,46.5,23.25,0,5,21,0.9,0.1,0",
+        "2e/b5/4325164013.jpg,22@N02,40,-116,2,1,2,0,0,1",
+    ]
+    (folder / "metadata.csv").write_text("\n".join([PLACES365, *rows]) + "\n")
+    Image.new("RGB", (9, 5)).save(folder / "images" / "45_77_3228511372.jpg")
+    (folder / "images" / "2e" / "b5").mkdir()
+    Image.new("RGB", (7, 5)).save(folder / "images" / "2e" / "b5" / "4325164013.jpg")
+    dataset = get_dataset("yfcc26k")
+    table = dataset.table("test")
+    assert [dataset.read_image(image, "test").size for image in table["image"]] == [(9, 5), (7, 5)]
+    assert missing_images(dataset, table, "test") == []
+    assert table["AUTHOR"].to_list() == ["43@N00", "22@N02"]
+
+
+def test_the_list_of_yfcc4k_without_a_header_is_read_where_no_other_table_is_there(own_home):
+    folder = own_home / "data" / "yfcc4k"
+    (folder / "images").mkdir(parents=True)
+    Image.new("RGB", (9, 5)).save(folder / "images" / "3228511372.jpg")
+    line = [
+        "0",
+        "3228511372",
+        "a0b1",
+        "43@N00",
+        "Ann",
+        "2009",
+        "1234",
+        "Canon",
+        "A+title",
+        "",
+        "tags",
+        "",
+        "23.25",
+        "46.5",
+    ]
+    other = ["1", "4325164013", *line[2:12], "-116.5", "40.125"]
+    listed = folder / "0aaaa.r.imagedata.txt"
+    listed.write_text("".join("\t".join([*fields, "16", "http://x/y.jpg"]) + "\n" for fields in (line, other)))
+    dataset = get_dataset("yfcc4k")
+    assert dataset.present
+    table = dataset.table("test")
+    assert table["image"].to_list() == ["3228511372", "4325164013"]
+    assert table[["latitude", "longitude"]].to_numpy().tolist() == [[46.5, 23.25], [40.125, -116.5]]
+    assert dataset.read_image("3228511372", "test").size == (9, 5)
+    (folder / "metadata.csv").write_text("image,latitude,longitude\n3228511372.jpg,1,2\n")
+    assert len(dataset.table("test")) == 1  # the table that the definition names goes first

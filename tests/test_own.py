@@ -1,4 +1,5 @@
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from PIL import ExifTags, Image
 
 from geobench import Dataset, DatasetError, get_dataset, get_datasets
 from geobench.own import add_dataset, remove_dataset
+from geobench.tables import read_table
 
 GPS = ExifTags.GPS
 
@@ -223,3 +225,51 @@ def test_the_command_refuses_a_name_clash_in_one_line(cli, photos):
     assert told.stderr.startswith("Error: the name 'mine' is taken")
     assert told.stderr.count("\n") == 1
     cli("datasets", "add", "mine", "--images", images, "--metadata", metadata, "--replace")
+
+
+def test_the_command_takes_an_archive_and_a_table_without_a_header(cli, photos, tmp_path):
+    images, _ = photos(3)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for photo in images.iterdir():
+            archive.write(photo, f"yfcc4k/{photo.name}")
+    rows = [f"{number}\tphoto-{number}\t{10.5 + number}\t{-20 - number}\n" for number in range(3)]
+    (tmp_path / "list.txt").write_text("".join(rows))
+    where = ["--images", tmp_path / "photos.zip", "--metadata", tmp_path / "list.txt", "--no-header"]
+    told = cli("datasets", "add", "vo", *where, "--image-column", "photo", exit_code=2)
+    assert "a column is a number that counts from 1, not 'photo'" in told.output
+    numbers = ["--image-column", 2, "--longitude-column", 3, "--latitude-column", 4]
+    assert "vo: 3 images" in cli("datasets", "add", "vo", *where, *numbers).stdout
+    dataset = get_dataset("vo")
+    assert dataset.table("test").iloc[1].to_list()[:3] == ["photo-1", -21.0, 11.5]
+    assert dataset.read_image("photo-1", "test").size == (60, 40)
+    assert json.loads(cli("datasets", "show", "vo", "--json").stdout)
+
+
+def test_shards_of_ones_own_are_trained_on_through_the_command(cli, photos, tmp_path, own_home):
+    from webdataset import TarWriter
+
+    images, metadata = photos(6)
+    places = dict(zip(*read_table(metadata)[["image", "latitude"]].to_numpy().T, strict=True))
+    with TarWriter(str(tmp_path / "street-000000.tar")) as shard:
+        for name, latitude in places.items():
+            about = json.dumps({"latitude": latitude, "longitude": 5.5}).encode()
+            shard.write({"__key__": name[:-4], "jpg": (images / name).read_bytes(), "json": about})
+    cli("datasets", "add", "street", "--images", tmp_path / "street-*.tar", "--encoder", "tiny")
+    done = cli(
+        "run",
+        "--models",
+        "knn",
+        "--datasets",
+        "street",
+        "--galleries",
+        "6",
+        "--device",
+        "cpu",
+        "--no-train",
+        exit_code=1,
+    )
+    assert "knn has no checkpoint" in done.output
+    trained = cli("train", "knn", "--data", "street", "--device", "cpu")
+    done = cli("run", "--models", trained.stdout.strip(), "--datasets", "street", "--galleries", "6", "--device", "cpu")
+    assert "street" in done.stdout
+    assert not list((own_home / "data" / "street").glob("*.csv"))  # the table lies with the list of the shards
