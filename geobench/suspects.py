@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 MANY = 10
 """So many images at one place and more are told. Im2GPS3k has 12 such places, the largest of 43 images."""
-SIGMAS, TIMES = 3.0, 4
+SIGMAS, TIMES, TWICE = 3.0, 4, 2
 """Headers are called swapped when the images that lie at sea only as they are read outnumber those that do only when
-swapped by so many standard deviations of chance, and so many times over."""
+exchanged by so many standard deviations of chance and so many times over, and when twice as many are at sea in all:
+photos taken on ships are at sea either way."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def swapped(coordinates: FloatArray) -> str:
     exchanged = np.abs(coordinates[:, 1]) > 90
     exchanged[~exchanged] = is_open_sea(coordinates[~exchanged][:, ::-1])
     worse, better = int((as_read & ~exchanged).sum()), int((exchanged & ~as_read).sum())
-    if worse < TIMES * better or worse - better < SIGMAS * np.sqrt(worse + better) or not worse:
+    by_chance = worse - better < SIGMAS * np.sqrt(worse + better)
+    if not worse or by_chance or worse < TIMES * better or as_read.sum() < TWICE * exchanged.sum():
         return ""
     return (
         f"{SWAPPED}. {as_read.sum():,} of {len(coordinates):,} images lie on the open sea; exchanged, "

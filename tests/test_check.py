@@ -194,12 +194,25 @@ def test_swapped_headers_are_called_out_and_right_ones_are_not(n):
         np.array([[4.17, 73.51]]) + np.random.default_rng(2).normal(0, 0.02, (200, 2)),  # Malé: at sea, says the mask
         np.array([[21.3, -157.86], [-17.53, -149.57], [64.15, -21.94], [-27.11, -109.35]]).repeat(50, axis=0),
         np.array([[0.0, 0.0]]).repeat(100, axis=0),
+        np.random.default_rng(3).uniform((-10, 60), (5, 90), (300, 2)),  # ships in the Indian Ocean; Norway, exchanged
         np.empty((0, 2)),
         np.array([[51.5, -0.1], [10.0, -40.0]]),  # one ship is no evidence
     ],
 )
 def test_the_swap_detector_does_not_cry_wolf(right):
     assert swapped(right) == ""
+
+
+@pytest.mark.parametrize("header", ["IMG_ID,AUTHOR,LAT,LON", "IMG_ID,AUTHOR,LON,LAT"])
+def test_a_file_with_swapped_headers_is_called_out_and_the_right_one_is_not(cli, own_home, header):
+    folder = own_home / "data" / "im2gps"
+    (folder / "images").mkdir(parents=True)
+    rows = [f"{n}.jpg,{n}@N00,{latitude:.6f},{longitude:.6f}" for n, (latitude, longitude) in enumerate(cities(237))]
+    (folder / "metadata.csv").write_text("\n".join([header, *rows]) + "\n")
+    record = json.loads(cli("datasets", "check", "im2gps", "--quick", "--json", exit_code=1).stdout)
+    kinds = {finding["kind"] for finding in record["findings"]} - {"in bulk", "missing"}
+    assert kinds == ({"swapped", "coordinates"} if header.endswith("LAT") else set())
+    assert (record["listed"], record["scored"]) == (237, 0 if kinds else 237)
 
 
 def test_a_swapped_file_of_which_no_row_can_be_used_is_called_out_too(mine):

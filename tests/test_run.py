@@ -1,6 +1,8 @@
 """train, run and evaluate from Python and from the command line, on small sets, with a small encoder."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 import geobench
 from geobench import CheckpointError, Model, Predictions, get_model, run, train
 from geobench.checkpoints import get_checkpoints
+from geobench.devices import peak_memory_mb
 
 KNN = {"data": "bluemarble", "encoder": "tiny", "limit": 200}
 GEOCLIP = {"batch_size": 32, "queue_length": 64, "hidden_dim": 32, "epochs": 3}
@@ -294,3 +297,11 @@ def test_a_subset_of_which_nothing_is_left_is_a_line(cli, photos, own_home):
     train("random", "exam", encoder="tiny")
     done = cli("run", "--models", "random", "--datasets", "exam", "--galleries", "20", "--subset", "clean", exit_code=1)
     assert "no image is left in the clean subset of exam against exam" in done.stderr
+
+
+def test_the_peak_memory_of_a_result_is_that_of_its_own_process():
+    held = np.ones(50_000_000)  # 400 MB, that a process started from here would begin with by getrusage
+    code = "from geobench.devices import peak_memory_mb; print(peak_memory_mb())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert peak_memory_mb() > held.nbytes / 2**20 > 380
+    assert 5 < float(child.stdout) < 200
