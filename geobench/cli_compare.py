@@ -90,7 +90,8 @@ def compare(
 def _show(found: Comparison) -> None:
     for side, result in (("A", found.a), ("B", found.b)):
         gallery = f" × {result.gallery}, seed {result.seed}" if result.gallery else ""
-        click.echo(f"{side}: {result.spec}{gallery}, {result.crops} crops (result {result.key[:8]})")
+        crops = f"{result.crops} crop{'s' if result.crops > 1 else ''}"
+        click.echo(f"{side}: {result.spec}{gallery}, {crops} (result {result.key[:8]})")
     by = "" if found.clusters.by == "image" else f", {len(found.clusters.sizes):,} clusters by {found.clusters.by}"
     click.echo(f"{found.a.dataset}: {found.a.n:,} images{by}\n")
     _print([_row(line) for line in found.lines], as_json=False)

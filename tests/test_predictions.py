@@ -1,12 +1,14 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from geobench import PluginError, Predictions, ResultError
 from geobench.geo import FARTHEST_KM
+from geobench.predictions import extra_columns
 
 FILE = Path("p.predictions.csv")
 NAMES = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1, max_size=8)
@@ -63,6 +65,31 @@ def test_the_file_has_a_row_per_image_and_the_columns_that_are_documented():
     assert len(lines) == 4
 
 
+def test_the_columns_of_the_test_set_come_back_as_text():
+    extra = pd.DataFrame({"AUTHOR": ["007", "NA", 'a,"b"'], "place": ["", "Łódź", "two\nlines"], "label": [1, 2, 3]})
+    of(3, 2).save(FILE, ["a", "b", "c"], np.zeros((3, 2)), extra)
+    table = Predictions.load(FILE)[1]
+    assert extra_columns(table).equals(extra.astype(str))
+    assert list(table.columns[-3:]) == ["AUTHOR", "place", "label"]
+
+
+def test_a_column_of_the_test_set_that_is_called_like_one_of_ours_gets_another_name():
+    names = ["status", "score_1", "score_7", "latitude_2", "error_km", "table_status", "score_urban"]
+    extra = pd.DataFrame({name: [f"{name}!"] for name in names})
+    of(1).save(FILE, ["a"], np.zeros((1, 2)), extra)
+    predictions, table = Predictions.load(FILE)
+    assert predictions.coordinates.shape == (1, 1, 2)
+    kept = extra_columns(table)
+    assert sorted(kept.iloc[0]) == sorted(f"{name}!" for name in names)
+    assert kept["table_score_1"].item() == "score_1!"
+    assert kept["score_urban"].item() == "score_urban!"
+
+
+def test_a_file_from_before_such_columns_were_kept_is_read():
+    FILE.write_text("image,latitude,longitude,status,error_km,latitude_1,longitude_1,score_1\na,0,0,ok,0,0,0,1\n")
+    assert extra_columns(Predictions.load(FILE)[1]).empty
+
+
 def test_a_file_that_is_cut_off_anywhere_is_an_error_that_names_it():
     of(1, 1).save(FILE, ["a.jpg"], np.array([(0.5, 0.25)]))
     whole = FILE.read_bytes()
@@ -79,10 +106,19 @@ def test_a_file_that_is_cut_off_anywhere_is_an_error_that_names_it():
         "image,latitude,longitude,status,latitude_1,longitude_1,score_1\na,0,0,maybe,0,0,1\n",
         "image,latitude,longitude,status,latitude_1,longitude_1,score_1\na,0,0,ok,95,0,1\n",
         "image,latitude,longitude,status,latitude_1,longitude_1,score_1\na,0,0,ok,north,0,1\n",
+        "image,latitude,longitude,status,latitude_1,longitude_1,score_1\na,0,200,ok,0,0,1\n",
         "model,latitude,longitude,status,latitude_1,longitude_1,score_1\na,0,0,ok,0,0,1\n",
         "\xff",
     ],
-    ids=["no predictions", "unknown status", "out of range", "no number", "no image column", "no UTF-8"],
+    ids=[
+        "no predictions",
+        "unknown status",
+        "out of range",
+        "no number",
+        "truth out of range",
+        "no image column",
+        "no UTF-8",
+    ],
 )
 def test_what_is_no_predictions_file_is_refused(text):
     FILE.write_bytes(text.encode("latin-1"))

@@ -1,11 +1,15 @@
 import json
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from geobench import Predictions, ResultError, get_results, metrics
-from geobench.results import load_result, load_results
+from geobench.results import PREDICTIONS, SCHEMA, load_result, load_results, read_results
 
 FOLDER = Path("results")
 
@@ -87,8 +91,110 @@ def test_a_record_without_one_of_its_entries_is_refused(make_result):
     record = json.loads(path.read_text())
     del record["gallery_hash"]
     path.write_text(json.dumps(record))
-    with pytest.raises(ResultError, match="KeyError: 'gallery_hash'"):
+    with pytest.raises(
+        ResultError, match=r"does not fit this version \(missing: gallery_hash\): geobench 0\.1\.0 wrote"
+    ):
         load_result(path)
+
+
+def edited(path, **changes):
+    record = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({name: value for name, value in record.items() if value is not ...}))
+    return path
+
+
+def test_a_record_of_a_newer_version_names_it_and_what_to_do(make_result):
+    path = edited(make_result().save(FOLDER), schema=SCHEMA + 1, energy_kwh=3, versions={"geobench": "7.0"})
+    with pytest.raises(ResultError) as caught:
+        load_result(path)
+    assert f"(form {SCHEMA + 1}; unknown: energy_kwh): geobench 7.0 wrote it in form {SCHEMA + 1}" in str(caught.value)
+    assert "read it with that version, or move it away and run the model again" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_record_of_an_older_version_lacks_what_came_later(make_result):
+    result = make_result()
+    path = edited(result.save(FOLDER), schema=..., subset=..., in_gallery=..., training_seed=...)
+    assert load_result(path) == result
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"n": "4"}, "of another type: n"),
+        ({"seed": True}, "of another type: seed"),
+        ({"seconds": float("nan")}, "of another type: seconds"),
+        ({"scores": {"acc_1km": 3.0}}, "scores other than acc_1km, acc_25km"),
+        ({"scores": 3}, "of another type: scores"),
+        ({"versions": None}, "of another type: versions): geobench unknown wrote it"),
+    ],
+)
+def test_entries_that_do_not_fit_are_named(make_result, changes, said):
+    path = edited(make_result().save(FOLDER), **changes)
+    with pytest.raises(ResultError, match=re.escape(said)):
+        load_result(path)
+
+
+def test_a_result_that_is_not_there_is_named():
+    with pytest.raises(ResultError, match=r"^nowhere\.json: there is no such file\.$"):
+        load_result(Path("nowhere.json"))
+
+
+def test_a_result_comes_back_with_its_predictions_and_the_columns_of_the_test_set(make_result):
+    extra = pd.DataFrame({"AUTHOR": ["a", "b", "007", ""], "status": ["1", "2", "NA", "x,y"]})
+    result = replace(make_result(), extra=extra)
+    path = result.save(FOLDER)
+    again = load_result(path, predictions=True)
+    assert again == result
+    assert again.path == path
+    assert again.names.tolist() == result.names.tolist()
+    np.testing.assert_array_equal(again.errors, result.errors)
+    assert again.extra.rename(columns={"table_status": "status"}).equals(extra)
+
+
+def test_a_record_may_lie_without_its_predictions(make_result):
+    path = make_result().save(FOLDER)
+    path.with_suffix(PREDICTIONS).unlink()
+    assert load_result(path, predictions=True).predictions is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"n": 5}, {"failed": 0}, {"scores": {**dict.fromkeys(metrics.SCORES, 25.0)}}],
+    ids=["n", "failed", "scores"],
+)
+def test_scores_that_the_predictions_no_longer_give_are_an_error(make_result, changes):
+    path = edited(make_result().save(FOLDER), **changes)
+    load_result(path)
+    with pytest.raises(ResultError, match=r"its predictions no longer give its scores \(.* in the record"):
+        load_result(path, predictions=True)
+
+
+def test_an_edited_prediction_is_found(make_result):
+    path = make_result().save(FOLDER)
+    beside = path.with_suffix(PREDICTIONS)
+    beside.write_text(beside.read_text().replace(",10.0,", ",0.0,"))
+    with pytest.raises(ResultError, match="acc_1km 25 in the record, 50 from them"):
+        load_result(path, predictions=True)
+
+
+def test_predictions_that_are_cut_short_are_an_error(make_result):
+    path = make_result().save(FOLDER)
+    os.truncate(path.with_suffix(PREDICTIONS), 150)
+    with pytest.raises(ResultError, match="is no readable predictions file"):
+        load_result(path, predictions=True)
+
+
+def test_every_damaged_result_of_a_folder_is_named(make_result):
+    sound = make_result()
+    sound.save(FOLDER)
+    for name in ("a", "b"):
+        (FOLDER / f"{name}.json").write_text("{")
+    found, damaged = read_results(FOLDER)
+    assert found == [sound]
+    assert [line.partition(" ")[0] for line in damaged] == ["results/a.json", "results/b.json"]
+    with pytest.raises(ResultError, match=r"results/a\.json .* results/b\.json"):
+        get_results(FOLDER)
 
 
 def test_a_record_that_another_process_is_writing_is_left_alone(make_result):
