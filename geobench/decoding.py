@@ -102,7 +102,7 @@ def decoded(decoder: Decoder, names: Iterable[list[str]], workers: int) -> Itera
         workers: processes that decode; with 0 a thread of this process does.
 
     Raises:
-        FeatureError: a process that decodes was killed.
+        FeatureError: a process that decodes was killed, or there is no shared memory left for what it made.
         PluginError: what decodes raises something other than that an image cannot be read.
     """
     if workers == 0:
@@ -111,7 +111,7 @@ def decoded(decoder: Decoder, names: Iterable[list[str]], workers: int) -> Itera
         return
     from torch.utils.data import DataLoader
 
-    given: Any = decoder
+    given: Any = _Sharing(decoder)
     batches: Any = names
     loader: Any = DataLoader(
         given, batch_size=None, sampler=batches, num_workers=workers, prefetch_factor=AHEAD_EACH, collate_fn=_as_it_is
@@ -121,11 +121,31 @@ def decoded(decoder: Decoder, names: Iterable[list[str]], workers: int) -> Itera
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise FeatureError(
-            f"a process that decodes images of {decoder.dataset.name} was killed, most likely for lack of memory or "
-            f"of shared memory (/dev/shm): give fewer --workers (0 decodes in the main process) or a smaller "
-            f"--batch-size. The same command, given again, goes on from here."
-        ) from error
+        raise _lost(decoder, "was killed, most likely for lack of memory") from error
+
+
+@dataclass
+class _Sharing:
+    """A decoder in a process of its own, whose inputs reach the encoder through shared memory."""
+
+    decoder: Decoder
+
+    def __getitem__(self, names: list[str]) -> Batch | GeobenchError:
+        made = self.decoder[names]
+        if isinstance(made, Batch) and made.inputs is not None:
+            try:
+                # Left to torch, a failure would be a traceback and a wait without end.
+                made.inputs.share_memory_()  # type: ignore[no-untyped-call]
+            except (RuntimeError, OSError) as error:
+                return _lost(self.decoder, f"cannot hand them over ({str(error).splitlines()[0]})")
+        return made
+
+
+def _lost(decoder: Decoder, how: str) -> FeatureError:
+    return FeatureError(
+        f"a process that decodes images of {decoder.dataset.name} {how}: give fewer --workers (0 decodes in the main "
+        f"process, without shared memory) or a smaller --batch-size. The same command, given again, goes on from here."
+    )
 
 
 def _checked(made: Iterator[Batch | GeobenchError]) -> Iterator[Batch]:

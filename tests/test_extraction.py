@@ -1,16 +1,18 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import textwrap
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from geobench import Dataset, FeatureError, PluginError, extract, feature_shards, files
+from geobench import Dataset, FeatureError, PluginError, extract, feature_shards, files, get_dataset, get_encoder
 from geobench.feature_shards import SHARD_BYTES, SHARD_ROWS, Made, Shards
 from geobench.progress import Progress
 
@@ -259,6 +261,17 @@ class Killing:
         return super().preprocess(image)
 
 
+class WithoutRoom:
+    """Mixed into an encoder: where another process decodes, it can write no more than a byte into a file."""
+
+    main = os.getpid()
+
+    def preprocess(self, image):
+        if os.getpid() != self.main:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))
+        return super().preprocess(image)
+
+
 class Failing:
     """Mixed into an encoder."""
 
@@ -272,6 +285,13 @@ def test_a_killed_process_that_decodes_is_one_line_and_the_rest_can_be_made(mine
         extract(mine, mine.table("test"), encoder, workers=1)
     assert re.fullmatch(r"a process that decodes images of mine was killed, .*fewer --workers .*", str(caught.value))
     assert extract(mine, mine.table("test"), encoder).ok.all()
+
+
+def test_shared_memory_that_is_full_is_one_line(mine, tiny_encoder):
+    encoder = type("Encoder", (WithoutRoom, type(tiny_encoder)), {})()
+    with pytest.raises(FeatureError) as caught:
+        extract(mine, mine.table("test"), encoder, workers=1)
+    assert re.fullmatch(r"a process that decodes images of mine cannot hand .*shared memory.*", str(caught.value))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -304,24 +324,16 @@ def test_the_command_makes_features_and_says_where_they_are(mine, cli, register)
     assert "unknown data set 'nine'" in cli("features", "nine", exit_code=2).output
 
 
-def test_two_processes_under_torchrun_make_the_same_file_as_one(tmp_path):
-    command = ["-m", "geobench", "features", "bluemarble", "--split", "train", "--limit", "1300", "--json"]
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    made = []
-    for processes, start in ((1, command), (2, [*launch, *command])):
-        home = {"OMP_NUM_THREADS": "1", "GEOBENCH_HOME": str(tmp_path / str(processes))}
-        done = subprocess.run(
-            [sys.executable, *start, "--encoder", "efficientnet_lite0@32"],
-            env=os.environ | home,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=200,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        known = json.loads(done.stdout)  # one of the processes speaks
-        assert (known["processes"], known["images"], known["failed"]) == (processes, 1300, 0)
-        made.append(
-            (known["key"], (tmp_path / str(processes) / "features" / known["key"] / "features.npy").read_bytes())
-        )
-    assert made[0] == made[1]
+def test_two_processes_under_torchrun_make_the_same_file_as_one(one_thread, tmp_path):
+    dataset, encoder = get_dataset("bluemarble"), get_encoder("efficientnet_lite0@32")
+    alone = extract(dataset, dataset.table("train", 1300), encoder, purpose="train")
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "geobench"]
+    command = ["features", "bluemarble", "--split", "train", "--limit", "1300", "--encoder", encoder.name, "--json"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GEOBENCH_HOME": str(tmp_path / "two")}
+    done = subprocess.run(
+        [sys.executable, *launch, *command], env=environment, capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    known = json.loads(done.stdout)  # one of the processes speaks
+    assert (known["processes"], known["images"], known["failed"], known["key"]) == (2, 1300, 0, alone.key)
+    assert Path(known["folder"], "features.npy").read_bytes() == (alone.folder / "features.npy").read_bytes()

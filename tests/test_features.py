@@ -43,15 +43,6 @@ def counting(tiny_encoder):
     return Counting
 
 
-@pytest.fixture
-def one_thread():
-    """Compute on one core: on a busy machine threads that wait for each other take ten times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def photo(dataset, number):
     return dataset.folder / "images" / f"photo-{number}.jpg"
 
