@@ -74,6 +74,8 @@ def calibration_rows(answers: Answers, probabilities: bool | None = None) -> lis
     ``ece`` is None where the scores are no probabilities; shares are in percent.
     """
     claims = says_probabilities(answers) if probabilities is None else probabilities
+    if claims:
+        calibration.check_probabilities(answers.predictions, answers.name)
     distances = calibration.distances_km(answers.predictions, answers.truth)
     confidence = calibration.confidence_of(answers.predictions)
     rows = []
@@ -109,7 +111,9 @@ def _calibration_table(answers: Answers, rows: list[dict[str, Any]], style: str)
         line = {"Level": f"{row['level'].title()} {row['km']} km"}
         line |= {f"Top {k}": f"{row[f'top_{k}']:.1f}" for k in _ranks(answers.predictions.scores.shape[1])}
         line |= {"Surer half": f"{row['half']:.1f}", "Area": f"{row['area']:.1f}", "Best": f"{row['best']:.1f}"}
-        line |= {head: "–" if row[name] is None else f"{row[name]:.2f}" for name, head in _ORDER.items()}
+        line |= {
+            head: "–" if row[name] is None else f"{round(row[name], 2) + 0.0:.2f}" for name, head in _ORDER.items()
+        }
         lines.append(line | {"ECE": "–" if row["ece"] is None else f"{row['ece']:.1f}"})
     return _titled(answers, "calibration", lines, _calibration_notes(answers, rows), style)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from geobench.errors import ResultError
 from geobench.geo import FloatArray
@@ -89,6 +90,15 @@ class Answers:
     def predicted_places(self) -> Places:
         """Return where they were placed; a failed image is nowhere."""
         return find_places(np.where(self.predictions.failed[:, None], np.nan, self.predictions.coordinates[:, 0]))
+
+    @cached_property
+    def placed(self) -> dict[str, tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+        """Return for ``country`` and ``region`` which images have one, and which were placed in the right one."""
+        true, predicted = self.places, self.predicted_places
+        return {
+            "country": (true.countries != "", true.countries == predicted.countries),
+            "region": (true.regions != "", true.regions == predicted.regions),
+        }
 
 
 def load_answers(path: Path) -> Answers:

@@ -18,6 +18,7 @@ from geobench.metrics import LEVELS_KM
 from geobench.weights import CELL_KM2, Weights, weighted_share, weights
 
 SMALLEST = 30
+OTHERS = " others"
 
 
 @dataclass(frozen=True)
@@ -62,34 +63,45 @@ def breakdown(answers: Answers, by: str = "continent", smallest: int = SMALLEST)
     Args:
         answers: see :func:`geobench.answers.load_answers`.
         by: ``continent``, ``country``, ``region``, ``scene``, ``training-distance`` or a column of the test set.
-        smallest: groups of fewer images are joined; their line says how many these are.
+        smallest: groups of fewer images are joined, and their line says how many these are; bins of distance are not.
 
     Raises:
         UnknownNameError: no such grouping, and no such column.
         ResultError: the grouping needs what is not there: scene labels, the training set's coordinates.
     """
-    labels, order = group_labels(answers, by)
-    names, counts = np.unique(labels.astype(str), return_counts=True)
-    size = dict(zip(names.tolist(), counts.tolist(), strict=True))
-    wanted = [name for name in order if name in size] or sorted(names.tolist(), key=lambda name: (-size[name], name))
-    large = [name for name in wanted if size[name] >= smallest]
-    small = [name for name in wanted if size[name] < smallest]
-    groups = [_row(name, answers, labels == name) for name in large]
-    if small:
-        joined = f"{len(small)} others" if len(small) > 1 else small[0]
-        groups.append(_row(joined, answers, np.isin(labels.astype(str), small)))
+    groups = [_row(name, answers, rows) for name, rows in groups_of(answers, by, smallest)]
     both = [weights(answers.truth, kind) for kind in ("area", "population")]
     overall = [_row("all images", answers, np.ones(len(answers), dtype=np.bool_))]
     overall += [_weighted_row(answers, weight) for weight in both]
-    return Breakdown(answers, by, groups, overall, _notes(answers, by, len(small), smallest, both))
+    return Breakdown(answers, by, groups, overall, _notes(answers, by, groups, smallest, both))
+
+
+def groups_of(answers: Answers, by: str, smallest: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
+    """Return name and images (n,) of each group.
+
+    Those of fewer than ``smallest`` images are joined to the last one, but not where the groups have an order.
+    """
+    labels, order = group_labels(answers, by)
+    names, counts = np.unique(labels.astype(str), return_counts=True)
+    size = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    if order:
+        return [(name, labels == name) for name in order if name in size]
+    wanted = sorted(size, key=lambda name: (-size[name], name))
+    large = [name for name in wanted if size[name] >= smallest]
+    small = [name for name in wanted if size[name] < smallest]
+    groups = [(name, labels == name) for name in large]
+    if small:
+        joined = f"{len(small):,}{OTHERS}" if len(small) > 1 else small[0]
+        groups.append((joined, np.isin(labels.astype(str), small)))
+    return groups
 
 
 def _row(name: str, answers: Answers, rows: npt.NDArray[np.bool_]) -> Row:
-    errors, clusters = answers.errors[rows], _within(answers.clusters, rows)
+    errors, clusters = answers.errors[rows], within(answers.clusters, rows)
     scored, shown = metrics.score(errors), [*metrics.ACCURACIES, "median_km"]
     between = intervals(errors, clusters) if len(clusters.sizes) > 1 else {}
     row = Row(name, len(errors), {s: scored[s] for s in shown}, {s: between.get(s) for s in shown})
-    for kind, (known, hits) in _places_hit(answers).items():
+    for kind, (known, hits) in answers.placed.items():
         row.scores[kind], row.intervals[kind] = _share(hits, answers.clusters, known & rows)
     return row
 
@@ -98,7 +110,7 @@ def _weighted_row(answers: Answers, weight: Weights) -> Row:
     """Return shares with ``weight``; a median is not given."""
     row = Row(f"weighted by {weight.kind}", round(weight.effective), {"median_km": None}, {"median_km": None})
     every = np.ones(len(answers), dtype=np.bool_)
-    scored = {f"acc_{km}km": (every, answers.errors <= km) for km in LEVELS_KM.values()} | _places_hit(answers)
+    scored = {f"acc_{km}km": (every, answers.errors <= km) for km in LEVELS_KM.values()} | answers.placed
     for name, (known, hits) in scored.items():
         row.scores[name], row.intervals[name] = _share(
             hits, answers.clusters, known & (weight.values > 0), weight.values
@@ -112,27 +124,19 @@ def _share(
     """Return the share of ``hits`` (n,) among ``rows`` (n,), weighted by ``values`` (n,), and its interval, percent."""
     if not rows.any():
         return None, None
-    within = _within(clusters, rows)
+    alike = within(clusters, rows)
     chosen = values[rows] if values is not None else np.ones(int(rows.sum()))
-    if len(within.sizes) == 1:
+    if len(alike.sizes) == 1:
         return 100 * float(np.average(hits[rows], weights=chosen)), None
-    return weighted_share(hits[rows], chosen, within)
+    return weighted_share(hits[rows], chosen, alike)
 
 
-def _places_hit(answers: Answers) -> dict[str, tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
-    """Return for country and region which images have one, and which were placed in the right one, both (n,)."""
-    true, predicted = answers.places, answers.predicted_places
-    return {
-        "country": (true.countries != "", true.countries == predicted.countries),
-        "region": (true.regions != "", true.regions == predicted.regions),
-    }
-
-
-def _within(clusters: Clusters, rows: npt.NDArray[np.bool_]) -> Clusters:
+def within(clusters: Clusters, rows: npt.NDArray[np.bool_]) -> Clusters:
+    """Return the clusters of ``rows`` (n,) alone."""
     return Clusters(np.unique(clusters.labels[rows], return_inverse=True)[1], clusters.by)
 
 
-def _notes(answers: Answers, by: str, small: int, smallest: int, both: Sequence[Weights]) -> list[str]:
+def _notes(answers: Answers, by: str, groups: Sequence[Row], smallest: int, both: Sequence[Weights]) -> list[str]:
     share = f"Share of images in % within the distance, with its 95 % interval; images of one {answers.clusters.by} "
     notes = [f"{share}count as one draw. A failed image is a miss."]
     at_sea = int((answers.places.countries == "").sum())
@@ -147,8 +151,8 @@ def _notes(answers: Answers, by: str, small: int, smallest: int, both: Sequence[
         f"({population.covered:.0%} of mankind; images in cells without any: {population.unweighted:,}). "
         "Their n is the number of equally weighted images that would be as sure."
     )
-    if small > 1:
-        notes.append(f"{small:,} groups of fewer than {smallest:,} images are joined.")
+    if groups[-1].name.endswith(OTHERS):
+        notes.append(f"{groups[-1].name.removesuffix(OTHERS)} groups of fewer than {smallest:,} images are joined.")
     if by == "training-distance":
         images = answers.result.training_images
         notes.append(f"Distance: of the true position to that of the nearest of {images:,} training images.")

@@ -113,12 +113,9 @@ def claimed_probability(predictions: Predictions, radius_km: float) -> FloatArra
     """Return for each image the probability (n,) that a model claims for its answer to be within ``radius_km``.
 
     It is the sum of the scores of those of its k predictions that lie within the radius of the best one: a lower
-    bound, as places beyond the k best are not counted. A failed image claims 0.
-
-    Raises:
-        ResultError: the scores are no probabilities.
+    bound, as places beyond the k best are not counted. A failed image claims 0. Only for scores that pass
+    :func:`check_probabilities`.
     """
-    check_probabilities(predictions)
     claimed = np.zeros(len(predictions))
     answered = ~predictions.failed
     best = predictions.coordinates[answered, 0]
@@ -128,8 +125,8 @@ def claimed_probability(predictions: Predictions, radius_km: float) -> FloatArra
     return np.clip(claimed, 0.0, 1.0)
 
 
-def check_probabilities(predictions: Predictions) -> None:
-    """Raise ``ResultError`` naming the first image whose scores cannot be probabilities of different places."""
+def check_probabilities(predictions: Predictions, who: str) -> None:
+    """Raise ``ResultError`` naming the first image whose scores by ``who`` cannot be probabilities of places."""
     scores = np.where(predictions.failed[:, None], 0.0, predictions.scores)
     with np.errstate(invalid="ignore"):
         wrong = ~((scores >= 0).all(axis=1) & (scores.sum(axis=1) <= 1 + ROUNDING))
@@ -137,8 +134,8 @@ def check_probabilities(predictions: Predictions) -> None:
         row = int(wrong.argmax())
         shown = ", ".join(f"{score:.4g}" for score in predictions.scores[row, :3])
         raise ResultError(
-            f"the scores of {int(wrong.sum()):,} images are no probabilities: those of image number {row} begin "
-            f"{shown} and add up to {np.nansum(scores[row]):.4g}; only their order means something."
+            f"{who}: the scores of {int(wrong.sum()):,} images are no probabilities: those of image number {row} begin "
+            f"{shown} and add up to {np.nansum(scores[row]):.4g}; use their order alone: --ranks-only."
         )
 
 

@@ -61,13 +61,14 @@ def new_figure(height: float, width: float = WIDTH_INCHES, dpi: int = DPI) -> Fi
     return figure
 
 
-def save(figure: Figure, output: Path) -> None:
-    """Write ``figure`` to ``output``; the same figure gives the same file."""
+def save(figure: Figure, output: Path, *, tight: bool = True) -> None:
+    """Write ``figure`` to ``output``, without its margins where ``tight``; the same figure gives the same file."""
     suffix = output.suffix.lower()
     metadata: dict[str, Any] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix, {})
     options: Any = {"pil_kwargs": {"optimize": True}} if suffix == ".png" else {}
     with files.replacing(output) as temporary:
-        figure.savefig(temporary, metadata=metadata, bbox_inches="tight", pad_inches=0.05, **options)
+        cut: Any = {"bbox_inches": "tight", "pad_inches": 0.05} if tight else {}
+        figure.savefig(temporary, metadata=metadata, **cut, **options)
 
 
 def colour_bar(figure: Figure, ax: Axes, drawn: Any, label: str, **options: Any) -> Any:

@@ -63,11 +63,11 @@ def find_places(coordinates: FloatArray) -> Places:
     """Return where ``coordinates`` (n, 2) are; a row that is NaN is nowhere."""
     zones = _zones(coordinates)
     countries, regions, continents = (np.full(len(zones), "", dtype=object) for _ in range(3))
-    for zone in set(zones):
-        if not zone or zone.startswith(SEA):
-            continue
-        rows = np.flatnonzero(zones == zone)
-        countries[rows], regions[rows] = _in_zone(zone, coordinates[rows])
+    names, which = np.unique(zones.astype(str), return_inverse=True)
+    starts = np.cumsum(np.bincount(which, minlength=len(names)))[:-1]
+    for zone, rows in zip(names.tolist(), np.split(np.argsort(which, kind="stable"), starts), strict=False):
+        if zone and not zone.startswith(SEA):
+            countries[rows], regions[rows] = _in_zone(zone, coordinates[rows])
     for row, (country, zone) in enumerate(zip(countries, zones, strict=True)):
         continents[row] = PARTS.get((country, zone.partition("/")[0])) or _continent_of().get(country, "")
     return Places(countries, regions, continents)

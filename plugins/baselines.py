@@ -45,7 +45,6 @@ class MostFrequent(Model):
     Config = MostFrequentConfig
     input = "none"
     uses_gallery = False
-    probabilities = True
 
     def fit(self, training_set, *, seed=0, scratch=None, progress=None):
         """Count the training images in adaptive S2 cells, and rank these by images per cell."""
