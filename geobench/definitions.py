@@ -44,12 +44,18 @@ def check_definition(
             f"are {', '.join(valid)}, valid states {', '.join(statuses)}."
         )
     hints = get_type_hints(chosen)
-    wrong = [found for key, value in values.items() for found in _wrong(key, value, hints[key])]
+    wrong = list(wrong_types(values, hints))
     if not wrong and split_keys:
         wrong = list(_wrong_splits(path, values.get("splits", {}), split_keys))
     if wrong:
         key, value, hint = wrong[0]
-        raise DatasetError(f"{path}: {key} must be {_in_words(hint)}, not {value!r}.")
+        raise DatasetError(f"{path}: {key} must be {in_words(hint)}, not {value!r}.")
+
+
+def wrong_types(values: Mapping[str, Any], hints: Mapping[str, Any]) -> Iterator[Wrong]:
+    """Yield what in ``values`` is of another type than ``hints`` say; every key has a hint."""
+    for key, value in values.items():
+        yield from _wrong(key, value, hints[key])
 
 
 def _wrong_splits(path: Path, splits: Mapping[str, Any], split_keys: Mapping[str, Any]) -> Iterator[Wrong]:
@@ -85,10 +91,11 @@ def _is(value: Any, hint: Any) -> bool:
     return hint is Any or isinstance(value, (int, float) if hint is float else hint)
 
 
-def _in_words(hint: Any) -> str:
+def in_words(hint: Any) -> str:
+    """Return the type ``hint`` as a user calls it, such as ``a whole number``."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return " or ".join(_in_words(one) for one in arguments if one is not NoneType)
+        return " or ".join(in_words(one) for one in arguments if one is not NoneType)
     if origin is not None:
         return "a table" if issubclass(origin, Mapping) else "a list"
     return WORDS.get(hint, str(hint))

@@ -69,6 +69,12 @@ class PluginError(GeobenchError):
     """A plugin that raises, returns a wrong shape, or claims a name already taken."""
 
 
+class ExperimentError(GeobenchError):
+    """An experiment whose definition cannot be used."""
+
+    exit_code = 2
+
+
 class ResultError(GeobenchError):
     """A result file that cannot be read, or results that are not there."""
 

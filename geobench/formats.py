@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from geobench import metrics
-from geobench.latex import Cell, Table, latex_document, latex_tables
+from geobench.latex import WORDS, Cell, Table, latex_document, latex_tables
 from geobench.notes import MARKS, notes, sources
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ def _grid(table: Table, style: str, heads: Callable[[str], str], cell: Callable[
     from tabulate import tabulate
 
     lines = [{heads(head): cell(each) for head, each in row.items()} for row in table.rows]
-    left = {"Model", "Subset", "Gallery", "Published"}
-    align = ["left" if head in left else "right" for head in table.rows[0]]
+    align = ["left" if head in WORDS else "right" for head in table.rows[0]]
     return str(tabulate(lines, headers="keys", tablefmt=style, disable_numparse=True, colalign=align))
 
 
@@ -147,13 +146,20 @@ def _markdown(table: Table) -> str:
     return f"### {table.title}\n\n{_grid(table, 'github', str, cell)}\n"
 
 
-def _with_notes(write: Callable[[Table], str], bullet: str) -> Callable[[Sequence[Row], Sequence[str]], str]:
-    def made(rows: Sequence[Row], damaged: Sequence[str]) -> str:
-        return "\n\n".join(
-            "\n".join([write(table), *(bullet + note for note in table.notes)]) for table in tables(rows, damaged)
-        )
+def _with_notes(write: Callable[[Table], str], bullet: str) -> Callable[[Sequence[Table]], str]:
+    def made(tables: Sequence[Table]) -> str:
+        return "\n\n".join("\n".join([write(table), *(bullet + note for note in table.notes)]) for table in tables)
 
     return made
+
+
+LAYOUTS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "table": _with_notes(_terminal, ""),
+    "markdown": _with_notes(_markdown, "- "),
+    "latex": latex_document,
+    "latex-fragment": latex_tables,
+}
+"""How tables are written, whatever is in them."""
 
 
 def flat(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
@@ -196,10 +202,10 @@ def _json(rows: Sequence[Row], damaged: Sequence[str]) -> str:
 
 
 FORMATS: dict[str, Format] = {
-    "table": Format(_with_notes(_terminal, "")),
-    "markdown": Format(_with_notes(_markdown, "- ")),
-    "latex": Format(lambda rows, damaged: latex_document(tables(rows, damaged))),
-    "latex-fragment": Format(lambda rows, damaged: latex_tables(tables(rows, damaged))),
+    **{
+        name: Format(lambda rows, damaged, write=write: write(tables(rows, damaged)))  # type: ignore[misc]
+        for name, write in LAYOUTS.items()
+    },
     "csv": Format(_csv, joins_seeds=False),
     "json": Format(_json, joins_seeds=False),
 }

@@ -13,6 +13,8 @@ DOCUMENT = r"""\documentclass[10pt]{{article}}
 \begin{{document}}
 {tables}
 \end{{document}}"""
+WORDS = frozenset({"Model", "Subset", "Gallery", "Published", "Of", "Test set"})
+"""Heads of columns of words, which begin at the left."""
 NEEDS = "% Needs \\usepackage{booktabs}; table* spans both columns of a page."
 SIGNS = {
     "\\": r"$\backslash$",
@@ -95,8 +97,7 @@ def latex_document(tables: Sequence[Table]) -> str:
 
 def _environment(table: Table) -> str:
     heads = list(table.rows[0])
-    words = {"Model", "Subset", "Gallery", "Published"}
-    columns = "".join("l" if head in words else "r" for head in heads)
+    columns = "".join("l" if head in WORDS else "r" for head in heads)
     lines = [
         r"\begin{table*}[p]",
         r"\centering\scriptsize\setlength{\tabcolsep}{2.5pt}",

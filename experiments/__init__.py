@@ -1,0 +1,5 @@
+"""Experiments of GeoCLIP's paper, read by ``geobench.experiments``: adding one is adding a TOML."""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
