@@ -34,9 +34,10 @@ def _how_scored(ours: Sequence[Row]) -> Iterator[str]:
 
 
 def _how_sure(ours: Sequence[Row]) -> Iterator[str]:
-    for by, number in dict.fromkeys(row.clusters for row in ours if row.intervals):
-        alone = by == "image"
-        yield f"[low, high]: 95 % interval over images{'' if alone else f', clustered by {by} ({number:,} clusters)'}."
+    sure = [(*row.clusters, row.results[0].n) for row in ours if row.intervals]
+    kinds = dict.fromkeys("" if g == n else f", clustered by {by} ({g:,} clusters)" for by, g, n in sure)
+    for kind in kinds:
+        yield f"[low, high]: 95 % interval over images{kind}."
     if any(row.best for row in ours):
         yield (
             "Marked as best: all that are not significantly worse than the best on the same images (exact paired test "

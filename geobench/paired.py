@@ -148,7 +148,8 @@ def leaders(
 ) -> list[frozenset[str]]:
     """Return for each of r models on the same images the scores at which none is significantly better.
 
-    At each score every model is tested against the best; the p-values are adjusted by :func:`holm`.
+    At each score every model is tested against the best; the p-values are adjusted by :func:`holm`. Where no model has
+    a single image right, none is the best.
 
     Args:
         scores: of each model.
@@ -160,6 +161,8 @@ def leaders(
     for name in metrics.SCORES:
         sign = -1 if name in metrics.LOWER_IS_BETTER else 1
         best = max(range(len(scores)), key=lambda index: sign * scores[index][name])
+        if name in metrics.ACCURACIES and scores[best][name] == 0:
+            continue
         others = [index for index in range(len(scores)) if index != best]
         p_values = []
         for other in others:

@@ -124,7 +124,7 @@ def test_models_that_are_not_significantly_worse_share_the_first_place():
 
 def test_the_smallest_median_is_the_best():
     rng = np.random.default_rng(9)
-    near, far = rng.lognormal(4, 1, 500), rng.lognormal(7, 1, 500)
+    near, far = rng.lognormal(1, 1, 500), rng.lognormal(7, 1, 500)
     assert race([far, near])[1] == frozenset(metrics.SCORES)
     assert "median_km" not in race([far, near])[0]
 
@@ -146,3 +146,9 @@ def test_more_rivals_need_a_clearer_difference():
     none = np.full(60, 5000.0)
     assert "acc_1km" not in race([best, none])[1]
     assert all("acc_1km" in each for each in race([best, none, none, none, none]))
+
+
+def test_where_no_model_has_an_image_right_none_is_the_best():
+    far = np.full(20, 300.0)
+    told = race([far, far])
+    assert told[0] == told[1] == frozenset(metrics.SCORES) - {"acc_1km", "acc_25km", "acc_200km"}
