@@ -63,10 +63,9 @@ def _cautions(ours: Sequence[Row]) -> Iterator[str]:
         )
     for row in ours:
         if row.superseded:
-            yield (
-                f"{row.results[0].spec} was measured more than once; the newest is shown "
-                f"({', '.join(str(result.path and result.path.name) for result in row.results)}), not {', '.join(row.superseded)}."
-            )
+            shown = ", ".join(result.path.name for result in row.results if result.path is not None)
+            older = ", ".join(row.superseded)
+            yield f"{row.results[0].spec} was measured more than once; the newest is shown ({shown}), not {older}."
 
 
 def _verdicts(ours: Sequence[Row]) -> Iterator[str]:
