@@ -106,19 +106,18 @@ def _write(archive: Path, members: Iterator[Member], folder: Path, limits: Limit
                 place.mkdir(parents=True, exist_ok=True)
                 continue
             place.parent.mkdir(parents=True, exist_ok=True)
-            written += _copy(archive, member, place, allowed - written, allowed)
+            written += _copy(archive, member, place)
             number += 1
             advance(1)
     return number
 
 
-def _copy(archive: Path, member: Member, place: Path, left: int, allowed: int) -> int:
-    """Write a member and return its length: what comes is counted, whatever the archive says of it."""
+def _copy(archive: Path, member: Member, place: Path) -> int:
+    """Write a member and return its length, which must be what the archive says: that was held against the limits."""
     done = 0
     with member.open() as source, place.open("xb") as target:
         while block := source.read(BLOCK):
             done += len(block)
-            _refuse(done > left, archive, _bomb(allowed))
             _refuse(len(block) > shutil.disk_usage(place.parent).free, archive, "the disk is full")
             target.write(block)
     _refuse(done != member.size, archive, f"{member.name!r} holds {done:,} bytes and is said to hold {member.size:,}")

@@ -485,6 +485,16 @@ def test_a_body_whose_end_cannot_be_told_from_a_cut_is_refused_unless_it_can_be_
     assert fetched(one(url, size=len(BODY))) == (BODY, [])
 
 
+def test_a_body_without_length_that_is_short_of_the_known_one_is_a_cut(site):
+    def half(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(BODY[:150_000])
+
+    assert fetched(one(site.on("/file", half), size=len(BODY)))[1][0].count("after 150,000 of 300,000 bytes") == 1
+    assert fetched(one(site.on("/file", half, gives()), size=len(BODY))) == (BODY, [])
+
+
 def chunked(end=b"0\r\n\r\n", body=BODY):
     def answer(handler):
         send(handler, 200, {"Transfer-Encoding": "chunked"})

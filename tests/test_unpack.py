@@ -223,9 +223,9 @@ def zeros(total, block=1 << 26):
     return piece * (total // block) + zlib.compressobj(9, zlib.DEFLATED, -15).flush()
 
 
-def bomb(entries, real, stated=None, cut=None):
+def bomb(entries, real, stated=None, block=1 << 26):
     """Return a zip with ``entries`` members of ``real`` zeros each; the directory states another size if asked to."""
-    stream, made = zeros(real), io.BytesIO()
+    stream, made = zeros(real, block), io.BytesIO()
     with zipfile.ZipFile(made, "w") as opened:
         for number in range(entries):
             opened.writestr(f"{number}.jpg", stream)
@@ -249,6 +249,11 @@ def test_a_zip_bomb_of_10_gb_is_refused_unopened(refused):
     made = bomb(10, GB)
     assert len(made) < 12_000_000
     assert "it unpacks to more than the 0.5 GB that an archive of its size may" in refused(made, "bomb.zip")
+
+
+def test_a_zip_bomb_of_many_members_is_refused_before_any_is_written(refused):
+    made = bomb(1000, 10_000_000, block=10_000_000)
+    assert "it unpacks to more than" in refused(made, "bomb.zip")
 
 
 def test_a_zip_bomb_that_states_small_sizes_stops_at_them(refused):
@@ -284,6 +289,21 @@ def test_a_header_of_gigabytes_is_not_read_into_memory(refused, kind):
     info = special("head", kind)
     info.size = 3 * GB
     assert "a header of it is far too long" in refused(gzipped_zeros(3 * GB, info.tobuf(tarfile.GNU_FORMAT)))
+
+
+def test_headers_that_add_up_to_a_bomb_are_refused(refused):
+    info = special("head", tarfile.XGLTYPE)
+    info.size = 1 << 22
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    piece = packer.compress(info.tobuf(tarfile.USTAR_FORMAT) + bytes(1 << 22)) + packer.flush(zlib.Z_FULL_FLUSH)
+    made = b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + piece * 300
+    assert "it unpacks to more than the 0.1 GB" in refused(made)
+
+
+def test_a_member_shorter_than_it_says_is_refused(refused):
+    made = bytearray(zipped(("a.jpg", b"abc")))
+    made[made.rindex(b"PK\x01\x02") + 24] = 5  # the length, in the directory
+    assert "'a.jpg' holds 3 bytes and is said to hold 5" in refused(bytes(made), "a.zip")
 
 
 def test_too_many_members_are_refused(refused):
