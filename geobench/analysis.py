@@ -15,12 +15,12 @@ from geobench.breakdown import Breakdown, Row, breakdown, to_rows
 from geobench.errors import unknown_name
 from geobench.formats import HEADS
 from geobench.intervals import Interval
-from geobench.metrics import LEVELS_KM
+from geobench.metrics import ACCURACIES, LEVELS_KM
 from geobench.plugins import get_models
 
 FORMATS = ("table", "markdown", "csv", "json")
 LAYOUTS = {"table": "simple", "markdown": "github"}
-SHARES = HEADS | {"country": "Country", "region": "Region"}
+SHARES = {name: HEADS[name] for name in ACCURACIES} | {"country": "Country", "region": "Region"}
 TOP_K = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 

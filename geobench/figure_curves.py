@@ -23,7 +23,7 @@ OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "
 DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v")
 SMALLEST_KM = 0.1
-LETTER_INCHES = 0.053  # the mean width of a letter of 7 points
+LETTER_INCHES = 0.05  # the mean width of a letter of 7 points
 GRID: Any = {"color": LINE, "alpha": 0.15, "linewidth": 0.5}
 
 
