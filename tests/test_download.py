@@ -829,6 +829,7 @@ def _watch(event, arguments):
     [
         (["datasets", "list"], 0),
         (["datasets", "show", "im2gps3k"], 0),
+        (["datasets", "check", "im2gps3k"], 1),
         (["datasets", "audit", "im2gps3k", "--against", "mp16"], 1),
         (["datasets", "download", "osv5m"], 2),
         (["datasets", "remove", "im2gps3k"], 1),
