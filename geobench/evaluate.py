@@ -117,7 +117,8 @@ def answer(
         array, ok = np.empty((len(table), 1, 0), dtype=np.float32), np.ones(len(table), dtype=np.bool_)
     else:
         features = _features(model, dataset, table, progress, **extraction)
-        array, ok = features.array[features.ok], features.ok  # (readable, views, d)
+        ok = features.ok
+        array = features.array if ok.all() else features.array[ok]  # (readable, views, d)
     with blaming(who(model), f"on {dataset.name}"):
         answered = model.locate(array, gallery, top_k).check(len(array), who(model))
     return Predictions.scatter(answered, ok)
