@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 import geobench.folders
-import geobench.shards  # noqa: F401  both register their kinds
+import geobench.shards
+import geobench.zips  # noqa: F401  these three register their kinds
 from geobench.errors import DatasetError, DatasetNotFoundError, unknown_name
 from geobench.images import SUFFIXES
 from geobench.names import suffix_of

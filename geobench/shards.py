@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geobench.archives import scalars
+from geobench.tars import scalars
 from geobench.catalogue import Entry, Listed, PerThread
 from geobench.columns import RECOGNISED
 from geobench.errors import DatasetError, ImageError

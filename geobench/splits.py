@@ -10,10 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from geobench.archives import TarStore, is_tar, list_tar
 from geobench.catalogue import Entry, Listed
 from geobench.errors import DatasetError, ImageError
 from geobench.stores import Advance
+from geobench.tars import TarStore, is_tar, list_tar
 
 MAX_STEMS = 10  # so many names that count up may lie in a folder before it is taken for a folder of images
 BUFFER = 1 << 16

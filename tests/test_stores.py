@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from geobench import Dataset, DatasetError, DatasetNotFoundError, ImageError, get_dataset
+from geobench import Dataset, DatasetError, DatasetNotFoundError, ImageError, get_dataset, zips
 from geobench.layouts import open_store, recognise
 from geobench.names import EXACT, OTHER, TAIL, WHOLE, fit
 from geobench.own import add_dataset
@@ -569,6 +569,42 @@ def test_a_zip_gives_the_bytes_that_zipfile_gives(tmp_path_factory, contents, me
     path = write_zip(tmp_path_factory.mktemp("z") / "a.zip", members, method)
     store = open_store(path)
     assert {name: store.source(name) for name in store.names()} == members
+
+
+def test_the_directory_of_a_zip_is_read_as_zipfile_reads_it(root):
+    path = root / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.mkdir("ü")
+        for name in ("plain.jpg", "ü/東京.jpg", "long" * 100 + ".png"):
+            with archive.open(name, "w", force_zip64=True) as member:
+                member.write(name.encode() * 9)
+        archive.comment = b"photos of my own" * 50
+    content = path.read_bytes()
+    # A directory in 64 bits, as archives of more than 4 GB or 65,535 members have, and an old name that is no UTF-8.
+    end = content.rindex(b"PK\5\6")
+    count, size, offset = struct.unpack_from("<HII", content, end + 10)
+    wide = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
+    last = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 2**32 - 1, 2**32 - 1, 0)
+    for variant in (content[: end + 20] + b"\0\0", content[:end] + wide + locator + last, b"in front" + content):
+        path.write_bytes(variant)
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            ours = [(m.name, m.method, m.crc, m.packed, m.size, m.offset) for m in zips.members(file)]
+            theirs = [
+                (m.filename, m.compress_type, m.CRC, m.compress_size, m.file_size, m.header_offset)
+                for m in archive.infolist()
+            ]
+            assert ours == theirs
+            store = open_store(path, "zip")
+            assert all(store.source(name) == archive.read(name) for name in archive.namelist() if name[-1] != "/")
+
+
+def test_sizes_in_64_bits_are_read_from_the_extra_field():
+    full = 2**32 - 1
+    extra = struct.pack("<HHI", 0x5455, 4, 7) + struct.pack("<HHQQ", 1, 16, 5 * 2**32, 6 * 2**32)
+    assert zips._in_64_bits(extra, [full, 3, full]) == [5 * 2**32, 3, 6 * 2**32]
+    assert zips._in_64_bits(extra, [1, 2, 3]) == [1, 2, 3]
+    assert zips._in_64_bits(b"", [full, 2, 3]) == [full, 2, 3]
 
 
 def test_a_zip_that_was_streamed_has_its_sizes_at_the_end(root, jpegs):

@@ -1,30 +1,25 @@
-"""Archives read in place, tar and zip; the shards of a webdataset are tars. Nothing is unpacked or written."""
+"""Tar archives read in place; the shards of a webdataset are tars with texts beside the images."""
 
 from __future__ import annotations
 
 import json
 import re
-import stat
-import struct
 import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from geobench.catalogue import Entry, Listed
-from geobench.errors import ImageError
-from geobench.stores import MAX_BYTES, Advance, Store, head, unreadable
+from geobench.stores import Advance, Store, head, unreadable
 
 BLOCK = tarfile.BLOCKSIZE
 MAX_SIDECAR = 1 << 20  # bytes of a text beside an image
 MAX_SAMPLE = 100  # images under one key
 TAR_ERRORS = (tarfile.TarError, OSError, EOFError, ValueError, RecursionError, OverflowError)
 _TWO_NUMBERS = re.compile(r"\s*([+-]?[0-9.]+)[\s,;]+([+-]?[0-9.]+)\s*")
-_OUTSIDE = re.compile(r"/|(.*/)?\.\.(/|$)")
+OUTSIDE = re.compile(r"/|(.*/)?\.\.(/|$)")
+"""Names that lead out of the archive. Nothing is written, but a member of such a name means harm."""
 
 
 def plain(name: str) -> str:
@@ -158,74 +153,10 @@ def _key_and_suffix(name: str) -> tuple[str, str]:
 
 def _tar_entry(name: str, number: int, member: tarfile.TarInfo) -> Entry:
     problem = ""
-    if _OUTSIDE.match(name):
+    if OUTSIDE.match(name):
         problem = "its path leads out of the archive"
     elif not member.isreg():
         problem = f"it is a link to {member.linkname!r}" if member.linkname else "it is no file"
     elif member.issparse():
         problem = "it is stored with holes; pack the archive without --sparse"
     return Entry(name, number, member.offset_data, member.size, "", problem)
-
-
-class ZipStore(Store, kind="zip", what="zip archives"):
-    """Members of one or more zip archives."""
-
-    suffixes = (".zip",)
-
-    @classmethod
-    def claims(cls, parts: Sequence[Path]) -> bool:
-        """Return whether all are called .zip, or the first begins as one does."""
-        named = all(part.suffix.lower() in cls.suffixes for part in parts)
-        return named or (len(parts) == 1 and head(parts[0], 4) == b"PK\3\4")
-
-    def list_part(self, number: int, advance: Advance) -> Iterator[Listed]:
-        """Yield the images of one archive."""
-        path = self.parts[number]
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = archive.infolist()
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, struct.error) as error:
-            raise unreadable(path, "zip archive", error) from None
-        for member in members:
-            name = plain(member.filename)
-            if not member.is_dir() and not hidden(name):
-                detail = f"{member.compress_type} {member.CRC} {member.file_size}"
-                yield (
-                    Entry(name, number, member.header_offset, member.compress_size, detail, _zip_problem(member)),
-                    None,
-                )
-            advance(member.compress_size)
-
-    def read_entry(self, entry: Entry) -> bytes:
-        """Return the bytes of a member, unpacked and checked; the list of the archive is not read again."""
-        header = self.bytes_at(entry.part, entry.offset, ZIP_HEADER.size)
-        signature, name_length, extra_length = ZIP_HEADER.unpack(header)
-        if signature != b"PK\3\4":
-            raise ImageError(f"{entry.name}: its header in {self.parts[entry.part].name} is damaged")
-        packed = self.bytes_at(entry.part, entry.offset + ZIP_HEADER.size + name_length + extra_length, entry.size)
-        member = zipfile.ZipInfo(entry.name)
-        member.compress_type, member.CRC, member.file_size = map(int, entry.detail.split())
-        member.compress_size = entry.size
-        try:
-            with zipfile.ZipExtFile(BytesIO(packed), "r", member) as file:
-                found: bytes = file.read(MAX_BYTES)
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
-            raise ImageError(f"{entry.name}: damaged in {self.parts[entry.part].name} ({error})") from None
-        if len(found) < member.file_size:
-            raise ImageError(f"{entry.name}: {len(found):,} of {member.file_size:,} bytes could be unpacked")
-        return found
-
-
-ZIP_HEADER = struct.Struct("<4s22xHH")
-
-
-def _zip_problem(member: zipfile.ZipInfo) -> str:
-    if _OUTSIDE.match(plain(member.filename)):
-        return "its path leads out of the archive"
-    if stat.S_ISLNK(member.external_attr >> 16):
-        return "it is a link"
-    if member.flag_bits & 1:
-        return "it is encrypted; pack the archive without a password"
-    if member.file_size > MAX_BYTES:
-        return f"it unpacks to {member.file_size:,} bytes; an image file has at most {MAX_BYTES:,}"
-    return ""
