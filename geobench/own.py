@@ -8,11 +8,12 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from geobench import files
-from geobench.datasets import Dataset, missing_images
+from geobench.datasets import Dataset, broken_definitions, missing_images
 from geobench.errors import DatasetError, ImageError
 from geobench.images import exif_position
 from geobench.layouts import is_there, open_store
@@ -95,9 +96,10 @@ def add_dataset(
         dataset = Dataset.from_toml(made / "dataset.toml")
         missing = missing_images(dataset, table, "test")
         if len(missing) == len(table):
+            there = ", ".join(repr(name) for name in islice(store.names(), 2)) or "nothing that is called an image"
             raise DatasetError(
-                f"none of the {len(table)} images of {metadata} is in {images}, such as {missing[0]!r}; is it "
-                f"the right folder, and the right --image-column?"
+                f"none of the {len(table)} images of {metadata} is in {images}, such as {missing[0]!r}; there is "
+                f"{there}. Is it the right place, and the right --image-column?"
             )
     return Added(dataset, len(table), missing, without)
 
@@ -111,8 +113,11 @@ def _place_for(name: str, replace: bool) -> Path:
         advice = "register it anew with --replace" if taken.status == "own" else "choose another name"
         raise DatasetError(f"the name {name!r} is taken by {taken.title!r} ({taken.status}); {advice}.")
     folder = files.home() / "data" / name
-    if folder.exists() and taken is None:
-        raise DatasetError(f"{folder} exists and was not made by geobench; move it away or choose another name.")
+    if folder.exists() and taken is None and not (replace and name in broken_definitions()):
+        advice = "move it away or choose another name"
+        if name in broken_definitions():
+            advice = "its definition is broken: register it anew with --replace"
+        raise DatasetError(f"{folder} exists and is no data set of yours; {advice}.")
     if folder.exists():
         _refuse_to_delete_photos(folder)
     return folder
@@ -131,11 +136,12 @@ def _field(column: str | int | None) -> str | None:
 def remove_dataset(name: str) -> Path:
     """Forget the user's own data set ``name``; photos and tables elsewhere stay. Return the folder that is gone."""
     dataset = get_datasets().get(name)
-    if dataset is None or dataset.status != "own":
+    if name not in broken_definitions() and (dataset is None or dataset.status != "own"):
         raise DatasetError(f"{name!r} is no data set of your own; see them with geobench datasets list.")
-    _refuse_to_delete_photos(dataset.folder)
-    shutil.rmtree(dataset.folder)
-    return dataset.folder
+    folder = files.home() / "data" / name
+    _refuse_to_delete_photos(folder)
+    shutil.rmtree(folder)
+    return folder
 
 
 def _refuse_to_delete_photos(folder: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -173,6 +174,14 @@ def test_a_toml_of_the_users_own_is_found_and_one_that_is_still_being_written_is
         (own_home / "data" / folder / "dataset.toml").write_text(f'name = "{folder}"\ntitle = "T"\n')
     assert [dataset.name for dataset in own_datasets()] == ["mine"]
     assert "mine" in get_datasets()
+
+
+def test_the_definition_in_the_documents_is_one():
+    text = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```toml\n(name = \"mine\".*?)^```", text, re.MULTILINE | re.DOTALL)
+    dataset = Dataset.from_toml(definition(example))
+    assert dataset.split_for("train") == "train"
+    assert dataset.tables["list.txt"]["columns"] == {"image": 2, "longitude": 13, "latitude": 14}
 
 
 def test_a_whole_number_does_where_a_number_is_wanted():

@@ -90,8 +90,15 @@ def test_photos_that_are_listed_but_missing_are_told(photos):
 def test_a_folder_that_holds_none_of_the_photos_is_refused(photos, tmp_path, own_home):
     _, metadata = photos(2)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match=r"none of the 2 images .* right folder, and the right --image-column"):
+    with pytest.raises(DatasetError, match=r"none of the 2 images .* nothing that is called an image. Is it the right"):
         add_dataset("mine", tmp_path / "empty", metadata)
+    others = tmp_path / "others.zip"
+    with zipfile.ZipFile(others, "w") as archive:
+        archive.writestr("a/other.jpg", b"")
+    with pytest.raises(
+        DatasetError, match=r"such as 'photo-0\.jpg'; there is 'a/other\.jpg'\. Is it .* --image-column"
+    ):
+        add_dataset("mine", others, metadata)
     assert not (own_home / "data" / "mine").exists()
 
 
@@ -141,7 +148,7 @@ def test_a_folder_that_is_not_there_is_named(photos, tmp_path):
 def test_a_folder_in_its_place_that_geobench_did_not_make_is_left_alone(photos, own_home):
     images, metadata = photos(1)
     (own_home / "data" / "mine").mkdir(parents=True)
-    with pytest.raises(DatasetError, match="exists and was not made by geobench"):
+    with pytest.raises(DatasetError, match="exists and is no data set of yours; move it away"):
         add_dataset("mine", images, metadata)
 
 
@@ -225,6 +232,19 @@ def test_the_command_refuses_a_name_clash_in_one_line(cli, photos):
     assert told.stderr.startswith("Error: the name 'mine' is taken")
     assert told.stderr.count("\n") == 1
     cli("datasets", "add", "mine", "--images", images, "--metadata", metadata, "--replace")
+
+
+def test_a_set_whose_definition_is_broken_can_be_registered_anew_or_removed(photos, own_home):
+    images, metadata = photos(2)
+    for mend in (lambda: add_dataset("mine", images, metadata, replace=True), lambda: remove_dataset("mine")):
+        if not (own_home / "data" / "mine").exists():
+            add_dataset("mine", images, metadata)
+        (own_home / "data" / "mine" / "dataset.toml").write_text("name = ")
+        with pytest.raises(DatasetError, match=r"its definition is broken: register it anew with --replace"):
+            add_dataset("mine", images, metadata)
+        mend()
+    assert not (own_home / "data" / "mine").exists()
+    assert len(list(images.iterdir())) == 2
 
 
 def test_the_command_takes_an_archive_and_a_table_without_a_header(cli, photos, tmp_path):
