@@ -1,0 +1,110 @@
+"""Runs a job of geobench in a process of its own and ends it by SIGKILL at a moment: started by test_reliability_kills.
+
+Reads a JSON object a line from its input: ``job``, ``home``, ``work``, and ``at_event`` (end before that change of a
+file below ``work``) or ``after_s``. Answers with ``signal`` (0 where the job came to its end first), ``events`` and
+``seconds``. Processes are forked from one that has imported everything and computed nothing, so that each takes little.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+import geobench
+from geobench import feature_shards, get_dataset, get_encoder
+from geobench.plugins import registry
+
+CHANGES = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "os.chmod", "os.link", "shutil.copyfile"}
+FOR_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+
+def train():
+    geobench.train("geoclip", "mine", device="cpu")
+
+
+def run():
+    geobench.train("knn", "mine", device="cpu")  # the run trains geoclip as this was trained
+    outcome = geobench.run(["knn", "geoclip"], ["mine"], galleries=["training:20", "sphere:200"], top_k=3, device="cpu")
+    if outcome.failures:
+        raise RuntimeError(outcome.failures)
+
+
+def extraction():
+    dataset = get_dataset("mine")
+    geobench.extract(dataset, dataset.table("test"), get_encoder("tiny"), crops=10, batch_size=20)
+
+
+class Watch:
+    """Counts the changes of files below a folder, and ends this process before the one of a given number."""
+
+    def __init__(self, folder, end_before):
+        self.folder, self.end_before, self.events = folder, end_before, 0
+        sys.addaudithook(self)
+
+    def __call__(self, event, arguments):
+        if event == "open":
+            path, _, flags = arguments
+            changes = isinstance(flags, int) and flags & FOR_WRITING
+        else:
+            path, changes = arguments[0] if arguments else "", event in CHANGES
+        if changes and str(path).startswith(self.folder):
+            if self.events == self.end_before:
+                os.kill(os.getpid(), signal.SIGKILL)
+            self.events += 1
+
+
+def child(asked, answer):
+    os.environ["GEOBENCH_HOME"] = asked["home"]
+    os.chdir(asked["work"])
+    watch = Watch(asked["work"], asked.get("at_event"))
+    started = time.monotonic()
+    try:
+        {"train": train, "run": run, "extraction": extraction}[asked["job"]]()
+    except BaseException:
+        os.write(answer, json.dumps({"error": traceback.format_exc()}).encode())
+        os._exit(1)
+    told = {"events": watch.events, "seconds": time.monotonic() - started, "modules": sorted(sys.modules)}
+    os.write(answer, json.dumps({"signal": 0, **told}).encode())
+    os._exit(0)
+
+
+def answered(asked):
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        child(asked, write)
+    os.close(write)
+    if "after_s" in asked:
+        time.sleep(asked["after_s"])
+        os.kill(pid, signal.SIGKILL)
+    with os.fdopen(read) as file:
+        told = file.read()
+    os.waitpid(pid, 0)
+    return json.loads(told) if told else {"signal": signal.SIGKILL}
+
+
+def main():
+    spec = importlib.util.spec_from_file_location("tiny_fakes", Path(__file__).with_name("conftest.py"))
+    fakes = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fakes)
+    torch.set_num_threads(1)
+    registry().encoders[fakes.TINY] = lambda name: fakes.TinyEncoder()
+    feature_shards.SHARD_ROWS = 4
+    for line in sys.stdin:
+        told = answered(json.loads(line))
+        for name in told.pop("modules", ()):  # what a job imports as it goes is there for the next one
+            with suppress(ImportError):  # not all that is in sys.modules can be imported by its name
+                importlib.import_module(name)
+        print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    main()
