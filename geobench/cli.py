@@ -183,7 +183,10 @@ def run(crops: str, no_train: bool, folder: Path, **options: Any) -> None:
 
 @main.command()
 @click.option(
-    "--format", default="table", show_default=True, help="table, markdown, latex, latex-fragment, csv or json."
+    "--format",
+    default="table",
+    show_default=True,
+    help="table, markdown, latex, latex-fragment, html, csv or json.",
 )
 @click.option("--datasets", callback=_names, help="Only these test sets.")
 @click.option(
@@ -194,6 +197,11 @@ def run(crops: str, no_train: bool, folder: Path, **options: Any) -> None:
 @click.option(
     "--figures", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Draw pictures for a paper."
 )
+@click.option(
+    "--thumbnails",
+    type=click.IntRange(0),
+    help="Small pictures of test images in the HTML page, at most.  [default: 1000]",
+)
 @RESULTS
 def report(
     format: str,
@@ -202,6 +210,7 @@ def report(
     seeds_apart: bool,
     output: Path | None,
     figures: Path | None,
+    thumbnails: int | None,
     folder: Path,
 ) -> None:
     """Show the results as tables: 95 % intervals, who shares the first place, the papers' rows beside ours.
@@ -211,6 +220,7 @@ def report(
     geobench report --format latex --output table.tex      # compiles as it is
     geobench report --format latex-fragment --published none
     geobench report --format csv --output results.csv      # every column, unrounded
+    geobench report --format html --output report.html     # one file: map, curves, a card per image
     geobench report --figures figures                      # error maps, curves and bars as SVG, PDF and PNG
 
     A result that is damaged, or whose predictions no longer give its scores, is named and left out; the exit code is
@@ -220,7 +230,14 @@ def report(
     from geobench.report import report as make_report
 
     damaged: list[str] = []
-    text = make_report(format, folder, datasets, published, not seeds_apart, say=damaged.append)
+    if format == "html" and output is None:
+        raise click.UsageError("an HTML report is a file of some megabytes: give --output report.html.")
+    text = make_report(
+        *(format, folder, datasets, published, not seeds_apart),
+        say=damaged.append,
+        thumbnails=thumbnails,
+        progress=ConsoleProgress(),
+    )
     if output is None:
         click.echo(text)
     else:
@@ -293,4 +310,4 @@ def _warn_of_plugins() -> None:
         click.echo(f"Warning: {line}", err=True)
 
 
-from geobench import cli_breakdown, cli_check, cli_compare, cli_download, cli_embed, cli_features, cli_lists, cli_predict, cli_score  # noqa: E402, F401  they add their commands to main
+from geobench import cli_breakdown, cli_check, cli_compare, cli_download, cli_embed, cli_experiment, cli_features, cli_frontier, cli_lists, cli_predict, cli_score  # noqa: E402, F401  they add their commands to main
