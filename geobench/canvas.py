@@ -95,7 +95,7 @@ def draw_world(ax: Axes, small: bool = False) -> PathPatch:
         _path(coastlines((LAKE,), SMALLEST_KM2)), facecolor=SEA, edgecolor=LINE, linewidth=0.2 * thin, zorder=3
     )
     ax.add_patch(lakes)
-    shores = [equal_earth(part) for line in coastlines(LAND_KINDS, SMALLEST_KM2) for part in _shore(line)]
+    shores = [equal_earth(part) for line in coastlines(LAND_KINDS, SMALLEST_KM2) for part in shore(line)]
     ax.add_collection(LineCollection(shores, colors=LINE, linewidths=0.35 * thin, zorder=4))
     countries = [equal_earth(line) for line in borders()]
     ax.add_collection(LineCollection(countries, colors=LINE, linewidths=0.2 * thin, alpha=0.6, zorder=4))
@@ -118,7 +118,7 @@ def _path(lines: Sequence[FloatArray]) -> Any:
     return Outline.make_compound_path(*(Outline(equal_earth(line), closed=True) for line in lines))
 
 
-def _shore(line: FloatArray) -> list[FloatArray]:
+def shore(line: FloatArray) -> list[FloatArray]:
     """Return the parts of a closed ``line`` that are coast, without where it was cut at ±180°, 0° and the pole."""
     latitude, longitude = line.T
     south = latitude < -60

@@ -104,7 +104,7 @@ def _figures(found: Sequence[Row]) -> Iterator[tuple[str, Drawing]]:
                 yield f"{prefix}-{by}", partial(draw_breakdown, answered, by)
         for label, row in answered.items():
             yield f"{prefix}-map-{label}", partial(draw_error_map, row.results[0], label)
-        for model, sizes in _frontiers(group):
+        for model, sizes in frontiers(group):
             yield f"{prefix}-frontier-{model}", partial(draw_frontier, sizes, model)
 
 
@@ -142,7 +142,7 @@ def _parts(row: Row) -> tuple[str, ...]:
     return first.model, gallery, row.model.partition("@")[2], f"{first.crops} crops", f"seed {first.seed}"
 
 
-def _frontiers(found: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+def frontiers(found: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
     """Yield each model that was run with galleries of several sizes, and its rows, the smallest gallery first."""
     models: dict[tuple[Any, ...], list[Row]] = {}
     for row in found:

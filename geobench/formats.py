@@ -32,10 +32,12 @@ class Format:
     Attributes:
         write: takes the rows and a line for each result that was left out; returns the text.
         joins_seeds: False where every result has a row of its own.
+        pictures: True where ``write`` also takes ``thumbnails``, their number, and ``progress``.
     """
 
-    write: Callable[[Sequence[Row], Sequence[str]], str]
+    write: Callable[..., str]
     joins_seeds: bool = True
+    pictures: bool = False
 
 
 def tables(rows: Sequence[Row], damaged: Sequence[str] = ()) -> list[Table]:
@@ -201,11 +203,18 @@ def _json(rows: Sequence[Row], damaged: Sequence[str]) -> str:
     return json.dumps(list(flat(rows)), indent=2, ensure_ascii=False)
 
 
+def _html(rows: Sequence[Row], damaged: Sequence[str], **options: Any) -> str:
+    from geobench.html.page import html_page
+
+    return html_page(rows, damaged, **options)
+
+
 FORMATS: dict[str, Format] = {
     **{
-        name: Format(lambda rows, damaged, write=write: write(tables(rows, damaged)))  # type: ignore[misc]
+        name: Format(lambda rows, damaged, write=write: write(tables(rows, damaged)))
         for name, write in LAYOUTS.items()
     },
+    "html": Format(_html, pictures=True),
     "csv": Format(_csv, joins_seeds=False),
     "json": Format(_json, joins_seeds=False),
 }

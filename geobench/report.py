@@ -16,6 +16,7 @@ from geobench.gallery import is_oracle
 from geobench.geo import FloatArray
 from geobench.intervals import Clusters, Interval, clusters_of, intervals
 from geobench.paired import leaders, linearised
+from geobench.progress import SILENT, Progress
 from geobench.published import Judged, judge, published_rows
 from geobench.results import FOLDER, Result, read_results
 
@@ -76,17 +77,22 @@ def report(
     published: str = "methods",
     join_seeds: bool = True,
     say: Callable[[str], None] = lambda line: None,
+    thumbnails: int | None = None,
+    progress: Progress = SILENT,
 ) -> str:
     """Return the results in ``folder`` as text.
 
     Args:
         format: ``table`` (terminal), ``markdown``, ``latex`` (a document), ``latex-fragment`` (its tables, to input
-            into a paper), ``csv`` or ``json``; the last two hold one row per result, every column, unrounded.
+            into a paper), ``html`` (a page with map, curves and a card per image), ``csv`` or ``json``; the last two
+            hold one row per result, every column, unrounded.
         folder: of results.
         datasets: only these test sets.
         published: which of the papers' rows stand beside ours: a name in :data:`geobench.published.SELECTIONS`.
         join_seeds: put results that differ by seed only into one row.
         say: told each result that is damaged and left out.
+        thumbnails: small pictures of images in the page at most; None leaves it to the page.
+        progress: told of the making of the page.
 
     Raises:
         ResultError: there are no results, or none that is sound.
@@ -105,7 +111,10 @@ def report(
         say(line)
     chosen = [result for result in results if not datasets or result.dataset in datasets]
     style = formats.FORMATS[format]
-    return style.write(rows(chosen, published, join_seeds and style.joins_seeds), damaged)
+    options: dict[str, Any] = {"progress": progress} if style.pictures else {}
+    if style.pictures and thumbnails is not None:
+        options["thumbnails"] = thumbnails
+    return style.write(rows(chosen, published, join_seeds and style.joins_seeds), damaged, **options)
 
 
 def rows(results: Sequence[Result], published: str = "methods", join_seeds: bool = True) -> list[Row]:
@@ -205,7 +214,7 @@ def _with_leaders(rows: list[Row]) -> list[Row]:
     images: dict[bytes, list[int]] = {}
     for index, row in enumerate(rows):
         if not row.recorded_only and not row.oracle:
-            images.setdefault(_images(row.results[0]), []).append(index)
+            images.setdefault(images_of(row.results[0]), []).append(index)
     rows = list(rows)
     for indices in images.values():
         if len(indices) > 1:
@@ -218,7 +227,7 @@ def _with_leaders(rows: list[Row]) -> list[Row]:
     return rows
 
 
-def _images(result: Result) -> bytes:
+def images_of(result: Result) -> bytes:
     """Return what tells the images and their true places, in this order."""
     assert result.names is not None and result.truth is not None
     return "\0".join(map(str, result.names)).encode() + result.truth.tobytes()

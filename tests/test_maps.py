@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from geobench import PluginError, SettingError, get_dataset, get_gallery, train
-from geobench.canvas import MARK, _shore
+from geobench.canvas import MARK, shore
 from geobench.geo import EARTH_RADIUS_KM, haversine_km, sample_sphere
 from geobench.land import is_land
 from geobench.maps import MOST_PANELS, Panel, draw_positions, draw_similarity
@@ -75,7 +75,7 @@ def test_small_islands_are_left_out_and_borders_are_lines_on_the_globe():
 
 
 def test_no_shore_is_drawn_where_the_file_cuts_land_at_180_degrees_and_at_the_pole():
-    drawn = [part for line in coastlines(LAND_KINDS, 0) for part in _shore(line)]
+    drawn = [part for line in coastlines(LAND_KINDS, 0) for part in shore(line)]
     for part in drawn:
         cut = (np.abs(part[:, 1]) == 180) | (part[:, 0] == -90)
         assert not (cut[1:] & cut[:-1]).any()

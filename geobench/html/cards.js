@@ -1,0 +1,81 @@
+// Elements are made here, and text only ever becomes text: nothing in a name is taken for HTML.
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+function km(distance) {
+  if (distance < 10) return `${distance.toFixed(distance < 0.095 ? 3 : 1)} km`;
+  return `${Math.round(distance).toLocaleString("en")} km`;
+}
+
+function place(latitude, longitude) {
+  const side = (value, plus, minus) => `${Math.abs(value).toFixed(3)}° ${value < 0 ? minus : plus}`;
+  return `${side(latitude, "N", "S")}, ${side(longitude, "E", "W")}`;
+}
+
+// A dot of the error's colour on the map; what it means stands beside it in words.
+function dot(level) {
+  const element = make("span", { class: "dot", "aria-hidden": "true" });
+  element.style.background = level === 255 ? "none" : DATA.colours[level];
+  return element;
+}
+
+function errorText(row, image) {
+  return row.level[image] === 255 ? "failed" : km(row.errors[image]);
+}
+
+// The card of an image: picture, truth, the model's predictions, the other models' errors.
+function card(set, row, image, choose) {
+  const name = set.names[image];
+  const picture = set.pictures[image];
+  const on = make("button", { type: "button", class: "on-map" }, "On the map");
+  on.setAttribute("aria-label", `On the map: ${name}`);
+  on.addEventListener("click", () => choose(image, true));
+  return make("article", { class: "card", "data-image": image },
+    make("div", { class: "card-head" },
+      picture ? make("img", { src: picture, alt: `Photo ${name}` }) : null,
+      make("div", {},
+        make("h4", {}, name),
+        make("p", {}, `${set.countries[set.country[image]]}, ${place(...truthOf(set, image))}`),
+        make("p", { class: "error" }, dot(row.level[image]), ` ${row.label}: `, make("strong", {}, errorText(row, image))),
+        on)),
+    answers(set, row, image),
+    others(set, row, image));
+}
+
+function truthOf(set, image) {
+  return [set.truth[2 * image], set.truth[2 * image + 1]];
+}
+
+function placeOf(row, image, rank = 0) {
+  const at = 2 * (image * row.k + rank);
+  return [row.places[at], row.places[at + 1]];
+}
+
+// The top k predictions of a model for an image as a table.
+function answers(set, row, image) {
+  if (row.level[image] === 255) return null;
+  const lines = [];
+  for (let rank = 0; rank < row.k; rank++) {
+    const where = placeOf(row, image, rank);
+    const away = haversineKm(...truthOf(set, image), ...where, DATA.radius);
+    const score = row.scores[image * row.k + rank];
+    const cells = [`${rank + 1}`, place(...where), km(rank ? away : row.errors[image]), Number.isNaN(score) ? "" : score.toPrecision(2)];
+    lines.push(make("tr", {}, ...cells.map((text) => make("td", {}, text))));
+  }
+  const heads = ["", "prediction", "error", "score"].map((text) => make("th", { scope: "col" }, text));
+  return make("table", { class: "answers" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...lines));
+}
+
+function others(set, row, image) {
+  const rest = set.rows.filter((other) => other !== row);
+  if (!rest.length) return null;
+  const parts = rest.map((other) => make("li", {}, dot(other.level[image]), ` ${other.label}: ${errorText(other, image)}`));
+  return make("ul", { class: "others", "aria-label": "Other models" }, ...parts);
+}

@@ -1,0 +1,68 @@
+"use strict";
+// Tables that are sorted by the buttons in their heads and filtered by a word.
+
+document.documentElement.classList.add("script");
+
+function sortable(table) {
+  table.querySelectorAll("thead th").forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = head.textContent.trim();
+    button.addEventListener("click", () => sortBy(table, column));
+    head.replaceChildren(button);
+    head.setAttribute("aria-sort", "none");
+  });
+}
+
+// The first click on a column of numbers brings the highest to the top, on one of words the first letter.
+function sortBy(table, column) {
+  const heads = [...table.querySelectorAll("thead th")];
+  const head = heads[column];
+  const first = head.classList.contains("number") ? "descending" : "ascending";
+  const second = first === "ascending" ? "descending" : "ascending";
+  const order = head.getAttribute("aria-sort") === first ? second : first;
+  heads.forEach((other) => other.setAttribute("aria-sort", other === head ? order : "none"));
+  const sign = order === "ascending" ? 1 : -1;
+  const rows = [...table.tBodies[0].rows].map((row) => [row, valueOf(row.cells[column])]);
+  rows.sort(([, a], [, b]) => compareCells(a, b, sign));
+  table.tBodies[0].append(...rows.map(([row]) => row));
+}
+
+function valueOf(cell) {
+  const text = cell.dataset.value ?? cell.textContent.trim();
+  const number = Number.parseFloat(text.replaceAll(",", ""));
+  return Number.isNaN(number) || !cell.classList.contains("number") ? text : number;
+}
+
+// What is empty stands last in either order; numbers come before words.
+function compareCells(a, b, sign) {
+  if (a === "" || b === "") return (a === "") - (b === "");
+  if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
+  return sign * (typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));
+}
+
+function filterable(table) {
+  const find = (name) => document.querySelector(`.table-${name}[data-table="${table.id}"]`);
+  const [word, published, count] = [find("filter"), find("published"), find("count")];
+  const rows = [...table.tBodies[0].rows];
+  const apply = () => {
+    const words = word.value.toLowerCase().split(/\s+/);
+    for (const row of rows) {
+      const text = row.textContent.toLowerCase();
+      const left = published === null || published.checked || !row.classList.contains("published");
+      row.hidden = !(left && words.every((part) => text.includes(part)));
+    }
+    const shown = rows.filter((row) => !row.hidden).length;
+    count.textContent = shown < rows.length ? `${shown} of ${rows.length} rows` : `${rows.length} rows`;
+  };
+  word.addEventListener("input", apply);
+  published?.addEventListener("change", apply);
+  apply();
+}
+
+function startTables() {
+  for (const table of document.querySelectorAll("table[id^=results-]")) {
+    sortable(table);
+    filterable(table);
+  }
+}
