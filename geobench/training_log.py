@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from geobench import files
+
 FILE = "log.jsonl"
 BOARD = "tensorboard"
 LOGS = (FILE, BOARD)
@@ -24,7 +26,7 @@ class TrainingLog:
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-            self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            files.write_text(self.path, "".join(f"{line}\n" for line in kept))
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:

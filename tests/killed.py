@@ -1,8 +1,9 @@
 """Runs a job of geobench in a process of its own and ends it by SIGKILL at a moment: started by test_reliability_kills.
 
-Reads a JSON object a line from its input: ``job``, ``home``, ``work``, and ``at_event`` (end before that change of a
-file below ``work``) or ``after_s``. Answers with ``signal`` (0 where the job came to its end first), ``events`` and
-``seconds``. Processes are forked from one that has imported everything and computed nothing, so that each takes little.
+Reads a JSON object a line from its input: ``job``, ``home``, ``work``, and ``after_s`` or ``at_event`` (end before that
+change of a file below ``work``; with ``torn``, a file that is opened for writing is left as opening leaves it).
+Answers with ``signal`` (0 where the job came to its end first), ``events`` and ``seconds``. Processes are forked from
+one that has imported everything and computed nothing, so that each takes little.
 """
 
 import importlib
@@ -45,8 +46,8 @@ def extraction():
 class Watch:
     """Counts the changes of files below a folder, and ends this process before the one of a given number."""
 
-    def __init__(self, folder, end_before):
-        self.folder, self.end_before, self.events = folder, end_before, 0
+    def __init__(self, folder, end_before, torn):
+        self.folder, self.end_before, self.torn, self.events = folder, end_before, torn, 0
         sys.addaudithook(self)
 
     def __call__(self, event, arguments):
@@ -57,6 +58,9 @@ class Watch:
             path, changes = arguments[0] if arguments else "", event in CHANGES
         if changes and str(path).startswith(self.folder):
             if self.events == self.end_before:
+                self.events += 1
+                if self.torn and event == "open":
+                    os.open(path, flags, 0o644)
                 os.kill(os.getpid(), signal.SIGKILL)
             self.events += 1
 
@@ -64,15 +68,17 @@ class Watch:
 def child(asked, answer):
     os.environ["GEOBENCH_HOME"] = asked["home"]
     os.chdir(asked["work"])
-    watch = Watch(asked["work"], asked.get("at_event"))
+    watch = Watch(asked["work"], asked.get("at_event"), asked.get("torn"))
     started = time.monotonic()
     try:
         {"train": train, "run": run, "extraction": extraction}[asked["job"]]()
     except BaseException:
         os.write(answer, json.dumps({"error": traceback.format_exc()}).encode())
         os._exit(1)
-    told = {"events": watch.events, "seconds": time.monotonic() - started, "modules": sorted(sys.modules)}
-    os.write(answer, json.dumps({"signal": 0, **told}).encode())
+    told = {"signal": 0, "events": watch.events, "seconds": time.monotonic() - started}
+    if asked.get("imports"):
+        told["imports"] = sorted(sys.modules)
+    os.write(answer, json.dumps(told).encode())
     os._exit(0)
 
 
@@ -100,7 +106,7 @@ def main():
     feature_shards.SHARD_ROWS = 4
     for line in sys.stdin:
         told = answered(json.loads(line))
-        for name in told.pop("modules", ()):  # what a job imports as it goes is there for the next one
+        for name in told.pop("imports", ()):  # what a job imports as it goes is there for the next one
             with suppress(ImportError):  # not all that is in sys.modules can be imported by its name
                 importlib.import_module(name)
         print(json.dumps(told), flush=True)

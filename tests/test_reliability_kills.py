@@ -14,7 +14,10 @@ from PIL import Image
 
 IMAGES, SEED = 40, 0
 MOMENTS = {"train": 18, "run": 20, "extraction": 12}
-"""Half of them before a change of a file that is drawn, half after a time that is drawn; spread over the whole job."""
+"""Drawn over the whole job: before a change of a file, in one (a file just opened), or after a time."""
+AGAIN = 20
+"""What goes on after that is ended once more, in one of its first so many changes."""
+KINDS = ("event", "torn", "time")
 SETTINGS = {
     "batch_size": 8, "epochs": 5, "holdout": 0.1, "hidden_dim": 16, "dim": 16, "fourier_rows": 8, "head_dim": 16,
     "queue_length": 16, "lr": 1e-3,
@@ -25,11 +28,11 @@ OF_THE_MOMENT = {
 
 
 def draws():
-    """Yield job, number and what is drawn: ``("event", share)`` or ``("time", share)`` of the whole job."""
+    """Yield job, kind, the share of the whole job after which it is ended, and the change to end it in again."""
     rng = random.Random(SEED)
     for job, n in MOMENTS.items():
         for number in range(n):
-            yield job, number, ("event", "time")[number % 2], (number + rng.random()) / n
+            yield job, KINDS[number % 3], (number + rng.random()) / n, rng.randrange(AGAIN)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +89,7 @@ def uninterrupted(ask, tmp_path_factory):
 
     def of(job):
         if job not in known:
-            ask(job, tmp_path_factory.mktemp(job))  # imports
+            ask(job, tmp_path_factory.mktemp(job), imports=True)
             work = tmp_path_factory.mktemp(job)
             told = ask(job, work)
             known[job] = left(work), told["events"], told["seconds"]
@@ -114,19 +117,21 @@ def comparable(path):
 
 
 @pytest.mark.reliability("kills")
-@pytest.mark.parametrize(("job", "number", "kind", "share"), list(draws()))
-def test_a_job_that_is_killed_ends_as_one_that_is_not(job, number, kind, share, ask, uninterrupted, tmp_path):
+@pytest.mark.parametrize(("job", "kind", "share", "again"), list(draws()))
+def test_a_job_that_is_killed_ends_as_one_that_is_not(job, kind, share, again, ask, uninterrupted, tmp_path):
     expected, events, seconds = uninterrupted(job)
     after_s = share * seconds
     for trial in range(8):
         work = tmp_path / str(trial)
         work.mkdir()
-        moment = {"at_event": int(share * events)} if kind == "event" else {"after_s": after_s}
+        at_event = {"at_event": int(share * events), "torn": kind == "torn"}
+        moment = {"after_s": after_s} if kind == "time" else at_event
         if ask(job, work, **moment)["signal"]:
             break
         after_s /= 2  # it was faster than the one before
     else:
         pytest.fail("never killed")
+    ask(job, work, at_event=again, torn=True)
     assert ask(job, work)["signal"] == 0
     found = left(work)
     assert found.keys() == expected.keys()
