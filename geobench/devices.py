@@ -58,6 +58,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads() -> int:
+    """Return how many threads torch computes with here."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 def default_workers(device: str) -> int:
     """Return how many processes decode for one that encodes: its share of the cores of this machine.
 

@@ -15,6 +15,7 @@ from geobench.experiment_notes import notes
 from geobench.experiment_run import Finished
 from geobench.metrics import ACCURACIES, SCORES
 from geobench.plans import PlannedRow
+from geobench.plugins import get_datasets
 from geobench.published import Verdict, published_rows, verdict
 from geobench.report import Row, rows
 from geobench.results import FOLDER, load_result
@@ -73,21 +74,22 @@ def _lines(finished: Finished, number: int, by_row: Mapping[tuple[int, str], Row
     """Yield the lines of one row of the table: ours on each test set, each with the published ones below."""
     plan = finished.plan
     row, published = plan.rows[number], _published(plan.experiment.datasets, plan.rows[number])
+    here = [line for line in published if line["dataset"] in plan.datasets]
     for dataset in plan.datasets if row.run else ():
-        # A published row of the same test set stands below ours on it; one of another set, below the first of ours.
-        below = [line for line in published if line["dataset"] == dataset]
-        if dataset not in plan.experiment.datasets and dataset == plan.datasets[0]:
-            below = published
-        yield _our_line(row, dataset, by_row.get((number, dataset)), below)
-        yield from below
+        own = [line for line in here if line["dataset"] == dataset]
+        yield _our_line(row, dataset, by_row.get((number, dataset)), own or published)
+        yield from own
     if not row.run:
-        yield from published
+        yield from here
+    if plan.tests_elsewhere or not here:  # what the published ones were tested on is not what we have
+        yield from (line for line in published if line not in here)
 
 
 def _published(datasets: Sequence[str], row: PlannedRow) -> list[Line]:
-    """Return the published rows that ``row`` repeats, one for each of ``datasets`` that has one."""
-    found = []
-    for dataset in datasets:
+    """Return the published rows that ``row`` repeats, on ``datasets``, else on whichever it was published for."""
+    found: list[Line] = []
+    here = [name for name in datasets if any(source == row.source for source, _ in _rows_of(name))]
+    for dataset in here or (list(get_datasets()) if row.source else []):
         for each in _rows_of(dataset).get((row.source, row.published), ()):
             scores = {name: _number(each.get(name)) for name in SCORES}
             about = {key: str(each[key]) for key in ("source", "gallery", "crops", "protocol", "note")}
@@ -117,7 +119,7 @@ def _our_line(planned: PlannedRow, dataset: str, row: Row | None, below: Sequenc
     ends = {
         f"{name}_{end}": pair[side] for name, pair in row.intervals.items() for side, end in enumerate(("low", "high"))
     }
-    reached = [_verdict(row, dataset, each) for each in below]
+    reached = [_verdict(planned, row, dataset, each) for each in below]
     return (
         head
         | {"n": first.n, "unreadable": max(result.failed for result in row.results)}
@@ -136,10 +138,12 @@ def _seeds(row: Row) -> set[int]:
     return {result.training_seed or 0 for result in row.results}
 
 
-def _verdict(row: Row, dataset: str, published: Mapping[str, Any]) -> Verdict:
-    """Return what our ``row`` says about a published line; of another test set it says nothing."""
+def _verdict(planned: PlannedRow, row: Row, dataset: str, published: Mapping[str, Any]) -> Verdict:
+    """Return what our ``row`` says about a published line; of another test set, or other settings, it says nothing."""
     if published["dataset"] != dataset:
         return Verdict("not comparable", f"test set {dataset}, published {published['dataset']}")
+    if planned.changed:
+        return Verdict("not comparable", f"other settings: {', '.join(planned.changed)}")
     full = _rows_of(dataset)[published["source"], published["title"]][0]
     scores = {name: math.nan if full.get(name) is None else full[name] for name in ACCURACIES}
     return verdict(row.results[0], row.intervals, full | scores)

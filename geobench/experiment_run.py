@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -68,6 +68,7 @@ def run_plan(
     with dealt() as (rank, size):
         progress = Once(progress if rank == 0 else SILENT)
         plan, told = with_galleries_that_exist(plan, cache(_images))
+        told = [*_unscaled(plan), *told]
         for line in told:
             progress.say(line)
         tasks, missing = _possible(plan)
@@ -84,6 +85,14 @@ def run_plan(
             raise
     order = [cell for task in plan.tasks for cell in task.cells]
     return Finished(plan, sorted(ended.values(), key=lambda done: order.index(done.cell)), told, rank)
+
+
+def _unscaled(plan: Plan) -> Iterator[str]:
+    """Yield what to expect of a training set that the experiment does not know."""
+    experiment = plan.experiment
+    if plan.data not in (experiment.choices["data"], *experiment.on):
+        scaled = f"; {', '.join(experiment.on)} has some" if experiment.on else ""
+        yield f"{experiment.name} has no values scaled to {plan.data}: the experiment's own are used{scaled}."
 
 
 def _images(data: str, limit: int | None) -> int:

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import gc
-import statistics
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from geobench.checkpoints import get_model
-from geobench.devices import default_workers, peak_memory_mb
+from geobench.devices import default_workers
 from geobench.errors import GeobenchError
-from geobench.evaluate import encoder_of, gallery_for
+from geobench.evaluate import encoder_of
 from geobench.features import extract
-from geobench.gallery import Gallery
+from geobench.gallery_cost import QUERIES, Question, measure
 from geobench.intervals import Interval
 from geobench.metrics import ACCURACIES
-from geobench.models import Model
 from geobench.plugins import get_dataset
 from geobench.progress import SILENT, Progress
 from geobench.report import rows
 from geobench.results import FOLDER, Result, load_result
 from geobench.run import run
-
-QUERIES = 256
-"""Timed together; of them ``SINGLE`` one by one."""
-SINGLE = 32
-MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class Point:
             None for a model that answers from images.
         batch_ms: of one query of many asked together.
         gallery_mb: of the gallery's embeddings, None for a model that keeps none.
-        peak_memory_mb: of the process, while it answers; on a GPU what the GPU held.
+        peak_memory_mb: of a process that answers and does nothing else; on a GPU what the GPU held.
     """
 
     dataset: str
@@ -151,8 +142,15 @@ def frontier(
     if outcome.results and not results:
         raise GeobenchError(f"{', '.join(models)}: no gallery is used, so that there is no frontier to show.")
     with progress.track("time and memory of galleries", len(results), "galleries") as advance:
+        queries: dict[tuple[str, str], npt.NDArray[np.float32] | None] = {}
         for result in _by_size(results):
-            found.points.append(_point(result, crops, limit, device, folder))
+            asked = (result.spec, result.dataset)
+            if asked not in queries:
+                queries[asked] = _queries(result, crops, limit, device)
+            try:
+                found.points.append(_point(result, queries[asked], device, folder))
+            except GeobenchError as error:
+                found.failures.append(str(error))
             advance(1)
     return found
 
@@ -163,15 +161,11 @@ def _by_size(results: Sequence[Result]) -> list[Result]:
     return sorted(results, key=lambda result: (groups.index((result.spec, result.dataset)), result.gallery_size))
 
 
-def _point(result: Result, crops: int, limit: int | None, device: str, folder: Path) -> Point:
-    """Return the point of ``result``, timed."""
+def _point(result: Result, queries: npt.NDArray[np.float32] | None, device: str, folder: Path) -> Point:
+    """Return the point of ``result``; raise ``GeobenchError`` where it cannot be measured."""
     path = result.path or folder / f"{result.stem}.json"
     (row,) = rows([load_result(path, predictions=True)], "none")
-    model = get_model(result.spec, device)
-    dataset = get_dataset(result.dataset)
-    gallery = gallery_for(model, dataset, result.gallery, result.seed)
-    assert gallery is not None
-    alone, together, peak = _measured(model, _queries(model, result, crops, limit), gallery)
+    cost = measure(Question(result.spec, result.dataset, result.gallery, result.seed, queries, device))
     return Point(
         dataset=result.dataset,
         model=result.model,
@@ -181,15 +175,14 @@ def _point(result: Result, crops: int, limit: int | None, device: str, folder: P
         n=result.n,
         scores=row.scores,
         intervals=row.intervals,
-        latency_ms=alone,
-        batch_ms=together,
-        gallery_mb=_embeddings_mb(model, gallery),
-        peak_memory_mb=peak,
+        **asdict(cost),
     )
 
 
-def _queries(model: Model, result: Result, crops: int, limit: int | None) -> Any:
-    """Return the features (at most ``QUERIES``, views, d) of readable test images; of width 0 where none are used."""
+def _queries(result: Result, crops: int, limit: int | None, device: str) -> npt.NDArray[np.float32] | None:
+    """Return the features (at most ``QUERIES``, views, d) of readable test images: of width 0, or None, where the model
+    answers from none."""
+    model = get_model(result.spec, device)
     if model.input == "none":
         return np.empty((min(QUERIES, result.n), 1, 0), dtype=np.float32)
     if model.input == "images":
@@ -204,42 +197,3 @@ def _queries(model: Model, result: Result, crops: int, limit: int | None) -> Any
         workers=default_workers(model.device),
     )
     return np.asarray(features.array[features.ok][:QUERIES])
-
-
-def _measured(model: Model, queries: Any, gallery: Gallery) -> tuple[float | None, float | None, float]:
-    """Return milliseconds of a query alone and of one among many, and the peak of memory in MiB."""
-    if queries is None or not len(queries):
-        return None, None, peak_memory_mb()
-    model.locate(queries[:1], gallery, 1)  # embeds the gallery, if nothing has yet
-    peak = _forget_peak(model.device)
-    seconds = []
-    for number in range(min(SINGLE, len(queries))):
-        started = time.perf_counter()
-        model.locate(queries[number : number + 1], gallery, 1)
-        seconds.append(time.perf_counter() - started)
-    started = time.perf_counter()
-    model.locate(queries, gallery, 1)
-    together = (time.perf_counter() - started) / len(queries)
-    return 1000 * statistics.median(seconds), 1000 * together, peak()
-
-
-def _forget_peak(device: str) -> Any:
-    """Begin to measure the peak of memory anew; return a function that tells it in MiB."""
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.reset_peak_memory_stats(device)
-        return lambda: round(torch.cuda.max_memory_allocated(device) / MIB, 1)
-    gc.collect()
-    with suppress(OSError):  # Linux; elsewhere it is the peak since the process began
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return peak_memory_mb
-
-
-def _embeddings_mb(model: Model, gallery: Gallery) -> float | None:
-    """Return the size of the gallery's embeddings in MiB, None for a model that makes none."""
-    try:
-        one = model.embed(gallery.coordinates[:1])
-    except GeobenchError:
-        return None
-    return round(len(gallery) * one.nbytes / MIB, 2)

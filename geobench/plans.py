@@ -100,7 +100,12 @@ class Plan:
     @property
     def stands_in(self) -> bool:
         """Return whether other data than the experiment's own is used."""
-        return self.data != self.experiment.choices["data"] or set(self.datasets) != set(self.experiment.datasets)
+        return self.data != self.experiment.choices["data"] or self.tests_elsewhere
+
+    @property
+    def tests_elsewhere(self) -> bool:
+        """Return whether a test set is not one of the experiment's own."""
+        return not set(self.datasets) <= set(self.experiment.datasets)
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
