@@ -124,6 +124,9 @@ def _serve(connection: Connection, work: Callable[[Any, Say], Any], threads: int
             connection.send(("done", work(task, lambda line: connection.send(("said", line)))))
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         return  # the other side is gone, or wants this one to go
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # it is going: what is asked twice must not end in a traceback
 
 
 def _stop(number: int, frame: object) -> None:

@@ -391,6 +391,20 @@ def test_killed_in_the_middle_and_started_again_no_finished_cell_is_done_again(t
     assert again.stderr.count("saved geoclip@") == 20 - 10 - sum(not name.endswith(".json") for name in done)
 
 
+def test_the_example_of_the_documentation_is_an_experiment_of_the_size_it_says(toml):
+    page = (Path(__file__).parents[1] / "docs/experiments.md").read_text(encoding="utf-8")
+    plan = make_plan(get_experiment(str(toml(page.split("```toml\n")[1].partition("```")[0]))))
+    assert (len(plan.rows), plan.trainings, plan.cells) == (7, 21, 42)
+    assert "trains 7 rows × 3 seeds = 21 models and evaluates each on two sets" in page
+
+
+def test_data_that_the_experiment_has_no_values_for_are_told(cli, toml):
+    definition = FLOOR.replace('data = "bluemarble"', 'data = "gws15k"')
+    arguments = ("--data", "bluemarble", "--datasets", "bluemarble", "--test-limit", 20)
+    output = cli("experiment", "run", toml(definition), *arguments).output
+    assert "mine has no values scaled to bluemarble: the experiment's own are used" in output
+
+
 # Several processes
 
 
