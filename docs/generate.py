@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -70,6 +71,15 @@ def ablation() -> str:
         | {head: f"{rows[name].mean():.2f} ± {rows[name].std():.2f}" for head, name in columns.items()}
         for (table, method), rows in measured.groupby(["table", "method"], sort=False)
     )
+
+
+def hostile(what: str) -> str:
+    """Return the cases of ``tests/test_reliability_WHAT.py``, each with what becomes of it."""
+    spec = importlib.util.spec_from_file_location(f"reliability_{what}", ROOT / f"tests/test_reliability_{what}.py")
+    assert spec is not None and spec.loader is not None
+    cases = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(cases)
+    return _table({"Given": case.what, "What becomes of it": case.outcome} for case in cases.CASES)
 
 
 def file(path: str) -> str:

@@ -35,6 +35,11 @@ class Table:
     read: tuple | None = None
     says: tuple = ()
 
+    @property
+    def outcome(self):
+        """Return what the documents say of it."""
+        return "read" if self.read is not None else f"refused: {' … '.join(self.says)}"
+
     def write(self, path):
         if callable(self.content):
             self.content(path)
@@ -160,7 +165,7 @@ REFUSED = [
     Table("a pipe that nobody writes to", os.mkfifo, says=("is no regular file",)),
     Table("a link that leads nowhere", lambda path: path.symlink_to("nowhere"), says=("there is no such file",)),
 ]  # fmt: skip
-TABLES = ALL_READ + REFUSED
+CASES = ALL_READ + REFUSED
 
 
 @pytest.fixture
@@ -196,7 +201,7 @@ def test_another_is_refused_with_file_line_and_remedy(table, add):
 
 
 def test_there_are_at_least_sixty_hostile_tables_each_its_own():
-    assert len({table.what for table in TABLES}) == len(TABLES) >= 60
+    assert len({table.what for table in CASES}) == len(CASES) >= 60
 
 
 def test_a_table_is_text_of_one_line_in_an_error_whatever_its_header_holds(add):
