@@ -58,7 +58,7 @@ function paint(figure) {
     if (part.grid_line_color !== undefined) part.grid_line_color = line;
     if (part.name === "paint-grid") part.line_color = line;
   }
-  for (const renderer of figure.renderers) paintRenderer(renderer, ink);
+  if (figure.name === "map") for (const renderer of figure.renderers) paintRenderer(renderer, ink);
 }
 
 function paintRenderer(renderer, ink) {

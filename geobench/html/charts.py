@@ -63,7 +63,7 @@ def world_map() -> Figure:
     plot.grid.visible = False
     _land(plot)
     _line(plot, "lines", line_width=0.8, line_alpha=0.55)
-    points: dict[str, Any] = {"color": "colour", "line_width": 0.5, "line_alpha": 0.7, "nonselection_alpha": 0.9}
+    points: dict[str, Any] = {"color": "colour", "line_width": 0.5, "line_alpha": 0.7}
     drawn = [
         _scatter(plot, "prediction", marker="diamond", size=7, **points),
         _scatter(plot, "truth", marker="circle", size=6, **points),
@@ -105,11 +105,13 @@ def _line(plot: Figure, name: str, **look: Any) -> None:
 
 def _scatter(plot: Figure, name: str, **look: Any) -> Any:
     columns = ("x", "y", "colour", "marker", "image", "name", "country", "error")
-    return plot.scatter("x", "y", source=_source(name, *columns), name=name, **look)
+    drawn = plot.scatter("x", "y", source=_source(name, *columns), name=name, **look)
+    drawn.update(selection_glyph=None, nonselection_glyph=None)  # what is chosen is marked by the page
+    return drawn
 
 
 def error_curves(named: Mapping[str, Row]) -> Figure:
-    """Return the share of images within every distance, a curve named by its number for each row; seeds are pooled."""
+    """Return the share of images within every distance, a curve for each row in their order; seeds are pooled."""
     from bokeh.models import HoverTool
     from bokeh.models.annotations import Span
 
@@ -122,8 +124,8 @@ def error_curves(named: Mapping[str, Row]) -> Figure:
         share = 100 * np.searchsorted(errors, distances, side="right") / len(errors)
         colour, dash = line_look(number)
         data: Any = {"x": distances.astype(np.float32), "y": share.astype(np.float32)}
-        line = plot.line("x", "y", source=data, line_color=colour, line_dash=dash, line_width=2, name=f"row-{number}")
-        tips = [("", label.replace("@", "@@")), ("within", "@x{0,0.0} km"), ("images", "@y{0.0} %")]
+        line = plot.line("x", "y", source=data, line_color=colour, line_dash=dash, line_width=2, name=label)
+        tips = [("model", "$name"), ("within", "@x{0,0.0} km"), ("images", "@y{0.0} %")]
         plot.add_tools(HoverTool(renderers=[line], tooltips=tips))
     return plot
 

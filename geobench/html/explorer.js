@@ -123,8 +123,7 @@ function turnPage(by) {
 
 function toggleCurve(box) {
   const figure = drawn.get(box.closest(".of-set").querySelector(".chart"));
-  const line = figure?.renderers.find((renderer) => renderer.name === `row-${box.value}`);
-  if (line) line.visible = box.checked;
+  if (figure) figure.renderers[box.value].visible = box.checked;
 }
 
 function startTheme() {

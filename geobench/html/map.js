@@ -106,7 +106,7 @@ async function choose(image, scroll) {
   const [set, row] = [currentSet(), currentRow()];
   state.chosen = image;
   const shown = card(set, row, image, choose);
-  shown.querySelector(".on-map").remove();
+  for (const part of shown.querySelectorAll(".on-map, .others")) part.remove(); // the ways say it
   const close = make("button", { type: "button" }, "Close");
   close.addEventListener("click", chooseNothing);
   const legend = set.rows.map((other, number) => make("li", {}, looks(set, number), ` ${other.label}: ${errorText(other, image)}`));

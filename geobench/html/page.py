@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from base64 import b64encode
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
@@ -67,6 +68,7 @@ def _own(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
+@cache
 def _plotting_library() -> str:
     """Return Bokeh's script; it holds nothing that would end the element it stands in."""
     from bokeh.resources import Resources
@@ -117,9 +119,9 @@ def _value(scores: dict[str, float], name: str | None) -> str:
 def _charts(sets: Sequence[ImageSet], found: Sequence[dict[str, Any]], blocks: Blocks) -> list[dict[str, Any]]:
     """Return the charts of each image set: the block that each is drawn from, and what its legend says."""
     from geobench.figures import frontiers
-    from geobench.html.charts import error_curves, frontier, item, line_look, world_map
+    from geobench.html.charts import error_curves, frontier, item, line_look
 
-    blocks.json("map", item(world_map()))
+    blocks.add("map", _map())
     made = []
     for number, images in enumerate(sets):
         sizes = list(frontiers(list(images.named.values())))
@@ -132,3 +134,10 @@ def _charts(sets: Sequence[ImageSet], found: Sequence[dict[str, Any]], blocks: B
         legend = [(label, *line_look(row)) for row, label in enumerate(images.named)]
         made.append({"title": images.title, "curves": curves, "legend": legend, "frontiers": frontiers_of})
     return made
+
+
+@cache
+def _map() -> str:
+    from geobench.html.charts import item, world_map
+
+    return as_json(item(world_map()))

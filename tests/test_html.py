@@ -1,0 +1,544 @@
+import json
+import re
+import shutil
+import time
+from base64 import b64decode
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from geobench import Predictions, metrics
+from geobench.breakdown import groups_of, within
+from geobench.compare import compare
+from geobench.geo import haversine_km
+from geobench.html import explorer, page, thumbnails
+from geobench.html.explorer import image_sets
+from geobench.html.page import html_page
+from geobench.html.regions import regions
+from geobench.intervals import clusters_of, share_interval
+from geobench.own import add_dataset
+from geobench.report import report, rows
+from geobench.worldmap import equal_earth
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+in_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="neither Chromium nor chromedriver is installed")
+
+CITIES = np.array([(48.85, 2.35), (-22.9, -43.2), (35.68, 139.69), (40.71, -74.0), (-33.9, 18.4), (-33.87, 151.2)])
+HOSTILE = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script> @{secret} & \"quoted\".jpg"
+N = 60
+
+
+@pytest.fixture
+def answering(make_result):
+    """Return a function that makes the result of a model which errs by so many degrees north; None is a failed image.
+
+    Image 1 has a hostile name.
+    """
+
+    def make(model, degrees, top_k=2, **changes):
+        n = len(degrees)
+        truth = CITIES[np.arange(n) % len(CITIES)] + 0.001 * np.arange(n)[:, None]
+        off = np.array([np.nan if step is None else step for step in degrees], dtype=float)
+        failed = np.isnan(off)
+        places = np.repeat(truth[:, None], top_k, axis=1)
+        places[:, :, 0] += off[:, None] + np.arange(top_k)
+        scores = np.where(failed[:, None], np.nan, 0.5 / (1 + np.arange(top_k)))
+        predictions = Predictions(np.where(failed[:, None, None], np.nan, places), scores, failed)
+        names = np.array([HOSTILE if image == 1 else f"photo-{image}.jpg" for image in range(n)], dtype=object)
+        values = {"scores": metrics.score(predictions.errors_km(truth)), "n": n, "failed": int(failed.sum())}
+        result = replace(make_result([0.0] * n), model=model, key=model[0] * 16, expected=n, top_k=top_k, **values)
+        return replace(result, predictions=predictions, truth=truth, names=names, **changes)
+
+    return make
+
+
+@pytest.fixture
+def two_models(answering):
+    """Return two results on 60 images: image 0 is the worst of ``one``, image 2 failed; ``two`` is its mirror."""
+    degrees = [30.0, 2.0, None, *np.linspace(0, 20, N - 3)]
+    return answering("one", degrees), answering("two", degrees[:3] + degrees[:2:-1])
+
+
+class Markup(HTMLParser):
+    """What a page loads or links to, the text outside scripts and styles, and the cells of its tables."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.texts, self.values, self.tags = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        attributes = dict(attributes)
+        self.links += [attributes[name] for name in ("src", "href", "action", "data") if name in attributes]
+        if "data-value" in attributes:
+            self.values.append(float(attributes["data-value"]))
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1] not in ("script", "style"):
+            self.texts.append(data)
+
+
+def script(text, name):
+    """Return the text of the data block ``name`` of a page."""
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)
+    return found.group(1) if found else None
+
+
+def array(text, name, kind):
+    return np.frombuffer(b64decode(script(text, f"block-{name}")), dtype=kind)
+
+
+# -- without a browser
+
+
+def test_the_page_loads_nothing_from_elsewhere(two_models):
+    text = html_page(rows(two_models))
+    assert Markup(text).links
+    assert [link for link in Markup(text).links if not link.startswith("#")] == []
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-" in text.replace(
+        "&#39;", "'"
+    )
+
+
+def test_names_of_images_and_models_are_text_and_never_markup(answering):
+    result = answering("<script>window.hacked=1</script>", [0.0, 1.0, 2.0])
+    text = html_page(rows([result]))
+    assert "<script>window" not in text
+    assert "<img src=x" not in text
+    assert "<script>window.hacked=1</script>@mine-s0-0a0b0c0d" in "".join(Markup(text).texts)
+    assert json.loads(script(text, "block-set-0-names"))[1] == HOSTILE
+
+
+def test_the_cells_of_the_table_hold_the_scores_unrounded(two_models):
+    values = Markup(html_page(rows(two_models))).values
+    expected = [row.scores[name] for row in rows(two_models) for name in metrics.SCORES]
+    assert values == expected
+
+
+def test_the_arrays_in_the_page_are_the_predictions_and_give_the_scores(two_models):
+    text = html_page(rows(two_models))
+    data = json.loads(script(text, "data"))
+    (images,) = data["sets"]
+    np.testing.assert_array_equal(array(text, images["truth"], "<f4").reshape(-1, 2), two_models[0].truth.astype("<f4"))
+    for row, result in zip(images["rows"], two_models, strict=True):
+        places = array(text, row["places"], "<f4").reshape(N, 2, 2)
+        np.testing.assert_array_equal(places, result.predictions.coordinates.astype("<f4"))
+        np.testing.assert_allclose(array(text, row["errors"], "<f4"), result.errors, rtol=1e-6)
+        level = array(text, row["level"], "u1")
+        for number, score in enumerate(metrics.ACCURACIES):
+            assert 100 * np.mean(level <= number) == pytest.approx(result.scores[score])
+        assert np.flatnonzero(level == 255).tolist() == [2]
+
+
+def test_a_record_without_predictions_stands_in_the_table_alone(two_models):
+    bare = replace(two_models[1], predictions=None, names=None, truth=None)
+    text = html_page(rows([two_models[0], bare]))
+    assert "two@mine-s0-0a0b0c0d ‡" in "".join(Markup(text).texts)
+    assert [row["label"] for row in json.loads(script(text, "data"))["sets"][0]["rows"]] == ["one"]
+    alone = html_page(rows([bare]))
+    assert script(alone, "data") is None
+    assert len(alone) < 100_000, "there is nothing to draw, so the plotting library is left out"
+    assert "two@mine-s0-0a0b0c0d ‡" in "".join(Markup(alone).texts)
+
+
+def test_published_rows_notes_and_damaged_results_are_in_the_page(answering):
+    result = answering("one", [0.0, 1.0, 2.0], dataset="im2gps3k")
+    text = html_page(rows([result]), ["results/broken.json is no readable result"])
+    words = " ".join("".join(Markup(text).texts).split())
+    assert "GeoCLIP †" in words
+    assert "Left out, because damaged or of another version: results/broken.json" in words
+    assert words.count("GeoCLIP (NeurIPS 2023)") >= 1
+
+
+def test_sets_of_other_images_are_told_apart(answering):
+    many, few = answering("one", [0.0] * 9), answering("one", [0.0] * 6, key="0" * 16)
+    sets = image_sets(rows([many, few, answering("two", [0.0] * 7, subset="clean")]))
+    assert sorted(images.title for images in sets) == ["mine (clean)", "mine, n = 6", "mine, n = 9"]
+
+
+def test_regions_are_those_of_the_breakdown_with_its_intervals(two_models):
+    found = rows(two_models)
+    (images,) = image_sets(found)
+    by_continent = regions(found, images.answers)["continent"]
+    assert by_continent[-1]["name"] == "all images"
+    everything = by_continent[-1]["shares"][0]
+    for level, score in enumerate(metrics.ACCURACIES):
+        share, low, high = everything[level]
+        assert share == pytest.approx(found[0].scores[score], abs=0.005)
+        assert (low, high) == pytest.approx(found[0].intervals[score], abs=0.005)
+    name, inside = groups_of(images.answers, "continent", 30)[0]
+    hits = two_models[1].errors[inside] <= 750
+    low, high = share_interval(hits, within(clusters_of(two_models[1].truth), inside))
+    assert (by_continent[0]["name"], by_continent[0]["n"]) == (name, int(inside.sum()))
+    assert by_continent[0]["shares"][1][3] == pytest.approx([100 * hits.mean(), 100 * low, 100 * high], abs=0.005)
+
+
+def test_scenes_are_a_grouping_where_the_set_has_labels(two_models):
+    labelled = [replace(result, extra=pd.DataFrame({"S3_Label": ["0", "1"] * (N // 2)})) for result in two_models]
+    found = rows(labelled)
+    assert {group["name"] for group in regions(found, image_sets(found)[0].answers)["scene"]} == {
+        "indoor", "natural", "all images",
+    }  # fmt: skip
+
+
+def test_answers_that_have_no_room_are_left_out_and_named(two_models, monkeypatch):
+    text = html_page(rows(two_models))
+    assert json.loads(script(text, "data"))["sets"][0]["rows"][0]["k"] == 2
+    one_rank = N * (12 + 5) * 4 // 3
+    base = 14 * N + len(json.dumps(two_models[0].names.tolist()))
+    monkeypatch.setattr(explorer, "ROOM", 2 * one_rank + base)
+    shallow = json.loads(script(html_page(rows(two_models)), "data"))["sets"][0]
+    assert [row["k"] for row in shallow["rows"]] == [1, 1]
+    assert "The cards show the best 1 of up to 2 predictions of each model." in shallow["notes"]
+    monkeypatch.setattr(explorer, "ROOM", one_rank + base)
+    half = json.loads(script(html_page(rows(two_models)), "data"))["sets"][0]
+    assert [row["label"] for row in half["rows"]] == ["one"]
+    assert "No room below 30 MB for the answers of two: they are in tables and curves only." in half["notes"]
+    assert half["labels"] == ["one", "two"]
+
+
+def test_pictures_are_of_the_images_that_tell_most():
+    one, two = np.array([5.0, 900.0, 10.0, 20.0]), np.array([5.0, 800.0, 4000.0, 1.0])
+    # Worst and best of each in turn, then where they differ most: 1, 0, 2, 3.
+    assert thumbnails.telling_images([one, two], 4) == [1, 0, 2, 3]
+    assert thumbnails.telling_images([one, two], 2) == [1, 0]
+    assert thumbnails.telling_images([one, two], 0) == []
+    assert sorted(thumbnails.telling_images([np.zeros(50)], 99)) == list(range(50))
+
+
+def test_cards_have_the_pictures_that_are_there_and_the_page_says_what_is_missing(two_models, photos):
+    images, metadata = photos(6)
+    add_dataset("mine", images, metadata)
+    (images / "photo-3.jpg").unlink()
+    text = html_page(rows(two_models))
+    pictures = json.loads(script(text, "block-set-0-pictures"))
+    assert sorted(pictures) == ["0", "2", "4", "5"], "photo-3 is gone, and image 1 has a name of no file"
+    assert all(uri.startswith("data:image/webp;base64,") for uri in pictures.values())
+    notes = json.loads(script(text, "data"))["sets"][0]["notes"]
+    assert notes[0] == "56 images of mine could not be read for a picture."
+    none = json.loads(script(html_page(rows(two_models), thumbnails=0), "block-set-0-pictures"))
+    assert none == {}
+    few = json.loads(script(html_page(rows(two_models), thumbnails=1), "block-set-0-pictures"))
+    assert len(few) <= 1
+
+
+def test_a_result_cannot_have_files_shown_that_its_set_does_not_list(photos, tmp_path):
+    images, metadata = photos(2)
+    add_dataset("mine", images, metadata)
+    outside = tmp_path / "photos" / "private.jpg"
+    shutil.copy(images / "photo-0.jpg", outside)
+    names = ["photo-0.jpg", "../private.jpg", str(outside)]
+    found, note = thumbnails.thumbnails("mine", names, [0, 1, 2], 10_000)
+    assert list(found) == [0]
+    assert note == "2 images of mine could not be read for a picture."
+
+
+def test_pictures_keep_within_their_room(photos):
+    images, metadata = photos(6)
+    add_dataset("mine", images, metadata)
+    names = [f"photo-{number}.jpg" for number in range(6)]
+    every, _ = thumbnails.thumbnails("mine", names, range(6), 1_000_000)
+    room = sum(map(len, every.values())) - 1
+    found, _ = thumbnails.thumbnails("mine", names, range(6), room)
+    assert len(every) == 6
+    assert 0 < len(found) < 6
+
+
+def test_the_images_of_an_unknown_set_are_said_to_be_missing():
+    found, note = thumbnails.thumbnails("nowhere", ["a.jpg"], [0], 1000)
+    assert found == {}
+    assert note.startswith("The cards of nowhere have no picture: ")
+    assert thumbnails.thumbnails("im2gps3k", ["a.jpg"], [0], 1000) == (
+        {}, "The images of im2gps3k are not on the machine that wrote this page: its cards have no picture."
+    )  # fmt: skip
+
+
+def test_the_command_writes_the_page_and_wants_a_file_for_it(two_models, cli):
+    for result in two_models:
+        result.save()
+    assert "--output report.html" in cli("report", "--format", "html", exit_code=2).output
+    cli("report", "--format", "html", "--output", "report.html", "--thumbnails", "0")
+    text = Path("report.html").read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert script(text, "data") == script(report("html", "results", thumbnails=0), "data")
+
+
+def test_every_file_of_the_page_is_packaged():
+    names = {path.name for path in page.FOLDER.iterdir() if path.suffix in (".html", ".css", ".js")}
+    assert names == {"page.html", "page.css", *page.SCRIPTS}
+
+
+# -- in headless Chromium
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Start Chromium, without a display, and keep it for the module."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+class Browser:
+    """A page that is open."""
+
+    def __init__(self, driver, path):
+        self.driver, self.path = driver, path
+
+    def open(self, width=1440, height=900):
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        for log in ("browser", "performance"):
+            self.driver.get_log(log)
+        self.driver.get(self.path.as_uri())
+        self.until("return document.documentElement.dataset.map === 'drawn'")
+        return self
+
+    def js(self, code, *arguments):
+        return self.driver.execute_script(code, *arguments)
+
+    def until(self, code):
+        end = time.monotonic() + 20
+        while not self.js(code):
+            assert time.monotonic() < end, code
+            time.sleep(0.02)
+
+    def texts(self, selector):
+        return self.js("return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent.trim())", selector)
+
+    def cards(self):
+        return self.js("return [...document.querySelectorAll('#card-list .card')].map((e) => +e.dataset.image)")
+
+    def choose(self, name, value):
+        self.js(
+            "const e = document.getElementById(arguments[0]); e.value = arguments[1];"
+            "for (const kind of ['input', 'change']) e.dispatchEvent(new Event(kind, { bubbles: true }))",
+            name,
+            str(value),
+        )
+
+    def press(self, *keys):
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        ActionChains(self.driver, duration=0).send_keys(*keys).perform()
+
+    def screenshot(self, path):
+        end = self.js("return [document.documentElement.clientWidth, document.documentElement.scrollHeight]")
+        clip = {"x": 0, "y": 0, "width": end[0], "height": end[1], "scale": 1}
+        taken = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+        path.write_bytes(b64decode(taken["data"]))
+
+    def on_screen(self, image):
+        """Return where the point of an image is, in pixels of the window."""
+        return self.js(
+            """const figure = drawn.get(mapElement()); mapElement().scrollIntoView({block: 'center'});
+            const {data} = source(figure, 'truth'); const at = data.image.indexOf(arguments[0]);
+            const box = mapElement().firstElementChild.getBoundingClientRect();
+            const {x_range: x, y_range: y} = figure;
+            return [box.left + (data.x[at] - x.start) / (x.end - x.start) * figure.inner_width,
+                    box.bottom - (data.y[at] - y.start) / (y.end - y.start) * figure.inner_height]""",
+            image,
+        )
+
+
+@pytest.fixture
+def opened(chromium, two_models, tmp_path):
+    """Return a function that opens the page of some results, by default of two models."""
+
+    def show(results=two_models, size=(1440, 900)):
+        path = tmp_path / "report.html"
+        path.write_text(html_page(rows(results)), encoding="utf-8")
+        return Browser(chromium, path).open(*size)
+
+    return show
+
+
+@in_browser
+def test_the_page_opens_without_an_error_or_a_request(opened, photos, tmp_path):
+    images, metadata = photos(6)
+    add_dataset("mine", images, metadata)
+    browser = opened()
+    assert browser.js("return document.querySelectorAll('#card-list img').length") > 0
+    browser.screenshot(tmp_path / "desktop.png")
+    messages = [json.loads(entry["message"])["message"] for entry in browser.driver.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert browser.path.as_uri() in asked
+    assert [url for url in asked if not url.startswith("data:") and url != browser.path.as_uri()] == []
+    assert [entry for entry in browser.driver.get_log("browser") if entry["level"] not in ("INFO", "DEBUG")] == []
+    assert browser.js("return window.hacked") is None
+    assert (tmp_path / "desktop.png").stat().st_size > 50_000
+
+
+@in_browser
+def test_the_arithmetic_of_the_page_is_that_of_geobench(opened):
+    browser = opened()
+    places = np.array([(0.0, 0.0), (48.85, 2.35), (-77.1, -179.9), (89.9, 12.0), (-33.87, 151.2)])
+    there = browser.js("return arguments[0].map((place) => equalEarth(...place))", places.tolist())
+    np.testing.assert_allclose(there, equal_earth(places), atol=1e-12)
+    kilometres = browser.js(
+        "return arguments[0].map((place) => haversineKm(...place, ...arguments[0][1], DATA.radius))", places.tolist()
+    )
+    np.testing.assert_allclose(kilometres, haversine_km(places, np.tile(places[1], (5, 1))), atol=1e-9)
+    # From Sydney to New York the shortest way crosses the Pacific: cut once at 180°, north of Fiji, never by Africa.
+    xs, _ = browser.js("return arc(-33.87, 151.2, 40.71, -74.0)")
+    assert xs.count(None) == 1  # NaN comes back as None
+    assert min(abs(x) for x in xs if x is not None) > 0.9
+
+
+@in_browser
+def test_tables_are_sorted_with_the_keyboard_and_filtered(opened, answering):
+    from selenium.webdriver.common.keys import Keys
+
+    browser = opened([answering(name, [0.0] * k + [9.0] * (9 - k), dataset="im2gps3k") for name, k in
+                      (("aa", 3), ("bb", 7), ("cc", 5))])  # fmt: skip
+    ours = "#results-1 tbody tr:not(.published):not([hidden]) th"
+    browser.press(Keys.TAB)
+    assert browser.js("return document.activeElement.className") == "skip"
+    heads = browser.texts("#results-1 thead th")
+    browser.js("document.querySelectorAll('#results-1 thead button')[arguments[0]].focus()", heads.index("City 25 km"))
+    assert browser.js("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    browser.press(Keys.ENTER)
+    assert [text[:2] for text in browser.texts(ours)] == ["bb", "cc", "aa"]
+    sorts = browser.js("return [...document.querySelectorAll('#results-1 thead th')].map((e) => e.ariaSort)")
+    assert [sorts[heads.index("City 25 km")], set(sorts)] == ["descending", {"none", "descending"}]
+    browser.press(Keys.SPACE)
+    assert [text[:2] for text in browser.texts(ours)] == ["aa", "cc", "bb"]
+    browser.js("document.querySelector('#results-1 thead button').click()")
+    models = [text.lower() for text in browser.texts("#results-1 tbody th")]
+    assert models == browser.js(
+        "return arguments[0].toSorted((a, b) => a.localeCompare(b, 'en', {numeric: true}))", models
+    )
+    browser.js("document.querySelector('.table-filter').focus()")
+    browser.press("CC@ training")
+    assert browser.texts("#results-1 tbody tr:not([hidden]) th") == ["cc@mine-s0-0a0b0c0d"]
+    browser.press(*[Keys.BACKSPACE] * 20)
+    browser.js("document.querySelector('.table-published').click()")
+    assert len(browser.texts("#results-1 tbody tr:not([hidden]) th")) == 3
+
+
+@in_browser
+def test_cards_follow_the_filter_and_show_truth_top_k_and_error(opened, two_models):
+    one, two = two_models
+    browser = opened()
+    assert len(browser.cards()) == 24
+    assert browser.cards() == np.argsort(-one.errors, kind="stable")[:24].tolist()
+    first, second = browser.texts("#card-list .card")[:2]
+    assert "photo-2.jpg" in first
+    assert "one: failed" in first
+    assert "photo-0.jpg" in second
+    assert "France, 48.850° N, 2.350° E" in second
+    # 30° of latitude are 30 · π / 180 · 6371.0088 km = 3335.9 km; the second prediction is a degree farther north.
+    assert "one: 3,336 km" in second
+    assert "1" + "78.850° N, 2.350° E" + "3,336 km" + "0.50" in second
+    assert "2" + "79.850° N, 2.350° E" + "3,447 km" + "0.25" in second
+    assert HOSTILE in "".join(browser.texts("#card-list h4") + [browser.js("return currentSet().names[1]")])
+    browser.js("document.querySelector('.pages button:last-child').click()")
+    assert browser.cards() == np.argsort(-one.errors, kind="stable")[24:48].tolist()
+    browser.choose("level", 3)
+    for which, images in (
+        ("failed", one.predictions.failed),
+        ("right", one.errors <= 750),
+        ("lost", (one.errors > 750) & (two.errors <= 750)),
+        ("gained", (one.errors <= 750) & (two.errors > 750)),
+    ):
+        browser.choose("which", which)
+        expected = np.flatnonzero(images)
+        assert browser.js("return state.images.toSorted((a, b) => a - b)") == expected.tolist()
+        assert browser.texts("#count") == [f"{len(expected)} of 60 images"]
+    gained = {line.threshold_km: line.lost for line in compare(one, two).lines}[750]
+    assert len(expected) == gained > 0
+    browser.choose("which", "all")
+    browser.choose("name", "PHOTO-1")
+    assert sorted(browser.cards()) == [10, 11, 12, 13, 14, 15, 16, 17, 18, 19]
+    browser.choose("model", 1)
+    assert "two:" in browser.texts("#card-list .card")[0]
+
+
+@in_browser
+def test_a_point_of_the_map_shows_its_image_and_a_card_finds_its_point(opened, two_models):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    browser = opened()
+    browser.choose("which", "right")
+    browser.choose("level", 4)
+    browser.choose("name", "photo-4.jpg")  # one image is left, in Cape Town
+    x, y = browser.on_screen(4)
+    pointer = ActionChains(browser.driver, duration=0)
+    pointer.w3c_actions.pointer_action.move_to_location(int(x), int(y))
+    pointer.perform()
+    browser.until("return source(drawn.get(mapElement()), 'hover').data.xs.length === 1")
+    way = browser.js("const {xs, ys} = source(drawn.get(mapElement()), 'hover').data; return [xs[0], ys[0]]")
+    ends = np.array(way).T[[0, -1]]
+    expected = np.stack([two_models[0].truth[4], two_models[0].predictions.coordinates[4, 0]])
+    np.testing.assert_allclose(ends, equal_earth(expected), atol=1e-5)
+    pointer.w3c_actions.pointer_action.click()
+    pointer.perform()
+    browser.until("return document.querySelector('#chosen .card') !== null")
+    assert browser.texts("#chosen h4") == ["photo-4.jpg"]
+    assert browser.texts("#chosen .ways li") == [
+        f"{row.model}: {round(row.errors[4]):,} km" if row.errors[4] >= 10 else f"{row.model}: {row.errors[4]:.1f} km"
+        for row in two_models
+    ]
+    browser.choose("name", "photo-5.jpg")
+    browser.js("document.querySelector('.card[data-image=\"5\"] .on-map').click()")
+    browser.until("return document.querySelector('#chosen h4').textContent === 'photo-5.jpg'")
+    browser.until("return source(drawn.get(mapElement()), 'chosen').data.x.length === 3")
+    marks = browser.js("const {x, y} = source(drawn.get(mapElement()), 'chosen').data; return [[...x], [...y]]")
+    np.testing.assert_allclose(np.array(marks).T[-1], equal_earth(two_models[0].truth[5:6])[0], atol=1e-5)
+    assert browser.js("return document.activeElement.id") == "chosen"
+
+
+@in_browser
+def test_on_a_phone_nothing_is_wider_than_the_screen_and_targets_are_large(opened, tmp_path):
+    browser = opened(size=(390, 844))
+    assert browser.js("return document.documentElement.scrollWidth") <= 390
+    small = browser.js(
+        "return [...document.querySelectorAll('button, select, input[type=search]')].filter((e) => e.offsetParent)"
+        ".filter((e) => e.offsetHeight < 44).map((e) => e.outerHTML)"
+    )
+    assert small == []
+    browser.screenshot(tmp_path / "phone.png")
+    assert (tmp_path / "phone.png").stat().st_size > 50_000
+
+
+@in_browser
+def test_regions_change_with_their_switches_and_dark_colours_reach_the_charts(opened, two_models):
+    browser = opened()
+    browser.choose("by-level", 3)
+    share = browser.texts("#regions tfoot td")[1]
+    assert share.startswith(f"{two_models[0].scores['acc_750km']:.1f}[")
+    browser.choose("by", 1)
+    assert browser.texts("#regions tbody th") == ["6 others"]
+    before = browser.js("return [colour('paper'), drawn.get(mapElement()).renderers[0].glyph.fill_color.value]")
+    browser.js("document.getElementById('theme').click()")
+    after = browser.js("return [colour('paper'), drawn.get(mapElement()).renderers[0].glyph.fill_color.value]")
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
+@in_browser
+def test_several_test_sets_share_the_charts_and_the_map(opened, answering):
+    browser = opened([answering("one", [0.0] * 9), answering("two", [5.0] * 6, dataset="other")])
+    assert browser.texts("#set option") == ["mine", "other"]
+    browser.choose("set", 1)
+    assert browser.texts("#count") == ["6 of 6 images"]
+    assert browser.texts("#model option") == ["two"]
+    shown = browser.js("return source(drawn.get(mapElement()), 'truth').data.image.length")
+    assert shown == 6
