@@ -277,6 +277,24 @@ def test_every_file_of_the_page_is_packaged():
     assert names == {"page.html", "page.css", *page.SCRIPTS}
 
 
+@pytest.mark.parametrize("degrees", [[3.0], [None], [None, None, None]])
+def test_few_images_and_failed_ones_alone_still_make_a_page(answering, degrees):
+    data = json.loads(script(html_page(rows([answering("one", degrees, top_k=7)])), "data"))
+    assert data["sets"][0]["n"] == len(degrees)
+    assert data["sets"][0]["rows"][0]["k"] == 5
+
+
+def test_galleries_of_several_sizes_make_a_frontier(answering):
+    results = [
+        answering("one", [0.0] * size + [9.0] * (9 - size), gallery=f"training:{size}", gallery_size=size)
+        for size in (3, 6, 9)
+    ]
+    text = html_page(rows(results))
+    assert script(text, "block-set-0-frontier-0").count('"name":"Scatter"') == len(metrics.ACCURACIES)
+    assert "Gallery frontier" in text
+    assert "No model was run with galleries of several sizes" not in text
+
+
 # -- in headless Chromium
 
 
@@ -503,6 +521,20 @@ def test_a_point_of_the_map_shows_its_image_and_a_card_finds_its_point(opened, t
     marks = browser.js("const {x, y} = source(drawn.get(mapElement()), 'chosen').data; return [[...x], [...y]]")
     np.testing.assert_allclose(np.array(marks).T[-1], equal_earth(two_models[0].truth[5:6])[0], atol=1e-5)
     assert browser.js("return document.activeElement.id") == "chosen"
+
+
+@in_browser
+def test_the_map_shows_truth_predictions_or_both_with_lines(opened):
+    browser = opened()
+    count = (
+        "return ['truth', 'prediction', 'lines']"
+        ".map((name) => Object.values(source(drawn.get(mapElement()), name).data)[0].length)"
+    )
+    assert browser.js(count) == [N, 0, 0]
+    browser.js("document.querySelector('input[name=place][value=prediction]').click()")
+    assert browser.js(count) == [0, N - 1, 0], "an image failed and was placed nowhere"
+    browser.js("document.querySelector('input[name=place][value=both]').click()")
+    assert browser.js(count) == [N, N - 1, N - 1]
 
 
 @in_browser
