@@ -290,7 +290,7 @@ def test_galleries_of_several_sizes_make_a_frontier(answering):
         for size in (3, 6, 9)
     ]
     text = html_page(rows(results))
-    assert script(text, "block-set-0-frontier-0").count('"name":"Scatter"') == len(metrics.ACCURACIES)
+    assert script(text, "block-set-0-frontier-0").count('"name":"HoverTool"') == len(metrics.ACCURACIES)
     assert "Gallery frontier" in text
     assert "No model was run with galleries of several sizes" not in text
 
