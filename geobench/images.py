@@ -52,9 +52,7 @@ def open_image(source: Path | bytes, name: str = "", side: int | None = None) ->
     """
     name = name or (source.name if isinstance(source, Path) else "image")
     try:
-        if isinstance(source, Path):
-            _need_file(source)
-        with _quiet(), Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with _opened(source) as image:
             if image.format == "EPS":
                 raise ImageError("PostScript is a program, and is not run")
             if side is not None:
@@ -68,12 +66,20 @@ def open_image(source: Path | bytes, name: str = "", side: int | None = None) ->
         raise ImageError(f"{name}: {_reason(source, error)}") from error
 
 
-def _need_file(path: Path) -> None:
-    """Raise ``ImageError`` where opening ``path`` would wait for ever, or is no use."""
-    if path.is_dir():
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[Image.Image]:
+    """Yield the image, undecoded; a pipe is not waited for.
+
+    What Pillow warns of is hidden: an image is read or it is counted as failed, and there may be millions.
+    """
+    if isinstance(source, Path) and source.is_dir():
         raise ImageError("is a folder")
-    if path.exists() and not path.is_file():
+    if isinstance(source, Path) and source.exists() and not source.is_file():
         raise ImageError("is no regular file but a pipe, a socket or a device")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+            yield image
 
 
 def _reason(source: Path | bytes, error: Exception) -> str:
@@ -96,14 +102,6 @@ def _reason(source: Path | bytes, error: Exception) -> str:
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(HEAD)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what Pillow warns of: an image is read or it is counted as failed, and there may be millions."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -149,7 +147,7 @@ def views(image: Image.Image, crops: int) -> list[Image.Image]:
 def exif_position(source: Path | bytes) -> tuple[float, float] | None:
     """Return latitude and longitude in degrees from the EXIF of an image, or None where there is none."""
     try:
-        with _quiet(), Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with _opened(source) as image:
             gps = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
         latitude = _degrees(gps[ExifTags.GPS.GPSLatitude], gps.get(ExifTags.GPS.GPSLatitudeRef, "N"), "S")
         longitude = _degrees(gps[ExifTags.GPS.GPSLongitude], gps.get(ExifTags.GPS.GPSLongitudeRef, "E"), "W")

@@ -28,7 +28,7 @@ _UNUSABLE_NAMES = {
         r"^[+-]?[0-9]+(?:[.,][0-9]+)?E[+-]?[0-9]+$"
     ),
     "image {name} is a formula or an error of a spreadsheet; save its values": (
-        r"^=|^#(?:N/A|NAME\?|REF!|VALUE!|NUM!|DIV/0!|NULL!)$"
+        r"^=[A-Z]+[0-9(]|^#(?:N/A|NAME\?|REF!|VALUE!|NUM!|DIV/0!|NULL!)$"
     ),
 }
 _DECIMAL_COMMA = r"\s*[+\-−]?[0-9]{1,3},[0-9]+\s*"

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin, features
 
-from geobench import Dataset, ImageError, extract, get_results
+from geobench import Dataset, ImageError, extract, get_dataset, get_results
 from geobench.predictions import Predictions
 
 WIDTH, HEIGHT = 48, 32
@@ -379,3 +379,13 @@ def test_they_are_the_denominator_of_a_model_trained_and_run_on_them(tmp_path, c
     table = Predictions.load(path)[1]
     assert table["image"].to_list() == [image.name for image in CASES]
     assert table["status"].to_list() == ["failed" if image.shows is None else "ok" for image in CASES]
+
+
+def test_positions_are_read_from_a_folder_of_them(tmp_path, cli):
+    dataset_of(tmp_path / "hostile", CASES)
+    exif = tags(1)
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update({1: "N", 2: (48.0, 51.0, 0.0), 3: "W", 4: (2.0, 30.0, 0.0)})
+    (tmp_path / "hostile" / "images" / "placed.jpg").write_bytes(encoded(exif=exif))
+    cli("datasets", "add", "found", "--images", tmp_path / "hostile" / "images", "--exif", "--encoder", "tiny")
+    rows = get_dataset("found").table("test").to_numpy(object)
+    assert [tuple(row) for row in rows] == [("placed.jpg", 48.85, -2.5)]
