@@ -120,11 +120,11 @@ def _ended(
     perform: Callable[[Task, Progress], list[Done]], tasks: Sequence[Task], workers: int, progress: Progress
 ) -> Generator[list[Done]]:
     """Yield the cells of each task as it ends; of several workers the first task makes what the others share."""
-    alone = len(tasks) if workers == 1 else min(1, len(tasks))
+    alone = len(tasks) if workers == 1 or len(tasks) <= 2 else 1
     for task in tasks[:alone]:
         yield perform(task, progress)
     if tasks[alone:]:
-        progress.say(f"{workers} processes take the other {len(tasks) - alone} trainings.")
+        progress.say(f"{workers} processes take the other {len(tasks) - alone}.")
         share = max(1, cores() // workers)
         with closing(spread(partial(_elsewhere, perform), tasks[alone:], workers, share, progress.say)) as ending:
             for task, ended in ending:
