@@ -144,7 +144,7 @@ class Dataset:
         """Return the file of a split's table, which of its columns are which, and whether it has a header."""
         split = self.split_for(purpose)
         metadata = self._metadata(split)
-        if metadata.is_file():
+        if metadata.exists():  # a folder or a pipe is refused by its reader
             table = self.tables.get(metadata.name, {"columns": self.columns, "header": self.header})
             return metadata, table.get("columns", {}), table.get("header", True)
         store = self.store(purpose)

@@ -163,7 +163,7 @@ REFUSED = [
     Table("a photo named .csv", b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", says=("is a JPEG image",)),
     Table("a folder", Path.mkdir, says=("is a folder", "CSV file with a header")),
     Table("a pipe that nobody writes to", os.mkfifo, says=("is no regular file",)),
-    Table("a link that leads nowhere", lambda path: path.symlink_to("nowhere"), says=("there is no such file",)),
+    Table("a link that leads nowhere", lambda path: path.symlink_to("nowhere"), says=("metadata.csv is not there",)),
 ]  # fmt: skip
 CASES = ALL_READ + REFUSED
 
@@ -195,8 +195,9 @@ def test_a_table_that_has_one_meaning_is_read(table, add):
 def test_another_is_refused_with_file_line_and_remedy(table, add):
     said = add(table, exit_code=1)
     assert len(said.splitlines()) == 1
-    assert len(said) < 500
-    for part in ("Error: metadata.csv", *table.says):
+    assert len(said) < 600
+    assert re.match(r"Error: .*\bmetadata\.csv\b", said)
+    for part in table.says:
         assert part in said, said
 
 
