@@ -13,8 +13,8 @@ from geobench import files
 from geobench.definitions import check_definition, read_definition
 from geobench.errors import DatasetError, DatasetNotFoundError
 from geobench.images import open_image
-from geobench.layouts import is_there, open_store, recognise
 from geobench.progress import SILENT, Progress
+from geobench.stores.layouts import is_there, open_store, recognise
 from geobench.tables import Rows, read_rows, read_table
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Dataset:
         splits: for each split where its ``images`` are and the table ``metadata``, relative to :attr:`folder`, and the
             ``layout`` of the images where it is not to be recognised.
         settings: for each model the hyper-parameters that fit this training set; they give way to the user's own.
-        sources: its files and where they are, the tables that :class:`geobench.addresses.Source` reads.
+        sources: its files and where they are, the tables that :class:`geobench.download.addresses.Source` reads.
     """
 
     name: str

@@ -16,19 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.decoding import Decoder
-from geobench.distributed import current
 from geobench.errors import FeatureError, SettingError, blaming
 from geobench.extraction import Extraction
+from geobench.extraction.decoding import Decoder
 from geobench.images import CROPS
 from geobench.progress import SILENT, Progress
+from geobench.training.distributed import current
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from geobench.augment import Augmentation
     from geobench.datasets import Dataset
     from geobench.encoders import Encoder
+    from geobench.training.augment import Augmentation
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def extract(
     """Return the features of the images in ``table``, from the cache where they are there.
 
     An extraction that was killed goes on; of its shards at most one is made again. Called in all processes of a group
-    (:func:`geobench.distributed.joined`) it is divided among them.
+    (:func:`geobench.training.distributed.joined`) it is divided among them.
 
     Args:
         dataset: that ``table`` belongs to.

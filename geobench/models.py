@@ -16,7 +16,7 @@ from geobench.errors import GeobenchError
 from geobench.geo import FloatArray
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
-from geobench.sources import Source, cached
+from geobench.training.sources import Source, cached
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,10 +16,10 @@ from geobench import files
 from geobench.datasets import Dataset, broken_definitions, missing_images
 from geobench.errors import DatasetError, ImageError
 from geobench.images import exif_position
-from geobench.layouts import is_there, open_store
 from geobench.plugins import get_datasets
 from geobench.progress import SILENT, Progress
 from geobench.stores import Store
+from geobench.stores.layouts import is_there, open_store
 
 
 @dataclass(frozen=True)

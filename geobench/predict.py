@@ -16,12 +16,12 @@ from geobench.features import extract
 from geobench.gallery import choose_gallery
 from geobench.geo import FloatArray
 from geobench.images import open_image
-from geobench.maps import Panel, check_map, draw_similarity
 from geobench.models import Model
+from geobench.pictures.maps import Panel, check_map, draw_similarity
+from geobench.pictures.worldmap import land_grid
 from geobench.plugins import who
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
-from geobench.worldmap import land_grid
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,11 +14,11 @@ from geobench import formats, metrics
 from geobench.errors import ResultError, unknown_name
 from geobench.gallery import is_oracle
 from geobench.geo import FloatArray
-from geobench.intervals import Clusters, Interval, clusters_of, intervals
-from geobench.paired import leaders, linearised
+from geobench.peers.published import Judged, judge, published_rows
 from geobench.progress import SILENT, Progress
-from geobench.published import Judged, judge, published_rows
 from geobench.results import FOLDER, Result, read_results
+from geobench.statistics.intervals import Clusters, Interval, clusters_of, intervals
+from geobench.statistics.paired import leaders, linearised
 
 NO_RESULTS = "no results in {folder}; make some: geobench demo, or geobench run --models geoclip --datasets bluemarble"
 
@@ -38,7 +38,8 @@ class Row:
         clusters: what the intervals are clustered by, such as ``AUTHOR``, and how many there are.
         judged: what the row says about the published rows that it repeats.
         superseded: older results for the same cell, by the names of their files.
-        n, crops, gallery, source, protocol, how, note: of a published row: :func:`geobench.published.published_rows`.
+        n, crops, gallery, source, protocol, how, note: of a published row, as in
+            :func:`geobench.peers.published.published_rows`.
     """
 
     dataset: str
@@ -88,7 +89,7 @@ def report(
             hold one row per result, every column, unrounded.
         folder: of results.
         datasets: only these test sets.
-        published: which of the papers' rows stand beside ours: a name in :data:`geobench.published.SELECTIONS`.
+        published: which of the papers' rows stand beside ours: a name in :data:`geobench.peers.published.SELECTIONS`.
         join_seeds: put results that differ by seed only into one row.
         say: told each result that is damaged and left out.
         thumbnails: small pictures of images in the page at most; None leaves it to the page.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from geobench.audits.subsets import choose_subset, get_subsets, score_subset, with_predictions
 from geobench.checkpoints import find_checkpoint, get_model
 from geobench.datasets import Dataset
 from geobench.errors import CheckpointError, GeobenchError
@@ -15,7 +16,6 @@ from geobench.models import Model
 from geobench.plugins import get_dataset, get_model_class
 from geobench.progress import SILENT, Progress
 from geobench.results import FOLDER, Result, load_result
-from geobench.subsets import choose_subset, get_subsets, score_subset, with_predictions
 from geobench.train import DEFAULT_DATA, train
 
 

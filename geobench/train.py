@@ -10,19 +10,19 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
-from geobench.augment import Augmentation, Live
 from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint, iter_versions, now
 from geobench.datasets import limited
 from geobench.devices import default_workers, describe_device, pick_device
-from geobench.distributed import current, joined, local_device
 from geobench.errors import SettingError, TrainingError, blaming, unknown_name
 from geobench.features import Features, extract
 from geobench.models import Model, TrainingSet
 from geobench.plugins import get_dataset, get_encoder, get_model_class, who
 from geobench.progress import SILENT, Progress
 from geobench.settings import as_dict, configure
-from geobench.sources import Source
-from geobench.training_log import LOGS
+from geobench.training.augment import Augmentation, Live
+from geobench.training.distributed import current, joined, local_device
+from geobench.training.log import LOGS
+from geobench.training.sources import Source
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 
 import geobench
-from geobench import feature_shards, get_dataset, get_encoder
+from geobench import get_dataset, get_encoder
+from geobench.extraction import shards as feature_shards
 from geobench.plugins import registry
 
 CHANGES = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "os.chmod", "os.link", "shutil.copyfile"}

@@ -1,7 +1,7 @@
 import pytest
 
 from geobench import Dataset, DatasetError, get_datasets
-from geobench.addresses import sources_of
+from geobench.download.addresses import sources_of
 
 
 def a_set(*sources, **values):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from geobench import SettingError, get_dataset, get_model, train
-from geobench.augment import Augmentation
 from geobench.checkpoints import get_checkpoints
+from geobench.training.augment import Augmentation
 
 SMALL = {"batch_size": 16, "queue_length": 32, "hidden_dim": 16, "epochs": 2}
 DATA = {"encoder": "tiny", "limit": 48}

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from geobench import Predictions, ResultError, UnknownNameError, metrics
-from geobench.answers import Answers, load_answers
-from geobench.breakdown import breakdown, to_rows
+from geobench.analysis.answers import Answers, load_answers
+from geobench.analysis.breakdown import breakdown, to_rows
+from geobench.analysis.groupings import group_labels
+from geobench.analysis.weights import CELL_KM2, COLUMNS, ROWS, cells_of, weighted_share, weights
 from geobench.checkpoints import Checkpoint
 from geobench.geo import sample_sphere
-from geobench.groupings import group_labels
-from geobench.intervals import Clusters, share_interval
-from geobench.weights import CELL_KM2, COLUMNS, ROWS, cells_of, weighted_share, weights
+from geobench.statistics.intervals import Clusters, share_interval
 
 PARIS, LYON, PORTO = (48.86, 2.35), (45.76, 4.84), (41.15, -8.61)
 LIMA, OSAKA, SEA = (-12.05, -77.04), (34.69, 135.5), (0, -30)
@@ -126,7 +126,7 @@ def test_without_the_checkpoint_the_distance_is_refused_in_one_line(answers):
 def test_cells_have_one_area_and_cover_the_sphere():
     counts = np.bincount(cells_of(sample_sphere(400_000, np.random.default_rng(0))), minlength=ROWS * COLUMNS)
     assert counts.min() > 0 and np.std(counts) / np.mean(counts) == pytest.approx(1 / np.sqrt(np.mean(counts)), rel=0.1)
-    assert ROWS * COLUMNS * CELL_KM2 == pytest.approx(510_065_600, rel=1e-4)
+    assert pytest.approx(510_065_600, rel=1e-4) == ROWS * COLUMNS * CELL_KM2
     poles = cells_of(np.array([[90.0, 180.0], [-90.0, -180.0], [0.0, 180.0], [0.0, -180.0]]))
     assert poles[0] // COLUMNS == ROWS - 1 and poles[1] == 0 and poles[2] == poles[3]
 

@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 from geobench import Predictions, ResultError, get_models
 from geobench.analysis import calibration_rows
-from geobench.answers import Answers
-from geobench.calibration import (
+from geobench.analysis.answers import Answers
+from geobench.analysis.calibration import (
     check_probabilities,
     claimed_probability,
     confidence_of,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geobench import UnknownNameError, get_gallery, metrics, train
-from geobench.ceiling import ceiling, ceilings, nearest_km
+from geobench.audits.ceiling import ceiling, ceilings, nearest_km
 from geobench.devices import peak_memory_mb
 from geobench.gallery import Gallery, is_oracle
 from geobench.geo import haversine_km, place_keys, sample_sphere

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from geobench import DatasetNotFoundError
-from geobench.check import check
+from geobench.audits.check import check
+from geobench.audits.suspects import swapped
 from geobench.geo import sample_sphere
 from geobench.land import is_land, is_open_sea, sample_land
 from geobench.own import add_dataset
-from geobench.suspects import swapped
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from geobench import ResultError, UnknownNameError, metrics
-from geobench.compare import aligned, compare, find_result
+from geobench.statistics.compare import aligned, compare, find_result
 
 FOLDER = Path("results")
 

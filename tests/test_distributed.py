@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 SCRIPT = """
 import sys
 import numpy as np, torch
-from geobench.distributed import current, joined
-from geobench.engine import Schedule, Training
-from geobench.sources import Resident
+from geobench.training.distributed import current, joined
+from geobench.training.engine import Schedule, Training
+from geobench.training.sources import Resident
 from geobench_plugins.classifier.heads import Heads
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.contrast import Contrast

@@ -21,8 +21,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geobench import Dataset, files, web
-from geobench.download import RECORD, download, plan
+from geobench import Dataset, files
+from geobench.download import RECORD, download, plan, web
 from geobench.errors import DownloadError
 from geobench.progress import Progress
 

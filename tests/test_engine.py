@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from geobench import CheckpointError, SettingError, TrainingError
-from geobench.engine import Schedule, Training
 from geobench.progress import Progress
-from geobench.sources import Resident, Streamed
+from geobench.training.engine import Schedule, Training
+from geobench.training.sources import Resident, Streamed
 
 
 class Killed(Exception):  # noqa: N818

@@ -15,14 +15,14 @@ import pytest
 from geobench import Model, Predictions
 from geobench.checkpoints import get_checkpoints
 from geobench.errors import ExperimentError
-from geobench.experiment_run import run_plan
 from geobench.experiments import experiment_names, get_experiment
-from geobench.planning import Changes, make_plan
-from geobench.plans import with_galleries_that_exist
+from geobench.experiments.planning import Changes, make_plan
+from geobench.experiments.plans import with_galleries_that_exist
+from geobench.experiments.run import run_plan
+from geobench.experiments.spread import Lost, dealt, order_for, spread
+from geobench.peers.published import published_rows
 from geobench.plugins import get_dataset, get_model_class
-from geobench.published import published_rows
 from geobench.settings import as_dict, configure, parse_assignments
-from geobench.spread import Lost, dealt, order_for, spread
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -510,7 +510,7 @@ def test_a_grid_of_ten_thousand_cells_says_so_and_asks_for_yes(cli, toml, monkey
     path = toml(SMALL, ("vary = { sigma_min = [1.0, 2.0], dim = [8, 16] }", vary), ("{sigma_min}", "x"))
     output = cli("experiment", "run", path, "--seeds", 0, exit_code=2).output
     assert "asks for 10,001 cells; if that is meant, add --yes." in output
-    monkeypatch.setattr("geobench.planning.MANY", 9)  # ten thousand take a while to be worked out
+    monkeypatch.setattr("geobench.experiments.planning.MANY", 9)  # ten thousand take a while to be worked out
     assert "asks for 10 cells" in cli("experiment", "show", toml(), exit_code=2).output
     assert "10 trainings, 10 evaluations." in cli("experiment", "show", toml(), "--yes").output
 

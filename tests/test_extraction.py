@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geobench import Dataset, FeatureError, PluginError, extract, feature_shards, files, get_dataset, get_encoder
-from geobench.feature_shards import SHARD_BYTES, SHARD_ROWS, Made, Shards
+from geobench import Dataset, FeatureError, PluginError, extract, files, get_dataset, get_encoder
+from geobench.extraction import shards as feature_shards
+from geobench.extraction.shards import SHARD_BYTES, SHARD_ROWS, Made, Shards
 from geobench.progress import Progress
 
 
@@ -119,7 +120,8 @@ KILLS = """
     import json, os, signal, sys
     import numpy as np
     import torch  # once, for all children
-    from geobench import Dataset, Encoder, extract, feature_shards, files
+    from geobench import Dataset, Encoder, extract, files
+    from geobench.extraction import shards as feature_shards
 
     feature_shards.SHARD_ROWS = 4
     out = sys.argv[1]

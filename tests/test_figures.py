@@ -11,16 +11,16 @@ import pytest
 from PIL import Image
 
 from geobench import Predictions, ResultError, metrics
-from geobench.answers import Answers
-from geobench.canvas import save, styled
-from geobench.figure_bars import draw_breakdown
-from geobench.figure_curves import COLUMN_INCHES, PRINT_DPI, _spread, draw_cdf, draw_frontier
-from geobench.figure_maps import COLOURS, draw_error_map
-from geobench.figures import STYLE, SUFFIXES, _settled, draw, labels
+from geobench.analysis.answers import Answers
 from geobench.geo import FARTHEST_KM
-from geobench.intervals import share_interval
 from geobench.land import sample_land
+from geobench.pictures.bars import draw_breakdown
+from geobench.pictures.canvas import save, styled
+from geobench.pictures.curves import COLUMN_INCHES, PRINT_DPI, _spread, draw_cdf, draw_frontier
+from geobench.pictures.error_maps import COLOURS, draw_error_map
+from geobench.pictures.figures import STYLE, SUFFIXES, _settled, draw, labels
 from geobench.report import rows
+from geobench.statistics.intervals import share_interval
 
 TRUTH = sample_land(80, np.random.default_rng(0), -55, 70)
 
@@ -151,7 +151,7 @@ def test_the_map_has_every_image_in_the_colour_of_its_error(result):
 
 
 def test_many_images_are_drawn_as_medians_of_cells(result, monkeypatch):
-    monkeypatch.setattr("geobench.figure_maps.MOST_POINTS", 50)
+    monkeypatch.setattr("geobench.pictures.error_maps.MOST_POINTS", 50)
     figure = drawn(lambda: draw_error_map(result(150), "knn"))
     cells = next(c for c in figure.axes[0].collections if c.get_array() is not None)
     assert 0 < len(cells.get_array()) <= 80
@@ -231,5 +231,5 @@ def test_the_report_draws_beside_its_table(result, cli, tmp_path):
 
 
 def test_the_modules_of_figures_load_no_matplotlib_before_they_draw():
-    code = "import sys, geobench.figures; print({'matplotlib', 'pandas', 'torch', 'scipy'} & set(sys.modules))"
+    code = "import sys, geobench.pictures.figures; print({'matplotlib', 'pandas', 'torch', 'scipy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

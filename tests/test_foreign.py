@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geobench import DatasetNotFoundError, Predictions, ResultError, SettingError, UnknownNameError, get_dataset
-from geobench.foreign import match_ids, score_file
+from geobench.peers.foreign import match_ids, score_file
 from geobench.progress import Progress
 from geobench.results import load_result, load_results
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from geobench import formats, latex
-from geobench.formats import FORMATS, tables
-from geobench.latex import LETTERS, SIGNS, Cell, Table, escape, latex_document, latex_tables
+from geobench import formats
+from geobench.formats import FORMATS, latex, tables
+from geobench.formats.latex import LETTERS, SIGNS, Cell, Table, escape, latex_document, latex_tables
 from geobench.report import report, rows
 
 FOLDER = Path("results")

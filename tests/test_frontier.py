@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from geobench import metrics, train
-from geobench.frontier import frontier, smallest_within
+from geobench.experiments.frontier import frontier, smallest_within
 from geobench.geo import haversine_km
 from geobench.results import read_results
 

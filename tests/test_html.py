@@ -12,17 +12,17 @@ import pandas as pd
 import pytest
 
 from geobench import Predictions, metrics
-from geobench.breakdown import groups_of, within
-from geobench.compare import compare
+from geobench.analysis.breakdown import groups_of, within
 from geobench.geo import haversine_km
 from geobench.html import explorer, page, thumbnails
 from geobench.html.explorer import image_sets
 from geobench.html.page import html_page
 from geobench.html.regions import regions
-from geobench.intervals import clusters_of, share_interval
 from geobench.own import add_dataset
+from geobench.pictures.worldmap import equal_earth
 from geobench.report import report, rows
-from geobench.worldmap import equal_earth
+from geobench.statistics.compare import compare
+from geobench.statistics.intervals import clusters_of, share_interval
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")

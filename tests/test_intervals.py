@@ -12,7 +12,14 @@ from statsmodels.stats.proportion import proportion_confint
 
 from geobench import metrics
 from geobench.geo import FARTHEST_KM
-from geobench.intervals import Clusters, clustered_mean, clusters_of, intervals, median_interval, share_interval
+from geobench.statistics.intervals import (
+    Clusters,
+    clustered_mean,
+    clusters_of,
+    intervals,
+    median_interval,
+    share_interval,
+)
 
 
 def simulation():

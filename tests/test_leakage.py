@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from geobench import FeatureError, get_dataset
-from geobench.fingerprints import NOTHING_SEEN, OK, UNREADABLE, fingerprint, fingerprints, near
+from geobench.audits.fingerprints import NOTHING_SEEN, OK, UNREADABLE, fingerprint, fingerprints, near
+from geobench.audits.leakage import audit
+from geobench.audits.sharing import photo_ids, photographers, same_photographer, twins
 from geobench.geo import unit_vectors
-from geobench.leakage import audit
 from geobench.own import add_dataset
 from geobench.progress import SILENT
 from geobench.raster import RasterDataset
-from geobench.sharing import photo_ids, photographers, same_photographer, twins
 
 N = 60  # images on each side, of places that are at least 600 km apart
 EACH = 10  # planted leaks of each kind

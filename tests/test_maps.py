@@ -12,12 +12,11 @@ import torch
 from PIL import Image
 
 from geobench import PluginError, SettingError, get_dataset, get_gallery, train
-from geobench.canvas import MARK, shore
 from geobench.geo import EARTH_RADIUS_KM, haversine_km, sample_sphere
 from geobench.land import is_land
-from geobench.maps import MOST_PANELS, Panel, draw_positions, draw_similarity
-from geobench.predict import predict
-from geobench.worldmap import (
+from geobench.pictures.canvas import MARK, shore
+from geobench.pictures.maps import MOST_PANELS, Panel, draw_positions, draw_similarity
+from geobench.pictures.worldmap import (
     LAND_KINDS,
     X_MAX,
     Y_MAX,
@@ -28,6 +27,7 @@ from geobench.worldmap import (
     inverse_equal_earth,
     land_grid,
 )
+from geobench.predict import predict
 from geobench_plugins.geoclip.network import equal_earth as equal_earth_of_geoclip
 
 RNG = np.random.default_rng(0)
@@ -277,5 +277,6 @@ def test_a_data_set_that_is_not_here_is_one_line(cli):
 
 
 def test_the_modules_of_maps_load_no_matplotlib_before_they_draw():
-    code = "import sys, geobench.predict, geobench.maps, geobench.worldmap; print('matplotlib' in sys.modules)"
+    modules = "geobench.predict, geobench.pictures.maps, geobench.pictures.worldmap"
+    code = f"import sys, {modules}; print('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

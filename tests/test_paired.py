@@ -6,9 +6,10 @@ from scipy.stats import binomtest, ttest_rel
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from geobench import metrics, paired
-from geobench.intervals import Clusters
-from geobench.paired import accuracy_difference, holm, leaders, linearised, mean_difference, sign_flip_p
+from geobench import metrics
+from geobench.statistics import paired
+from geobench.statistics.intervals import Clusters
+from geobench.statistics.paired import accuracy_difference, holm, leaders, linearised, mean_difference, sign_flip_p
 
 
 def alone(n):

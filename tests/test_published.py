@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from geobench import UnknownNameError
-from geobench.published import SELECTIONS, judge, published_rows, repeated_rows, verdict
+from geobench.peers.published import SELECTIONS, judge, published_rows, repeated_rows, verdict
 from geobench.report import report
 from geobench_published import FOLDER
 

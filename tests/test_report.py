@@ -11,9 +11,9 @@ import pytest
 
 from geobench import Predictions, ResultError, UnknownNameError, metrics
 from geobench.formats import FORMATS, HEADS
-from geobench.intervals import clusters_of, intervals
-from geobench.published import published_rows
+from geobench.peers.published import published_rows
 from geobench.report import report, rows
+from geobench.statistics.intervals import clusters_of, intervals
 
 FOLDER = Path("results")
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from geobench.download.unpack import Limits, unpack
 from geobench.errors import DownloadError
-from geobench.unpack import Limits, unpack
 
 PHOTO = bytes(range(256)) * 20
 GB = 1 << 30

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geobench.canvas import SMALLEST_KM2, shore
-from geobench.figure_curves import OKABE_ITO, SMALLEST_KM
 from geobench.geo import FARTHEST_KM, FloatArray
 from geobench.metrics import ACCURACIES, LEVELS_KM
+from geobench.pictures.canvas import SMALLEST_KM2, shore
+from geobench.pictures.curves import OKABE_ITO, SMALLEST_KM
+from geobench.pictures.worldmap import LAKE, LAND_KINDS, X_MAX, Y_MAX, borders, coastlines, equal_earth
 from geobench.report import Row
-from geobench.worldmap import LAKE, LAND_KINDS, X_MAX, Y_MAX, borders, coastlines, equal_earth
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure  # noqa: N812  it is a class

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from geobench.answers import Answers
-from geobench.figure_maps import COLOURS
-from geobench.figures import labels
+from geobench.analysis.answers import Answers
+from geobench.analysis.groupings import AT_SEA
+from geobench.analysis.places import country_name
 from geobench.geo import EARTH_RADIUS_KM
-from geobench.groupings import AT_SEA
 from geobench.html.blocks import Blocks, as_json
 from geobench.html.regions import regions
 from geobench.html.thumbnails import telling_images, thumbnails
 from geobench.metrics import LEVELS_KM
-from geobench.places import country_name
+from geobench.pictures.error_maps import COLOURS
+from geobench.pictures.figures import labels
 from geobench.progress import SILENT, Progress
 from geobench.report import Row, images_of
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geobench.formats import HEADS, tables
+from geobench.formats.latex import WORDS
 from geobench.html.blocks import Blocks, as_json
 from geobench.html.thumbnails import MOST
-from geobench.latex import WORDS
 from geobench.metrics import LEVELS_KM
 from geobench.progress import SILENT, Progress
 
@@ -118,8 +118,8 @@ def _value(scores: dict[str, float], name: str | None) -> str:
 
 def _charts(sets: Sequence[ImageSet], found: Sequence[dict[str, Any]], blocks: Blocks) -> list[dict[str, Any]]:
     """Return the charts of each image set: the block that each is drawn from, and what its legend says."""
-    from geobench.figures import frontiers
     from geobench.html.charts import error_curves, frontier, item, line_look
+    from geobench.pictures.figures import frontiers
 
     blocks.add("map", _map())
     made = []

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench.answers import Answers
-from geobench.breakdown import SMALLEST, groups_of, within
-from geobench.groupings import SCENE_COLUMN
-from geobench.intervals import Clusters, share_interval
+from geobench.analysis.answers import Answers
+from geobench.analysis.breakdown import SMALLEST, groups_of, within
+from geobench.analysis.groupings import SCENE_COLUMN
 from geobench.metrics import LEVELS_KM
 from geobench.report import Row
+from geobench.statistics.intervals import Clusters, share_interval
 
 EVERY = "all images"
 

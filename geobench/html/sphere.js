@@ -3,7 +3,7 @@
 const RADIANS = Math.PI / 180;
 const ARC_STEPS = 48;
 
-// Equal Earth projection (Šavrič, Patterson and Jenny 2018), in Earth radii: as geobench.worldmap.equal_earth.
+// Equal Earth projection (Šavrič, Patterson and Jenny 2018), in Earth radii: as geobench.pictures.worldmap.equal_earth.
 function equalEarth(latitude, longitude) {
   const theta = Math.asin((Math.sqrt(3) / 2) * Math.sin(latitude * RADIANS));
   const t2 = theta * theta;

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from geobench import Model, Predictions, SettingError, TrainingError, hookimpl, search
-from geobench.engine import Schedule, Training
 from geobench.geo import mean_position
+from geobench.training.engine import Schedule, Training
 
 from .partition import adaptive_cells, ancestors_of
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from geobench import CheckpointError, Model, Predictions, hookimpl, search
-from geobench.engine import Training
 from geobench.geo import as_coordinates
+from geobench.training.engine import Training
 
 from . import official
 from .config import FRACTIONS, VARIANTS, GeoClipConfig

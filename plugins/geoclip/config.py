@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from geobench import SettingError
-from geobench.engine import Schedule
+from geobench.training.engine import Schedule
 
 
 @dataclass(frozen=True)

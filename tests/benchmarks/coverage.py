@@ -10,8 +10,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from geobench.intervals import Clusters, median_interval, share_interval
-from geobench.paired import accuracy_difference, linearised_median, mean_difference
+from geobench.statistics.intervals import Clusters, median_interval, share_interval
+from geobench.statistics.paired import accuracy_difference, linearised_median, mean_difference
 
 SHARES = (0.05, 0.15, 0.35, 0.5, 0.7, 0.9)
 SMALL_SHARES = (0.005, 0.01, 0.02)

@@ -21,7 +21,7 @@ import peer
 import torch
 
 from geobench import get_gallery, get_model, metrics
-from geobench.steps import EagerStep
+from geobench.training.steps import EagerStep
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.contrast import Contrast
 from geobench_plugins.geoclip.network import GeoClip

@@ -14,8 +14,8 @@ import peer
 import torch
 from torch.nn import functional
 
-from geobench.engine import Training
-from geobench.sources import Resident
+from geobench.training.engine import Training
+from geobench.training.sources import Resident
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.contrast import Contrast
 from geobench_plugins.geoclip.network import GeoClip, LocationEncoder

@@ -1,0 +1,104 @@
+"""Which images of a test set belong together: by continent, country, region, scene, distance to the training set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from geobench.analysis.answers import Answers
+from geobench.analysis.places import Texts, country_name, nearest_km
+from geobench.checkpoints import find_checkpoint
+from geobench.errors import CheckpointError, ResultError, UnknownNameError, unknown_name
+from geobench.geo import FloatArray
+
+AT_SEA = "at sea"
+SCENES = {"0": "indoor", "1": "natural", "2": "urban"}
+"""The label S3_Label of the GeoEstimation tables (Müller-Budack et al. 2018), which stand in this order there."""
+SCENE_COLUMN = "s3_label"
+EDGES_KM = (0, 1, 25, 200, 750)
+SAME_PLACE_KM = 1e-6
+
+
+def group_labels(answers: Answers, by: str) -> tuple[Texts, Sequence[str]]:
+    """Return the group (n,) of each image, and the groups' order where they have one."""
+    if by in GROUPINGS:
+        return GROUPINGS[by](answers)
+    columns = {str(column).lower(): str(column) for column in answers.extra.columns}
+    if by.lower() not in columns:
+        raise _unknown(by, list(columns.values()))
+    values = answers.extra[columns[by.lower()]].to_numpy(object)
+    return np.array([str(value) or "blank" for value in values], dtype=object), ()
+
+
+def _unknown(by: str, columns: Sequence[str]) -> UnknownNameError:
+    hint = "" if columns else "The test set's table brought no columns of its own."
+    return unknown_name("grouping", by, [*GROUPINGS, *columns], hint)
+
+
+def _by_continent(answers: Answers) -> tuple[Texts, Sequence[str]]:
+    return _named(answers.places.continents), ()
+
+
+def _by_country(answers: Answers) -> tuple[Texts, Sequence[str]]:
+    return _named(np.array([country_name(code) for code in answers.places.countries], dtype=object)), ()
+
+
+def _by_region(answers: Answers) -> tuple[Texts, Sequence[str]]:
+    regions = [
+        f"{region[len(code) :].strip() or 'no region'}, {country_name(code)}" if code else ""
+        for code, region in zip(answers.places.countries, answers.places.regions, strict=True)
+    ]
+    return _named(np.array(regions, dtype=object)), ()
+
+
+def _named(labels: Texts) -> Texts:
+    return np.where(labels == "", AT_SEA, labels)
+
+
+def _by_scene(answers: Answers) -> tuple[Texts, Sequence[str]]:
+    column = next((c for c in answers.extra.columns if str(c).lower() == SCENE_COLUMN), None)
+    if column is None:
+        there = ", ".join(map(str, answers.extra.columns)) or "none"
+        raise ResultError(
+            f"{answers.name} has no scene labels: the test set's table has no column S3_Label (0 indoor, 1 natural, "
+            f"2 urban). Its own columns: {there}; name one of them instead."
+        )
+    values = answers.extra[column].to_numpy(object)
+    return np.array([SCENES.get(str(value), str(value) or "blank") for value in values], dtype=object), ()
+
+
+def _by_training_distance(answers: Answers) -> tuple[Texts, Sequence[str]]:
+    distances = nearest_km(answers.truth, _training_coordinates(answers))
+    names = ["0 km: a training place", *(f"{a} to {b} km" for a, b in pairwise(EDGES_KM))]
+    names[1], last = f"up to {EDGES_KM[1]} km", f"over {EDGES_KM[-1]} km"
+    names.append(last)
+    bins = np.searchsorted(EDGES_KM, np.where(distances < SAME_PLACE_KM, 0, distances))
+    return np.array(names, dtype=object)[bins], names
+
+
+def _training_coordinates(answers: Answers) -> FloatArray:
+    result = answers.result
+    try:
+        checkpoint = find_checkpoint(result.spec) if result.checkpoint else None
+    except (CheckpointError, UnknownNameError) as error:
+        raise ResultError(
+            f"{result.spec} is not on this machine, and the distance to its training points needs their coordinates; "
+            "group by continent, country, region, scene or a column, or bring the checkpoint into GEOBENCH_HOME."
+        ) from error
+    if checkpoint is None or checkpoint.own_gallery:
+        raise ResultError(
+            f"{answers.name}: the coordinates it was trained on are not known, so there is no distance to them; "
+            "group by continent, country, region, scene or a column."
+        )
+    return checkpoint.coordinates
+
+
+GROUPINGS: dict[str, Callable[[Answers], tuple[Texts, Sequence[str]]]] = {
+    "continent": _by_continent,
+    "country": _by_country,
+    "region": _by_region,
+    "scene": _by_scene,
+    "training-distance": _by_training_distance,
+}

@@ -1,0 +1,200 @@
+"""The commands ``geobench experiment``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geobench.cli import AS_JSON, DEVICE, RESULTS, _finish, _names, _numbers, _print, main
+from geobench.progress import ConsoleProgress
+
+if TYPE_CHECKING:
+    from geobench.experiments.plans import Plan
+
+SHOWN = 60  # rows that `show` lists
+
+
+@main.group()
+def experiment() -> None:
+    """Repeat a table of a paper, or run a grid of your own, from one TOML file.
+
+    \b
+    geobench experiment list
+    geobench experiment show table-2a --data bluemarble
+    geobench experiment run table-2a --data bluemarble --workers 2
+    geobench experiment report table-2a --format latex
+    """
+
+
+def _changes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that take the place of what an experiment says."""
+    options = [
+        click.option("--data", help="Training set.  [default: the experiment's]"),
+        click.option("--datasets", callback=_names, help="Test sets.  [default: the experiment's; --data's own]"),
+        click.option("--encoder", help="Encoder of the features.  [default: the experiment's; --data's own]"),
+        click.option("--seeds", callback=lambda c, p, v: v and _numbers(c, p, v), help="Of the trainings: 0,1,2."),
+        click.option("--limit", type=click.IntRange(1), help="Train on so many images."),
+        click.option("--test-limit", type=click.IntRange(1), help="Test on so many images of each set."),
+        click.option("--epochs", type=click.IntRange(1), help="Passes over the data."),
+        click.option(
+            "--set", "assignments", metavar="NAME=VALUE", multiple=True, help="A hyper-parameter; repeatable."
+        ),
+        click.option("--galleries", callback=_names, help="21k, land:100k, …, in place of those of the rows."),
+        click.option("--crops", type=click.Choice(["1", "5", "10"]), help="Views of each test image."),
+        click.option("--yes", is_flag=True, help="Also an experiment of more than 1,000 cells."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _plan(name: str, options: dict[str, Any]) -> Plan:
+    from geobench.experiments import get_experiment
+    from geobench.experiments.planning import Changes, make_plan
+    from geobench.settings import parse_assignments
+
+    yes, epochs, crops = options.pop("yes"), options.pop("epochs"), options.pop("crops")
+    settings = parse_assignments(options.pop("assignments")) | ({"epochs": epochs} if epochs else {})
+    changes = Changes(settings=settings, crops=int(crops) if crops else None, **options)
+    return make_plan(get_experiment(name), changes, yes)
+
+
+@experiment.command("list")
+@AS_JSON
+def list_experiments(as_json: bool) -> None:
+    """List the experiments that come with geobench: tables and figures of GeoCLIP's paper."""
+    from geobench.experiments import experiment_names, get_experiment
+    from geobench.experiments.planning import make_plan
+
+    rows = []
+    for name in experiment_names():
+        plan = make_plan(get_experiment(name))
+        rows.append(
+            {
+                "experiment": name,
+                "title": plan.experiment.title,
+                "trainings": plan.trainings,
+                "evaluations": plan.cells,
+                "data": plan.data,
+                "test sets": ", ".join(plan.datasets),
+                "scaled for": ", ".join(plan.experiment.on),
+            }
+        )
+    _print(rows, as_json)
+
+
+@experiment.command("show")
+@click.argument("name")
+@_changes
+@AS_JSON
+def show_experiment(name: str, as_json: bool, **options: Any) -> None:
+    """Show the grid of an experiment, a bundled one or a TOML file: its rows, trainings and evaluations."""
+    _show(_plan(name, options), as_json)
+
+
+def _show(plan: Plan, as_json: bool) -> None:
+    rows = [
+        {
+            "row": row.title,
+            "model": row.model if row.run else "not run",
+            "settings": " ".join(f"{key}={value}" for key, value in row.choices["settings"].items()) if row.run else "",
+            "gallery": (row.gallery or "the test set's own") if row.run else "",
+            "seeds": ", ".join(map(str, row.seeds)) if row.run else "",
+            "repeats": row.published,
+        }
+        for row in plan.rows
+    ]
+    counts = {"trainings": plan.trainings, "evaluations": plan.cells}
+    if as_json:
+        about = {"experiment": plan.experiment.name, "title": plan.experiment.title, "data": plan.data}
+        click.echo(
+            json.dumps(about | {"datasets": plan.datasets} | counts | {"rows": rows}, indent=2, ensure_ascii=False)
+        )
+        return
+    click.echo(f"{plan.experiment.title}\nTrained on {plan.data}, tested on {', '.join(plan.datasets)}.\n")
+    _print(rows[:SHOWN], as_json)
+    if len(rows) > SHOWN:
+        click.echo(f"… and {len(rows) - SHOWN:,} more rows")
+    click.echo(f"\n{plan.trainings:,} trainings, {plan.cells:,} evaluations.")
+    for note in plan.experiment.notes:
+        click.echo(f"Note: {note}")
+
+
+@experiment.command("run")
+@click.argument("name")
+@_changes
+@click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that train side by side."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option(
+    "--format", default="table", show_default=True, help="table, markdown, latex, latex-fragment, csv or json."
+)
+@DEVICE
+@RESULTS
+def run_experiment(
+    name: str, workers: int, dry_run: bool, format: str, device: str, folder: Path, **options: Any
+) -> None:
+    """Run an experiment, a bundled one or a TOML file, and show its table beside the published one.
+
+    \b
+    geobench experiment run table-2a                           # the paper's data, where you have it
+    geobench experiment run table-2a --data bluemarble         # embedded imagery, settings scaled to it
+    geobench experiment run table-s2 --data bluemarble --limit 2000 --epochs 1 --seeds 0
+    geobench experiment run mine.toml --workers 4
+    torchrun --nproc-per-node 8 -m geobench experiment run table-s3
+
+    Checkpoints and results are kept under the digits of all they depend on. What is finished is not done again, also
+    after a kill: give the same command. A cell that fails is named and the rest is done; the exit code is then 1. The
+    table is kept as RESULTS/experiments/NAME-DATA-DIGITS.json and .csv.
+
+    With --workers or torchrun the trainings are divided among processes; each training is one process's.
+    """
+    from geobench.errors import unknown_name
+    from geobench.formats import LAYOUTS
+
+    if format not in (valid := (*LAYOUTS, "csv", "json")):
+        raise unknown_name("format", format, valid)
+    plan = _plan(name, options)
+    if dry_run:
+        _show(plan, as_json=False)
+        return
+    from geobench.experiments.record import make_record
+    from geobench.experiments.run import run_plan
+    from geobench.experiments.table import save_record, write_record
+
+    progress = ConsoleProgress()
+    progress.say(f"{plan.experiment.title}: {plan.trainings} trainings, {plan.cells} evaluations.")
+    finished = run_plan(plan, workers=workers, folder=folder, device=device, progress=progress)
+    if finished.rank:
+        return  # the first process of torchrun speaks for all
+    record = make_record(finished, folder)
+    saved = save_record(record, folder)
+    progress.say(f"saved {saved} and {saved.with_suffix('.csv').name}.")
+    _finish(finished.failures, lambda: write_record(record, format))
+
+
+@experiment.command("report")
+@click.argument("name")
+@click.option(
+    "--format", default="table", show_default=True, help="table, markdown, latex, latex-fragment, csv or json."
+)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@RESULTS
+def report_experiment(name: str, format: str, output: Path | None, folder: Path) -> None:
+    """Show the table of the newest run of NAME again, or that of a record, a JSON file."""
+    from geobench import files
+    from geobench.experiments.table import find_record, write_record
+
+    path, record = find_record(name, folder)
+    click.echo(f"{path}, of {record['created']}", err=True)
+    text = write_record(record, format)
+    if output is None:
+        click.echo(text)
+        return
+    files.write_text(output, text + "\n")
+    click.echo(f"wrote {output}", err=True)

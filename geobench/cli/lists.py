@@ -1,0 +1,187 @@
+"""The groups ``geobench models`` and ``geobench datasets``: bare, they list."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geobench.cli import AS_JSON, _print, _warn_of_plugins, main
+from geobench.progress import ConsoleProgress
+
+
+@main.group(invoke_without_command=True)
+@AS_JSON
+@click.pass_context
+def models(ctx: click.Context, as_json: bool) -> None:
+    """List the models and their checkpoints; `models show MODEL` has the hyper-parameters."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from geobench import get_models
+    from geobench.checkpoints import get_checkpoints
+
+    _warn_of_plugins()
+    rows: list[dict[str, Any]] = []
+    for name, model in get_models().items():
+        there = [checkpoint.id for checkpoint in reversed(get_checkpoints(name))] + list(model.importable())
+        shown = there if as_json else "\n".join(there) or ("none yet" if model.trainable else "needs none")
+        rows.append({"model": name, "what": model.summary, "checkpoints": shown})
+    _print(rows, as_json)
+
+
+@models.command("show")
+@click.argument("model")
+@AS_JSON
+def show_model(model: str, as_json: bool) -> None:
+    """Show the hyper-parameters of MODEL; of MODEL@CHECKPOINT all that it was trained with."""
+    from dataclasses import asdict
+
+    from geobench.checkpoints import find_checkpoint
+    from geobench.plugins import get_model_class
+
+    if "@" in model:
+        checkpoint = find_checkpoint(model)
+        assert checkpoint is not None
+        _print([{"what": name, "value": value} for name, value in asdict(checkpoint).items()], as_json)
+        return
+    config = get_model_class(model).Config
+    rows = [
+        {"setting": f.name, "type": getattr(f.type, "__name__", str(f.type)), "default": f.default}
+        for f in fields(config)
+    ]
+    _print(rows, as_json)
+
+
+@main.group(invoke_without_command=True)
+@AS_JSON
+@click.pass_context
+def datasets(ctx: click.Context, as_json: bool) -> None:
+    """List the data sets, show one, add your own photos."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_datasets, as_json=as_json)
+
+
+@datasets.command("list")
+@AS_JSON
+def list_datasets(as_json: bool) -> None:
+    """List the data sets: images, status, and whether they are on this machine."""
+    from geobench import get_datasets
+
+    _warn_of_plugins()
+    rows = [
+        {
+            "dataset": name,
+            "title": dataset.title,
+            "images": dataset.count if as_json else f"{dataset.count or 0:,}",
+            "status": dataset.status,
+            "here": dataset.present if as_json else ("yes" if dataset.present else "no"),
+            "default gallery": dataset.default_gallery,
+        }
+        for name, dataset in get_datasets().items()
+    ]
+    _print(rows, as_json)
+
+
+@datasets.command("show")
+@click.argument("name")
+@AS_JSON
+def show_dataset(name: str, as_json: bool) -> None:
+    """Show all that is known about the data set NAME: where it is looked for, how to get it, what to cite."""
+    from geobench import get_dataset
+
+    dataset = get_dataset(name)
+    known = {f.name: getattr(dataset, f.name) for f in fields(dataset)} | {
+        "folder": str(dataset.folder),
+        "here": dataset.present,
+    }
+    if not as_json:
+        known["sources"] = "\n".join(
+            f"{source.get('file', '')}: {address}"
+            for source in dataset.sources
+            for address in (*source.get("urls", ()), source.get("page", ""))
+            if address
+        )
+    rows = [{"what": key, "value": value} for key, value in known.items() if value not in ("", {}, (), None)]
+    _print(rows, as_json)
+
+
+@datasets.command("map")
+@click.argument("name")
+@click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True, help="Which images.")
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="FILE.png, FILE.pdf or FILE.svg."
+)
+def map_dataset(name: str, split: str, output: Path) -> None:
+    """Draw where the images of the data set NAME are on a map of the world."""
+    from geobench import get_dataset
+    from geobench.pictures.maps import draw_dataset
+
+    draw_dataset(get_dataset(name), split, output)
+    click.echo(f"wrote {output}", err=True)
+
+
+@datasets.command("add")
+@click.argument("name")
+@click.option(
+    "--images",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="What the photos are in; they stay there: a folder, an archive, a folder of shards, or '*.tar' in quotes.",
+)
+@click.option(
+    "--metadata", type=click.Path(path_type=Path), help="CSV file: image, latitude, longitude, anything else."
+)
+@click.option("--exif", is_flag=True, help="Read the positions from the photos' EXIF instead.")
+@click.option("--image-column", help="Name of the column, where it is not recognised; its number with --no-header.")
+@click.option("--latitude-column", help="Likewise.")
+@click.option("--longitude-column", help="Likewise.")
+@click.option("--no-header", is_flag=True, help="The first line of the CSV file is a row; columns count from 1.")
+@click.option("--layout", default="", help="Of the images, where it is not recognised, such as zip or parquet.")
+@click.option("--title", default="", help="For humans.  [default: NAME]")
+@click.option("--encoder", default="ViT-L-14/openai", show_default=True, help="Used where a command names none.")
+@click.option("--replace", is_flag=True, help="Register anew under a name of your own.")
+def add(image_column: str, latitude_column: str, longitude_column: str, no_header: bool, **options: Any) -> None:
+    """Register your own photos as the data set NAME, to train and to test on.
+
+    \b
+    geobench datasets add holiday --images ~/photos --exif
+    geobench datasets add mine --images photos.zip --metadata photos.csv --latitude-column breite
+    geobench datasets add street --images 'shards/*.tar'     (a webdataset that holds the positions itself)
+    geobench datasets add vo --images yfcc4k.zip --metadata list.txt --no-header --image-column 2 \\
+        --longitude-column 13 --latitude-column 14
+
+    Photos are read where they are, also in zip and tar archives, webdataset, msgpack and parquet shards, and the parts
+    of a split tar; nothing is unpacked. Names match with `/` written as `_`, and without their suffix.
+    """
+    from geobench.own import add_dataset
+
+    if options["exif"] and options["metadata"]:
+        raise click.UsageError("give the positions in one way: --metadata CSV, or --exif.")
+    named = {"image": image_column, "latitude": latitude_column, "longitude": longitude_column}
+    columns = {role: _column(name, no_header) for role, name in named.items() if name}
+    added = add_dataset(columns=columns, header=not no_header, progress=ConsoleProgress(), **options)
+    click.echo(f"{added.dataset.name}: {added.images:,} images, defined in {added.dataset.folder / 'dataset.toml'}")
+    for what, names in (
+        ("are listed but not there; they will count as failed", added.missing),
+        ("carry no position and are not part of the set", added.without_position),
+    ):
+        if names:
+            more = ", …" if len(names) > 3 else ""
+            click.echo(f"{len(names):,} images {what}: {', '.join(names[:3])}{more}", err=True)
+
+
+def _column(name: str, number: bool) -> str | int:
+    if number and not name.isdigit():
+        raise click.UsageError(f"without a header a column is a number that counts from 1, not {name!r}.")
+    return int(name) if number else name
+
+
+@datasets.command("remove")
+@click.argument("name")
+def remove(name: str) -> None:
+    """Forget your own data set NAME; the photos stay where they are."""
+    from geobench.own import remove_dataset
+
+    click.echo(f"removed {remove_dataset(name)}")

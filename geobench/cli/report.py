@@ -1,0 +1,80 @@
+"""The command ``geobench report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from geobench.cli import RESULTS, _finish, _names, main
+from geobench.progress import ConsoleProgress
+
+
+@main.command()
+@click.option(
+    "--format",
+    default="table",
+    show_default=True,
+    help="table, markdown, latex, latex-fragment, html, csv or json.",
+)
+@click.option("--datasets", callback=_names, help="Only these test sets.")
+@click.option(
+    "--published", default="methods", show_default=True, help="The papers' rows beside ours: all, methods, paper, none."
+)
+@click.option("--seeds-apart", is_flag=True, help="A row for every seed, not mean ± standard deviation.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@click.option(
+    "--figures", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Draw pictures for a paper."
+)
+@click.option(
+    "--thumbnails",
+    type=click.IntRange(0),
+    help="Small pictures of test images in the HTML page, at most.  [default: 1000]",
+)
+@RESULTS
+def report(
+    format: str,
+    datasets: list[str] | None,
+    published: str,
+    seeds_apart: bool,
+    output: Path | None,
+    figures: Path | None,
+    thumbnails: int | None,
+    folder: Path,
+) -> None:
+    """Show the results as tables: 95 % intervals, who shares the first place, the papers' rows beside ours.
+
+    \b
+    geobench report
+    geobench report --format latex --output table.tex      # compiles as it is
+    geobench report --format latex-fragment --published none
+    geobench report --format csv --output results.csv      # every column, unrounded
+    geobench report --format html --output report.html     # one file: map, curves, a card per image
+    geobench report --figures figures                      # error maps, curves and bars as SVG, PDF and PNG
+
+    A result that is damaged, or whose predictions no longer give its scores, is named and left out; the exit code is
+    then 1.
+    """
+    from geobench import files
+    from geobench.report import report as make_report
+
+    damaged: list[str] = []
+    if format == "html" and output is None:
+        raise click.UsageError("an HTML report is a file of some megabytes: give --output report.html.")
+    text = make_report(
+        *(format, folder, datasets, published, not seeds_apart),
+        say=damaged.append,
+        thumbnails=thumbnails,
+        progress=ConsoleProgress(),
+    )
+    if output is None:
+        click.echo(text)
+    else:
+        files.write_text(output, text + "\n")
+        click.echo(f"wrote {output}", err=True)
+    if figures is not None:
+        from geobench.pictures.figures import draw_folder
+
+        drawn = draw_folder(folder, figures, datasets, ConsoleProgress())
+        click.echo(f"wrote {len(drawn)} files to {figures}", err=True)
+    _finish(damaged, lambda: "")

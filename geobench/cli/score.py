@@ -1,0 +1,73 @@
+"""The commands ``geobench score`` and ``geobench replay``: predictions that are there already."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from geobench.cli import AS_JSON, RESULTS, _print, _table, main
+from geobench.progress import ConsoleProgress
+
+
+def _pairs(ctx: click.Context, parameter: click.Parameter, value: str | None) -> dict[str, str]:
+    """Read ``image=a,latitude=b``."""
+    pairs = [pair.partition("=") for pair in (value or "").split(",") if pair.strip()]
+    wrong = next((role + equals + name for role, equals, name in pairs if not (role.strip() and name.strip())), None)
+    if wrong is not None:
+        raise click.BadParameter(f"{wrong!r} is no ROLE=NAME, such as latitude=pred_lat.")
+    return {role.strip(): name.strip() for role, _, name in pairs}
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dataset", required=True, help="Test set; its table is needed, its images are not.")
+@click.option("--name", help="Name of the model in the tables.  [default: the file's name]")
+@click.option(
+    "--columns",
+    callback=_pairs,
+    metavar="ROLE=NAME,…",
+    help="The file's names for image, latitude, longitude, rank, score, where they are not recognised.",
+)
+@AS_JSON
+@RESULTS
+def score(file: Path, dataset: str, name: str | None, columns: dict[str, str], as_json: bool, folder: Path) -> None:
+    """Score predictions that others made: FILE is CSV or JSON lines with an id, a latitude and a longitude.
+
+    \b
+    geobench score theirs.csv --dataset im2gps3k --name PIGEOTTO
+    geobench score answers.jsonl --dataset yfcc4k --columns image=key,latitude=y_hat,longitude=x_hat
+
+    The result is saved beside those of geobench run and stands in the same tables. An image without an answer is a
+    miss. Several answers to one image need a column rank (1 is the best) or score (higher is better); the tables count
+    the best. Ids are matched without suffix or folder where they do not fit as they are.
+    """
+    from geobench.peers.foreign import score_file
+
+    result = score_file(file, dataset, name, columns, progress=ConsoleProgress())
+    path = result.save(folder)
+    click.echo(f"saved {path}", err=True)
+    click.echo(json.dumps(result.record(), indent=2, ensure_ascii=False) if as_json else _table(folder, [dataset]))
+
+
+@main.command()
+@click.argument("predictions", type=click.Path(path_type=Path))
+@AS_JSON
+def replay(predictions: Path, as_json: bool) -> None:
+    """Score the same PREDICTIONS by the rule of each peer, and tell how many points are convention alone.
+
+    \b
+    geobench replay results/im2gps3k_geoclip_training-100000_s0_1a2b3c4d.predictions.csv
+
+    A rule is a model of the Earth, whether an error of exactly the threshold counts, and what becomes of an image
+    without a prediction. PREDICTIONS is a predictions file in the results folder, or the .json record beside it.
+    """
+    from geobench.peers.replay import replay_file, rows, spread, summary, table
+
+    replayed = replay_file(predictions)
+    if as_json:
+        click.echo(json.dumps({"rules": rows(replayed), "spread": spread(replayed)}, indent=2, ensure_ascii=False))
+        return
+    _print(table(replayed), False)
+    click.echo("\n" + summary(replayed))

@@ -1,0 +1,199 @@
+"""The gallery's frontier: accuracy, time and memory against its size, and the smallest gallery that does as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geobench.checkpoints import get_model
+from geobench.devices import default_workers
+from geobench.errors import GeobenchError
+from geobench.evaluate import encoder_of
+from geobench.experiments.gallery_cost import QUERIES, Question, measure
+from geobench.features import extract
+from geobench.metrics import ACCURACIES
+from geobench.plugins import get_dataset
+from geobench.progress import SILENT, Progress
+from geobench.report import rows
+from geobench.results import FOLDER, Result, load_result
+from geobench.run import run
+from geobench.statistics.intervals import Interval
+
+
+@dataclass(frozen=True)
+class Point:
+    """One gallery.
+
+    Attributes:
+        dataset, model, checkpoint, gallery, gallery_size, n: of the result.
+        scores: of it, with ``intervals``.
+        latency_ms: of one query asked alone, the median; features of the photo and embeddings of the gallery at hand;
+            None for a model that answers from images.
+        batch_ms: of one query of many asked together.
+        gallery_mb: of the gallery's embeddings, None for a model that keeps none.
+        peak_memory_mb: of a process that answers and does nothing else; on a GPU what the GPU held.
+    """
+
+    dataset: str
+    model: str
+    checkpoint: str
+    gallery: str
+    gallery_size: int
+    n: int
+    scores: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+    latency_ms: float | None
+    batch_ms: float | None
+    gallery_mb: float | None
+    peak_memory_mb: float
+
+    def flat(self) -> dict[str, Any]:
+        """Return a row for a table: every field, each interval as two."""
+        values = {key: value for key, value in asdict(self).items() if key not in ("scores", "intervals")}
+        ends = {
+            f"{name}_{end}": pair[i] for name, pair in self.intervals.items() for i, end in enumerate(("low", "high"))
+        }
+        return values | dict(self.scores) | ends
+
+
+@dataclass
+class Frontier:
+    """The points, model by model and test set by test set, the smallest gallery first; a line for each that failed."""
+
+    points: list[Point] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def smallest(self) -> Iterator[tuple[str, str, dict[str, Point]]]:
+        """Yield model, test set and, by accuracy, the smallest gallery within the interval of the best."""
+        for key in dict.fromkeys((point.model, point.dataset) for point in self.points):
+            points = [point for point in self.points if (point.model, point.dataset) == key]
+            yield *key, {name: points[_smallest(points, name)] for name in ACCURACIES}
+
+
+def smallest_within(sizes: Sequence[int], values: Sequence[float], lows: Sequence[float]) -> int:
+    """Return which is the smallest of the galleries whose accuracy lies within the interval of the best one.
+
+    Args:
+        sizes: of the galleries.
+        values: accuracies.
+        lows: lower ends of their intervals.
+
+    >>> smallest_within([1000, 5000, 21000], [4.0, 9.0, 9.5], [3.0, 7.7, 8.2])
+    1
+    """
+    best = max(range(len(values)), key=lambda i: (values[i], -sizes[i]))
+    within = [i for i, value in enumerate(values) if value >= min(lows[best], values[best])]
+    return min(within, key=lambda i: sizes[i])
+
+
+def _smallest(points: Sequence[Point], name: str) -> int:
+    return smallest_within(
+        [point.gallery_size for point in points],
+        [point.scores[name] for point in points],
+        [point.intervals[name][0] for point in points],
+    )
+
+
+def frontier(
+    models: Sequence[str],
+    datasets: Sequence[str],
+    galleries: Sequence[str],
+    *,
+    seed: int = 0,
+    crops: int = 1,
+    limit: int | None = None,
+    device: str = "auto",
+    train_missing: bool = True,
+    folder: Path = FOLDER,
+    progress: Progress = SILENT,
+) -> Frontier:
+    """Evaluate each of ``models`` against each of ``galleries``, and measure what the galleries cost.
+
+    Results are those of :func:`geobench.run`, kept in ``folder``; time and memory are measured anew.
+
+    Args:
+        models, datasets, galleries, crops, limit, device, train_missing, folder, progress: as in :func:`geobench.run`.
+        seed: of the galleries' draws.
+
+    Raises:
+        UnknownNameError: a model or data set that does not exist.
+        GeobenchError: a model that chooses from no gallery.
+    """
+    found = Frontier()
+    outcome = run(
+        models,
+        datasets,
+        galleries=galleries,
+        seeds=(seed,),
+        crops=crops,
+        limit=limit,
+        device=device,
+        train_missing=train_missing,
+        folder=folder,
+        progress=progress,
+    )
+    found.failures += outcome.failures
+    results = [result for result in outcome.results if result.gallery]
+    if outcome.results and not results:
+        raise GeobenchError(f"{', '.join(models)}: no gallery is used, so that there is no frontier to show.")
+    with progress.track("time and memory of galleries", len(results), "galleries") as advance:
+        queries: dict[tuple[str, str], npt.NDArray[np.float32] | None] = {}
+        for result in _by_size(results):
+            asked = (result.spec, result.dataset)
+            if asked not in queries:
+                queries[asked] = _queries(result, crops, limit, device)
+            try:
+                found.points.append(_point(result, queries[asked], device, folder))
+            except GeobenchError as error:
+                found.failures.append(str(error))
+            advance(1)
+    return found
+
+
+def _by_size(results: Sequence[Result]) -> list[Result]:
+    """Return ``results`` with those of a model and test set together, the smallest gallery first."""
+    groups = list(dict.fromkeys((result.spec, result.dataset) for result in results))
+    return sorted(results, key=lambda result: (groups.index((result.spec, result.dataset)), result.gallery_size))
+
+
+def _point(result: Result, queries: npt.NDArray[np.float32] | None, device: str, folder: Path) -> Point:
+    """Return the point of ``result``; raise ``GeobenchError`` where it cannot be measured."""
+    path = result.path or folder / f"{result.stem}.json"
+    (row,) = rows([load_result(path, predictions=True)], "none")
+    cost = measure(Question(result.spec, result.dataset, result.gallery, result.seed, queries, device))
+    return Point(
+        dataset=result.dataset,
+        model=result.model,
+        checkpoint=result.checkpoint,
+        gallery=result.gallery,
+        gallery_size=result.gallery_size,
+        n=result.n,
+        scores=row.scores,
+        intervals=row.intervals,
+        **asdict(cost),
+    )
+
+
+def _queries(result: Result, crops: int, limit: int | None, device: str) -> npt.NDArray[np.float32] | None:
+    """Return the features (at most ``QUERIES``, views, d) of readable test images: of width 0, or None, where the model
+    answers from none."""
+    model = get_model(result.spec, device)
+    if model.input == "none":
+        return np.empty((min(QUERIES, result.n), 1, 0), dtype=np.float32)
+    if model.input == "images":
+        return None
+    dataset = get_dataset(result.dataset)
+    features = extract(
+        dataset,
+        dataset.table("test", limit),
+        encoder_of(model, dataset.default_encoder),
+        crops=crops,
+        device=model.device,
+        workers=default_workers(model.device),
+    )
+    return np.asarray(features.array[features.ok][:QUERIES])

@@ -1,0 +1,212 @@
+"""From an experiment, and what is asked for in its place, to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from geobench.errors import ExperimentError, GeobenchError, unknown_name
+from geobench.experiments import SCALARS, Experiment, ExperimentRow, merged
+from geobench.experiments.plans import Plan, PlannedRow, trains
+from geobench.gallery import SOURCES, parse_size
+from geobench.plugins import get_dataset, get_encoder, get_model_class, registry
+from geobench.settings import as_dict
+from geobench.train import configured
+
+MANY = 1000
+"""An experiment of more cells is begun only when it is asked for twice."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is asked for in place of what the experiment says; None leaves that.
+
+    Attributes:
+        data: training set. Test sets, encoder and settings are then those that fit it.
+        datasets: test sets.
+        encoder: of the features.
+        seeds: of the trainings.
+        limit: training images.
+        test_limit: test images.
+        settings: hyper-parameters, for the models that have them; ``epochs`` is one.
+        galleries: specs, in place of those that rows name.
+        crops: views of each test image.
+    """
+
+    data: str | None = None
+    datasets: Sequence[str] | None = None
+    encoder: str | None = None
+    seeds: Sequence[int] | None = None
+    limit: int | None = None
+    test_limit: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    galleries: Sequence[str] | None = None
+    crops: int | None = None
+
+
+def make_plan(experiment: Experiment, changes: Changes = Changes(), many: bool = False) -> Plan:
+    """Return what ``experiment`` does with ``changes``; nothing is read but definitions.
+
+    Raises:
+        ExperimentError: a switch, model, data set or gallery that does not exist, a value out of range: names file,
+            row and the nearest valid names. Or more than ``MANY`` cells, unless ``many`` are meant.
+    """
+    _refuse_unknown(changes)
+    data = str(changes.data or experiment.choices["data"])
+    if changes.galleries:  # those asked for take the place of those varied
+        experiment = replace(experiment, rows=tuple(row.without("gallery") for row in experiment.rows))
+    datasets = _datasets(experiment, changes, data)
+    _refuse_many(experiment, changes, datasets, many)
+    for name in {*experiment.on, *(name for row in experiment.rows for name in row.on)}:
+        _known(experiment, "on", get_dataset, name)
+    rows = [planned for row in experiment.rows for planned in _planned(experiment, row, data, changes)]
+    _refuse_unused(experiment, rows, changes)
+    return Plan(experiment, data, datasets, tuple(rows), changes.test_limit)
+
+
+def _refuse_unknown(changes: Changes) -> None:
+    for name in (changes.data, *(changes.datasets or ())):
+        if name is not None:
+            get_dataset(name)
+    if changes.encoder is not None:
+        get_encoder(changes.encoder)
+    for spec in changes.galleries or ():
+        _check_gallery(spec)
+
+
+def _datasets(experiment: Experiment, changes: Changes, data: str) -> tuple[str, ...]:
+    """Return the test sets: those asked for, those that go with ``data``, its own test split."""
+    chosen = _known(experiment, "data", get_dataset, data)
+    elsewhere = data != experiment.choices["data"]
+    fitting = experiment.on.get(data, {}).get("datasets", [data] if elsewhere else experiment.datasets)
+    datasets = tuple(dict.fromkeys(changes.datasets or fitting))
+    for name in datasets:
+        _known(experiment, "datasets", get_dataset, name)
+    if data in datasets and chosen.split_for("train") == chosen.split_for("test"):
+        raise ExperimentError(
+            f"{data} has one split, which would be trained and tested on; name the test sets with --datasets."
+        )
+    return datasets
+
+
+def _refuse_many(experiment: Experiment, changes: Changes, datasets: Sequence[str], many: bool) -> None:
+    cells = 0
+    for row in experiment.rows:
+        seeds = row.choices.get("seeds") or changes.seeds or experiment.choices.get("seeds") or [0]
+        cells += row.run * len(row) * len(seeds) * len(datasets) * max(1, len(changes.galleries or ()))
+    if cells > MANY and not many:
+        raise ExperimentError(f"{experiment.path} asks for {cells:,} cells; if that is meant, add --yes.")
+
+
+def _planned(experiment: Experiment, row: ExperimentRow, data: str, changes: Changes) -> Iterator[PlannedRow]:
+    """Yield the rows of the table that ``row`` makes on ``data``."""
+    asked = {name: getattr(changes, name) for name in ("data", "encoder", "limit", "seeds", "crops")}
+    given = {name: value for name, value in asked.items() if value is not None}
+    if "seeds" in row.choices:  # of a model in which nothing is random, say
+        given.pop("seeds", None)
+    own = {"encoder": None} if data != experiment.choices["data"] else {}  # the training set's
+    for there, here in row.points(data):
+        paper = merged(experiment.choices, row.choices, _as_choices(there))
+        on = merged(experiment.on.get(data, {}), row.choices, row.on.get(data, {}), _as_choices(here))
+        chosen = merged(experiment.choices, own, on, given)
+        chosen = {key: value for key, value in chosen.items() if key not in ("vary", "datasets")}
+        for number, gallery in enumerate(changes.galleries or [chosen.get("gallery")]):
+            if number and (not _uses_gallery(experiment, chosen["model"]) or not row.run):
+                break
+            asked_for = {"gallery": gallery} if changes.galleries else {}
+            yield _row(experiment, row, paper | asked_for, chosen | {"gallery": gallery}, changes)
+
+
+def _as_choices(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the choices and settings of a point of a grid."""
+    scalars = {key: value for key, value in point.items() if key in SCALARS}
+    return scalars | {"settings": {key: value for key, value in point.items() if key not in SCALARS}}
+
+
+def _row(
+    experiment: Experiment, row: ExperimentRow, paper: dict[str, Any], chosen: dict[str, Any], changes: Changes
+) -> PlannedRow:
+    name = str(chosen["model"]).partition("@")[0]
+    model = _known(experiment, f"row {row.title!r}", get_model_class, name)
+    names = {f.name for f in fields(model.Config)}
+    chosen["settings"] = chosen["settings"] | {key: value for key, value in changes.settings.items() if key in names}
+    if not model.uses_gallery:
+        chosen["gallery"] = None
+    title = _filled(experiment, row.title, chosen)
+    if changes.galleries and len(changes.galleries) > 1 and "{gallery" not in row.title and chosen["gallery"]:
+        title += f", gallery {chosen['gallery']}"
+    if chosen["gallery"]:
+        _known(experiment, f"row {row.title!r}", _check_gallery, chosen["gallery"])
+    changed: dict[str, tuple[Any, Any]] = {}
+    if row.run and trains(chosen["model"]):
+        here, there = (_config(experiment, row.title, choices) for choices in (chosen, paper))
+        changed = {key: (here[key], there[key]) for key in here if key in there and here[key] != there[key]}
+    return PlannedRow(
+        title=title,
+        published=_filled(experiment, row.published, paper),
+        source=row.source or experiment.source,
+        run=row.run,
+        note=row.note,
+        choices=chosen,
+        changed=changed,
+        seeds=tuple(dict.fromkeys(chosen.get("seeds", [0]))) if trains(chosen["model"]) else (0,),
+    )
+
+
+def _uses_gallery(experiment: Experiment, model: str) -> bool:
+    found = _known(experiment, "model", get_model_class, model.partition("@")[0])
+    return bool(found.uses_gallery)
+
+
+def _config(experiment: Experiment, title: str, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every hyper-parameter of a training; raise ``ExperimentError`` where one does not exist or fit."""
+    where = f"row {title!r}"
+    dataset = _known(experiment, where, get_dataset, choices["data"])
+    if choices.get("encoder"):
+        _known(experiment, where, get_encoder, choices["encoder"])
+    model = get_model_class(choices["model"])
+    try:
+        variant, fraction = choices.get("variant", ""), choices.get("fraction", 1.0)
+        return as_dict(configured(model, dataset, variant, fraction, dict(choices["settings"]), None))
+    except GeobenchError as error:
+        raise ExperimentError(f"{experiment.path}: {where}: {error}") from error
+
+
+def _known(experiment: Experiment, where: str, get: Any, name: str) -> Any:
+    """Return what ``get`` knows by ``name``; say in which file, and where in it, an unknown name stands."""
+    try:
+        return get(name)
+    except GeobenchError as error:
+        raise ExperimentError(f"{experiment.path}: {where}: {error}") from error
+
+
+def _check_gallery(spec: str) -> None:
+    """Raise ``GeobenchError`` where ``spec`` names no gallery, whatever its source holds."""
+    if spec.endswith(".csv"):
+        return
+    source, _, size = spec.rpartition(":")
+    valid = [*SOURCES, *sorted(registry().galleries)]
+    if source not in ("", *valid):
+        raise unknown_name("gallery", spec, valid, "Write SOURCE:SIZE or a CSV file.")
+    parse_size(size)
+
+
+def _filled(experiment: Experiment, title: str, choices: Mapping[str, Any]) -> str:
+    values = {**choices, **choices["settings"]}
+    try:
+        return title.format_map(values)
+    except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
+        raise ExperimentError(
+            f"{experiment.path}: the title {title!r} cannot be filled ({type(error).__name__}: {error}); braces hold "
+            f"the name of something that the row chooses: {', '.join(sorted(values))}."
+        ) from error
+
+
+def _refuse_unused(experiment: Experiment, rows: Sequence[PlannedRow], changes: Changes) -> None:
+    """Raise ``ExperimentError`` for a setting that no model of the experiment has."""
+    models = {row.model.partition("@")[0] for row in rows if row.run}
+    names = {f.name for model in models for f in fields(get_model_class(model).Config)}
+    for name in changes.settings:
+        if name not in names:
+            raise unknown_name(f"setting of {' and '.join(sorted(models))}", name, names)

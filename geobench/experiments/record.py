@@ -1,0 +1,149 @@
+"""From a finished experiment to its record: every row of ours with the published ones that it repeats below it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from geobench.checkpoints import now
+from geobench.experiments.notes import notes
+from geobench.experiments.plans import PlannedRow
+from geobench.experiments.progress import Done
+from geobench.experiments.run import Finished
+from geobench.metrics import ACCURACIES, SCORES
+from geobench.peers.published import Verdict, published_rows, verdict
+from geobench.plugins import get_datasets
+from geobench.report import Row, rows
+from geobench.results import FOLDER, load_result
+
+SCHEMA = 1
+"""Version of the record's form; it is raised when an entry changes its meaning."""
+Line = dict[str, Any]
+
+
+def make_record(finished: Finished, folder: Path = FOLDER) -> dict[str, Any]:
+    """Return all that a finished experiment says: definition, versions, cells with checkpoints, lines of the table.
+
+    Args:
+        finished: what :func:`geobench.experiments.run.run_plan` left.
+        folder: of the results.
+    """
+    plan = finished.plan
+    by_row = _our_rows(finished, folder)
+    lines = [line for number in range(len(plan.rows)) for line in _lines(finished, number, by_row)]
+    results = [result for row in by_row.values() for result in row.results]
+    return {
+        "schema": SCHEMA,
+        "experiment": plan.experiment.name,
+        "title": plan.experiment.title,
+        "data": plan.data,
+        "datasets": list(plan.datasets),
+        "key": plan.key,
+        "created": now(),
+        "versions": results[0].versions if results else {},
+        "columns": list(plan.experiment.columns),
+        "notes": list(notes(finished, list(by_row.values()), lines)),
+        "lines": lines,
+        "cells": [_cell(finished, done) for done in finished.cells],
+        "definition": plan.experiment.path.read_text(encoding="utf-8"),
+    }
+
+
+def _cell(finished: Finished, done: Done) -> Line:
+    row = finished.plan.rows[done.cell.row]
+    said = {key: value for key, value in asdict(done).items() if key != "cell"}
+    settings = {key: value for key, value in row.choices.items() if value is not None and key != "seeds"}
+    return {"title": row.title, **asdict(done.cell), **said, "choices": settings}
+
+
+def _our_rows(finished: Finished, folder: Path) -> dict[tuple[int, str], Row]:
+    """Return what was measured for each row of the table and test set: its seeds joined, with ties and intervals."""
+    names = dict.fromkeys(done.result for done in finished.cells if done.result)
+    loaded = {name: load_result(folder / name, predictions=True) for name in names}
+    joined = {result.key: row for row in rows(list(loaded.values()), "none") for result in row.results}
+    return {
+        (done.cell.row, done.cell.dataset): joined[loaded[done.result].key] for done in finished.cells if done.result
+    }
+
+
+def _lines(finished: Finished, number: int, by_row: Mapping[tuple[int, str], Row]) -> Iterator[Line]:
+    """Yield the lines of one row of the table: ours on each test set, each with the published ones below."""
+    plan = finished.plan
+    row, published = plan.rows[number], _published(plan.experiment.datasets, plan.rows[number])
+    here = [line for line in published if line["dataset"] in plan.datasets]
+    for dataset in plan.datasets if row.run else ():
+        own = [line for line in here if line["dataset"] == dataset]
+        yield _our_line(row, dataset, by_row.get((number, dataset)), own or published)
+        yield from own
+    if not row.run:
+        yield from here
+    if plan.tests_elsewhere or not here:  # what the published ones were tested on is not what we have
+        yield from (line for line in published if line not in here)
+
+
+def _published(datasets: Sequence[str], row: PlannedRow) -> list[Line]:
+    """Return the published rows that ``row`` repeats, on ``datasets``, else on whichever it was published for."""
+    found: list[Line] = []
+    here = [name for name in datasets if any(source == row.source for source, _ in _rows_of(name))]
+    for dataset in here or (list(get_datasets()) if row.source else []):
+        for each in _rows_of(dataset).get((row.source, row.published), ()):
+            scores = {name: _number(each.get(name)) for name in SCORES}
+            about = {key: str(each[key]) for key in ("source", "gallery", "crops", "protocol", "note")}
+            n = None if each["n"] != each["n"] or each["n"] is None else int(each["n"])
+            found.append({"of": "published", "title": each["model"], "dataset": dataset, "n": n, **scores, **about})
+    return found
+
+
+@cache
+def _rows_of(dataset: str) -> dict[tuple[str, str], list[dict[Any, Any]]]:
+    found: dict[tuple[str, str], list[dict[Any, Any]]] = {}
+    table = published_rows(dataset)
+    for row in table.astype(object).where(table.notna(), None).to_dict("records"):
+        found.setdefault((row["source"], row["model"]), []).append(row)
+    return found
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _our_line(planned: PlannedRow, dataset: str, row: Row | None, below: Sequence[Line]) -> Line:
+    head = {"of": "ours", "title": planned.title, "dataset": dataset, "asked_seeds": len(planned.seeds)}
+    if row is None:
+        return head | {"n": None, **dict.fromkeys(SCORES), "failed": True, "note": planned.note}
+    first = row.results[0]
+    ends = {
+        f"{name}_{end}": pair[side] for name, pair in row.intervals.items() for side, end in enumerate(("low", "high"))
+    }
+    reached = [_verdict(planned, row, dataset, each) for each in below]
+    return (
+        head
+        | {"n": first.n, "unreadable": max(result.failed for result in row.results)}
+        | {"gallery": first.gallery, "gallery_size": first.gallery_size, "crops": str(first.crops)}
+        | {"seeds": sorted(_seeds(row)), "models": sorted({result.spec for result in row.results})}
+        | row.scores
+        | {f"{name}_sd": value for name, value in row.spread.items()}
+        | ends
+        | {"best": [name for name in SCORES if name in row.best]}
+        | {"verdict": "; ".join(dict.fromkeys(each.word for each in reached))}
+        | {"reason": "; ".join(dict.fromkeys(each.reason for each in reached)), "note": planned.note}
+    )
+
+
+def _seeds(row: Row) -> set[int]:
+    return {result.training_seed or 0 for result in row.results}
+
+
+def _verdict(planned: PlannedRow, row: Row, dataset: str, published: Mapping[str, Any]) -> Verdict:
+    """Return what our ``row`` says about a published line; of another test set, or other settings, it says nothing."""
+    if published["dataset"] != dataset:
+        return Verdict("not comparable", f"test set {dataset}, published {published['dataset']}")
+    if planned.changed:
+        return Verdict("not comparable", f"other settings: {', '.join(planned.changed)}")
+    full = _rows_of(dataset)[published["source"], published["title"]][0]
+    scores = {name: math.nan if full.get(name) is None else full[name] for name in ACCURACIES}
+    return verdict(row.results[0], row.intervals, full | scores)

@@ -1,0 +1,113 @@
+"""The record of an experiment on disk, and its table in every format."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from geobench import files
+from geobench.errors import ResultError, unknown_name
+from geobench.experiments.record import SCHEMA
+from geobench.formats import HEADS, LAYOUTS, NONE
+from geobench.formats.latex import Cell, Table
+from geobench.metrics import ACCURACIES
+from geobench.results import FOLDER
+
+FORMATS = (*LAYOUTS, "csv", "json")
+
+
+def save_record(record: Mapping[str, Any], folder: Path = FOLDER) -> Path:
+    """Write the record as JSON and its lines as CSV, below ``folder``; return the path of the JSON."""
+    stem = f"{record['experiment']}-{record['data']}-{record['key'][:8]}"
+    path = folder / "experiments" / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', stem)}.json"
+    files.write_json(path, record)
+    files.write_text(path.with_suffix(".csv"), write_record(record, "csv") + "\n")
+    return path
+
+
+def find_record(name: str, folder: Path = FOLDER) -> tuple[Path, dict[str, Any]]:
+    """Return the newest record of the experiment ``name`` below ``folder``, or the record whose path ``name`` is.
+
+    Raises:
+        ResultError: there is none, or it is damaged; says which command makes one.
+    """
+    paths = [Path(name)] if name.endswith(".json") else list((folder / "experiments").glob("[!.]*.json"))
+    found = []
+    for path in paths:
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["schema"] != SCHEMA or not record["lines"]:
+                raise ValueError(f"form {record['schema']}, this version reads form {SCHEMA}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ResultError(f"{path} is no record of an experiment ({error}); run the experiment again.") from error
+        if name.endswith(".json") or record["experiment"] == Path(name).stem:
+            found.append((path, record))
+    if not found:
+        raise ResultError(f"no run of {name} in {folder}; make one: geobench experiment run {name}")
+    return max(found, key=lambda pair: pair[1]["created"])
+
+
+def write_record(record: Mapping[str, Any], format: str = "table") -> str:
+    """Return the table of a record as text; ``format`` is one of ``FORMATS``."""
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    if format == "json":
+        return json.dumps(record, indent=2, ensure_ascii=False)
+    if format == "csv":
+        import pandas as pd
+
+        flat = [{key: _joined(value) for key, value in line.items()} for line in record["lines"]]
+        return str(pd.DataFrame(flat).to_csv(index=False)).rstrip("\n")
+    return LAYOUTS[format]([_table(record)])
+
+
+def _joined(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _table(record: Mapping[str, Any]) -> Table:
+    lines = [_cells(line, record["columns"]) for line in record["lines"]]
+    return Table(f"{record['title']} ({record['data']})", lines, len(lines), list(record["notes"]))
+
+
+def _cells(line: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Cell]:
+    ours = line["of"] == "ours"
+    return {
+        "Model": Cell(line["title"]),
+        "Of": Cell(_whose(line)),
+        "Test set": Cell(line["dataset"]),
+        "Gallery": Cell((line.get("gallery") or (NONE if ours else "")).partition("|")[0]),
+        "n": Cell("" if line["n"] is None else f"{line['n']:,}"),
+        **{HEADS[name]: _score(line, name) for name in columns},
+        "Published": Cell(line.get("verdict", "")),
+    }
+
+
+def _whose(line: Mapping[str, Any]) -> str:
+    if line["of"] != "ours":
+        return f"paper, {line['source'].rpartition(', ')[2]}"
+    if line.get("failed"):
+        return "ours: failed"
+    there, asked = len(line["seeds"]), line["asked_seeds"]
+    if there == asked:
+        return f"ours, {there} seeds" if there > 1 else "ours"
+    return f"ours, {there} of {asked} seeds"
+
+
+def _score(line: Mapping[str, Any], name: str) -> Cell:
+    value = line.get(name)
+    if value is None:
+        return Cell("")
+    if line["of"] != "ours":
+        return Cell(f"{value:.1f}" if math.isclose(value, round(value, 1)) else f"{value:.2f}")
+    digits = 2 if name in ACCURACIES else 0
+    best = name in line["best"]
+    if f"{name}_sd" in line:
+        return Cell(f"{value:,.{digits}f} ± {line[f'{name}_sd']:,.{digits}f}", best=best)
+    low, high = line.get(f"{name}_low"), line.get(f"{name}_high")
+    below = "" if low is None else f"[{low:,.{digits}f}, {high:,.{digits}f}]"
+    return Cell(f"{value:,.{digits}f}", below, best)

@@ -1,0 +1,221 @@
+"""The making of features: decoded ahead, encoded in tiles, written shard by shard, joined at the end.
+
+``KEY.partial/shards`` holds the shards that are done. A killed extraction goes on with those that are not; of the
+processes that torchrun started each has a part of them. When all are there the main process joins them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geobench import files
+from geobench.extraction.decoding import Batch, Decoder, decoded
+from geobench.extraction.shards import Made, Shards
+from geobench.progress import Advance, Progress
+from geobench.training.distributed import current
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from geobench.encoders import Encoder
+
+TILE = 32
+"""On a CPU images are encoded in groups of exactly so many, the last one padded: the kernels, and so the last bit of
+every feature, then do not depend on the batch size."""
+LOOK_S = 2.0  # the main process looks at most so often what the others have done
+STARVED = 0.8  # the user is told of an encoder that is busy for less of the time than this, with the remedy
+
+
+@dataclass
+class Extraction:
+    """The making of one features folder; ``folder`` is where it is made."""
+
+    decoder: Decoder
+    table: pd.DataFrame
+    folder: Path
+
+    def run(self, device: str, batch_size: int, workers: int, progress: Progress) -> None:
+        """Make what is not there yet; of several processes all come here together."""
+        encoder, group = self.decoder.encoder, current()
+        progress.say(f"loading the encoder {encoder.name}.")
+        encoder.load(device)
+        shards = Shards(self.folder / "shards", (len(self.table), self.decoder.views, encoder.dim))
+        joined = group.share((self.folder / "about.json").exists())
+        if not joined:
+            missing, failed = group.share(_missing(shards, progress) if group.main else None)
+            done = len(self.table) - sum(map(len, missing))
+            with progress.track(self.what, len(self.table), "images", done) as advance:
+                others = [rows for i, rows in enumerate(missing) if i % group.size] if group.main else []
+                watch = _Watch(shards, others, failed, advance)
+                self._make(shards, missing[group.rank :: group.size], batch_size, workers, watch)
+                watch.wait()
+        if group.main:
+            if not joined:
+                self._join(shards, progress)
+            shards.remove()
+
+    @property
+    def what(self) -> str:
+        """Return what is made, for the user."""
+        return f"features of {self.decoder.dataset.name} ({self.decoder.purpose})"
+
+    def _make(self, shards: Shards, mine: Sequence[range], batch_size: int, workers: int, watch: _Watch) -> None:
+        """Make the shards ``mine``, one after another; the next one's images are decoded meanwhile."""
+        views, encoder = self.decoder.views, self.decoder.encoder
+        images = max(1, min(shards.rows, batch_size // views))
+        tile = TILE if encoder.device == "cpu" else max(TILE, images * views)
+        process = f"{socket.gethostname()}:{os.getpid()}"
+        with decoded(self.decoder, self._names(mine, images), workers) as batches:
+            started = time.monotonic()
+            for rows in mine:
+                shard = _Growing(encoder, tile, (len(rows), *shards.shape[1:]))
+                while shard.filled < len(rows):
+                    batch = next(batches)
+                    shard.add(batch)
+                    watch.count(len(batch.names), sum(map(bool, batch.errors)))
+                ended = time.monotonic()
+                made = Made(tuple(shard.failures), ended - started, shard.encoding_s, process)
+                started = ended
+                shards.write(rows, shard.features, shard.ok, made)
+                watch.look()
+
+    def _names(self, shards: Sequence[range], images: int) -> Iterator[list[str]]:
+        """Yield the names of the images of each batch; a batch is part of one shard."""
+        column = self.table["image"]
+        for rows in shards:
+            for start in range(rows.start, rows.stop, images):
+                yield [str(name) for name in column.iloc[start : min(start + images, rows.stop)]]
+
+    def _join(self, shards: Shards, progress: Progress) -> None:
+        """Join the shards, and write last what says that it is done."""
+        failed, seconds, encoding, processes = 0, 0.0, 0.0, set()
+        with progress.track(f"joining the {self.what}", len(self.table), "images") as advance:
+            for rows, made in shards.join(self.folder):
+                failed += len(made.failures)
+                seconds += made.seconds
+                encoding += made.encoding_s
+                processes.add(made.process)
+                advance(len(rows))
+        busy, rate = encoding / max(seconds, 1e-9), len(self.table) / max(seconds, 1e-9)
+        if failed:
+            progress.say(
+                f"{self.what}: {failed:,} of {len(self.table):,} images could not be read and count as failed."
+            )
+        hint = "" if busy >= STARVED else "; it waited for images: more --workers may help"
+        each = f" in each of {len(processes)} processes" if len(processes) > 1 else ""
+        progress.say(f"{self.what}: {rate:,.0f} images/s{each}, the encoder busy {busy:.0%} of the time{hint}.")
+        about = {
+            "failed": failed,
+            "processes": len(processes),
+            "seconds_of_all_processes": round(seconds, 2),
+            "images_per_second_of_each": round(rate, 1),
+            "encoder_busy": round(busy, 4),
+        }
+        files.write_json(self.folder / "about.json", self._about() | about)
+
+    def _about(self) -> dict[str, Any]:
+        decoder = self.decoder
+        return {
+            "dataset": decoder.dataset.name,
+            "purpose": decoder.purpose,
+            "images": len(self.table),
+            "encoder": decoder.encoder.name,
+            "preprocessing": decoder.encoder.describe(),
+            "jpeg_decoded_to": decoder.jpeg_decoded_to,
+            "crops": decoder.crops,
+            "augmentation": asdict(decoder.augmentation) if decoder.augmentation is not None else None,
+        }
+
+
+def _missing(shards: Shards, progress: Progress) -> tuple[list[range], int]:
+    """Return the shards that have to be made, and how many images failed in the others."""
+    there = shards.there()
+    missing, failed, damaged = [], 0, 0
+    for rows in shards.ranges():
+        made = shards.made(rows) if shards.path(rows).name in there else None
+        if made is None:
+            missing.append(rows)
+            damaged += shards.path(rows).name in there
+        else:
+            failed += len(made.failures)
+    if damaged:
+        progress.say(f"{shards.folder}: {damaged:,} shards of features are damaged; they are made again.")
+    return missing, failed
+
+
+class _Growing:
+    """A shard that is being made."""
+
+    def __init__(self, encoder: Encoder, tile: int, shape: tuple[int, ...]) -> None:
+        self.encoder, self.tile = encoder, tile
+        self.features = np.zeros(shape, dtype=np.float32)
+        self.ok = np.zeros(shape[0], dtype=np.bool_)
+        self.failures: list[dict[str, str]] = []
+        self.filled = 0
+        self.encoding_s = 0.0
+
+    def add(self, batch: Batch) -> None:
+        """Encode a batch into the next rows."""
+        readable = self.filled + np.flatnonzero([not error for error in batch.errors])
+        if batch.inputs is not None:
+            started = time.monotonic()
+            self.features[readable] = _encode(self.encoder, batch.inputs, self.tile)
+            self.encoding_s += time.monotonic() - started
+        self.ok[readable] = True
+        pairs = zip(batch.names, batch.errors, strict=True)
+        self.failures += [{"image": name, "reason": error} for name, error in pairs if error]
+        self.filled += len(batch.names)
+
+
+class _Watch:
+    """What all processes have done, for the progress of the main one; the others watch nobody."""
+
+    def __init__(self, shards: Shards, others: list[range], failed: int, advance: Advance) -> None:
+        self.shards, self.others, self.failed, self.advance = shards, others, failed, advance
+        self.looked = time.monotonic()
+
+    def count(self, images: int, failed: int) -> None:
+        """Tell of so many images more."""
+        self.failed += failed
+        self.advance(images, failed=f"{self.failed:,}")
+
+    def look(self) -> None:
+        """Count the shards that the others have finished since."""
+        if not self.others or time.monotonic() - self.looked < LOOK_S:
+            return
+        there = self.shards.there()
+        for rows in [rows for rows in self.others if self.shards.path(rows).name in there]:
+            made = self.shards.made(rows)
+            if made is not None:
+                self.others.remove(rows)
+                self.count(len(rows), len(made.failures))
+        self.looked = time.monotonic()
+
+    def wait(self) -> None:
+        """Return when the others are done."""
+        while self.others:
+            time.sleep(LOOK_S / 10)
+            self.look()
+
+
+def _encode(encoder: Encoder, batch: Tensor, tile: int) -> npt.NDArray[np.float32]:
+    """Return the features (n, views, d) of ``batch`` (n, views, 3, h, w), computed in tiles of one fixed size."""
+    import torch
+
+    flat = batch.flatten(0, 1)  # (n * views, 3, h, w)
+    encoded = []
+    with torch.inference_mode():
+        for inputs in flat.split(tile):  # type: ignore[no-untyped-call]
+            padded = torch.cat([inputs, inputs.new_zeros(tile - len(inputs), *inputs.shape[1:])])
+            encoded.append(encoder.encode_images(padded.to(encoder.device))[: len(inputs)].float().cpu())
+    return torch.cat(encoded).reshape(*batch.shape[:2], -1).numpy()

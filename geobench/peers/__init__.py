@@ -1,0 +1,1 @@
+"""Others' figures and predictions beside ours: published rows, foreign files, their rules of scoring."""

@@ -1,0 +1,94 @@
+"""Bars with intervals: accuracy by group, the models beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from geobench.analysis.answers import Answers
+from geobench.analysis.breakdown import SMALLEST, groups_of, within
+from geobench.pictures.canvas import LINE, WIDTH_INCHES, new_figure
+from geobench.pictures.curves import GRID, OKABE_ITO, PRINT_DPI, legend_columns
+from geobench.report import Row
+from geobench.statistics.intervals import share_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Groups: TypeAlias = "Sequence[tuple[str, npt.NDArray[np.bool_]]]"
+
+SHOWN_KM = (25, 200, 750)  # city, region, country: at 1 km groups of some hundred images tell little
+HATCHES = ("", "////", "....")  # from the eighth model on
+THICKNESS = 0.8  # of the bars of a group, of the room from one group to the next
+
+
+def draw_breakdown(named: Mapping[str, Row], by: str) -> Figure:
+    """Draw accuracy at 25, 200 and 750 km by group, a bar for each row by its name; seeds are averaged.
+
+    Args:
+        named: rows on the same images.
+        by: a grouping that does not depend on the model, such as ``continent`` or ``scene``.
+    """
+    first = Answers(next(iter(named.values())).results[0])
+    groups = [*groups_of(first, by, SMALLEST), ("all images", np.ones(len(first), dtype=np.bool_))]
+    columns = legend_columns(named, WIDTH_INCHES)
+    height = 0.6 + 0.14 * -(-len(named) // columns) + len(groups) * max(0.3, 0.11 * len(named) + 0.09)
+    figure = new_figure(height, WIDTH_INCHES, PRINT_DPI)
+    engine: Any = figure.get_layout_engine()
+    engine.set(wspace=0.06)
+    axes = figure.subplots(1, len(SHOWN_KM), sharey=True)
+    handles, *_ = [_panel(ax, named, groups, km) for ax, km in zip(axes, SHOWN_KM, strict=True)]
+    axes[0].set_yticks(range(len(groups)), [f"{name} ({int(rows.sum()):,})" for name, rows in groups])
+    axes[0].set_ylim(len(groups) - 0.5, -0.5)
+    result = first.result
+    test_set = f"{result.dataset} ({result.subset})" if result.subset else result.dataset
+    figure.suptitle(f"{test_set} by {by}, with 95 % intervals (images in brackets)", fontsize=8)
+    figure.legend(handles, list(named), loc="outside lower center", ncols=columns, frameon=False)
+    return figure
+
+
+def _panel(ax: Axes, named: Mapping[str, Row], groups: Groups, km: int) -> list[Any]:
+    """Draw the bars at ``km``; return those of each row, for the legend."""
+    handles, highest = [], 0.0
+    for number, row in enumerate(named.values()):
+        ends = np.array([_share(row, rows, km) for _, rows in groups], dtype=np.float64)  # (groups, 3)
+        place = np.arange(len(groups)) + THICKNESS * ((number + 0.5) / len(named) - 0.5)
+        handles.append(_bars(ax, place, ends, number, len(named)))
+        highest = max(highest, float(np.nanmax(ends)))
+    ax.set(xlim=(0, min(100, 10 * np.ceil(highest / 10 + 0.1))), xlabel=f"Within {km:,} km (%)")
+    ax.grid(axis="x", **GRID)
+    ax.set_axisbelow(True)
+    ax.axhline(len(groups) - 1.5, color=LINE, linewidth=0.5)
+    ax.tick_params(axis="y", length=0)
+    return handles
+
+
+def _bars(ax: Axes, place: Any, ends: Any, number: int, of: int) -> Any:
+    """Draw bars at ``place`` (groups,) as long as the first column of ``ends``, their intervals in the other two."""
+    share, low, high = ends.T
+    whiskers = np.stack([share - low, high - share])
+    error = {"elinewidth": 0.8, "ecolor": "black", "capsize": min(1.5, 4 / of)}
+    look: Any = {
+        "color": OKABE_ITO[number % len(OKABE_ITO)],
+        "alpha": 0.6,
+        "hatch": HATCHES[number // len(OKABE_ITO) % 3],
+    }
+    return ax.barh(
+        place, share, THICKNESS / of, xerr=whiskers, error_kw=error, edgecolor="white", linewidth=0.4, **look
+    )
+
+
+def _share(row: Row, rows: npt.NDArray[np.bool_], km: float) -> tuple[float, float, float]:
+    """Return share and ends of its interval, in percent, the mean over seeds; no ends where one place is all."""
+    each = []
+    for result in row.results:
+        clusters = within(Answers(result).clusters, rows)
+        hits = result.errors[rows] <= km
+        low, high = share_interval(hits, clusters) if len(clusters.sizes) > 1 else (np.nan, np.nan)
+        each.append((100 * float(hits.mean()), 100 * float(low), 100 * float(high)))
+    share, low, high = np.mean(each, axis=0).tolist()
+    return share, low, high

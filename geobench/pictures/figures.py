@@ -1,0 +1,157 @@
+"""The pictures of a paper: error maps, errors by share, the gallery's frontier, accuracy by group.
+
+Each is written as SVG, PDF and PNG, as wide as a column (3.35 inches) or a page (7 inches), with letters of 7 to 8
+points at that size: include it without scaling. Letters are outlines in SVG and TrueType in PDF. Colours are those of
+Okabe and Ito or of viridis, and no line is told from another by colour alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from geobench.analysis.groupings import SCENE_COLUMN
+from geobench.errors import ResultError
+from geobench.pictures.bars import draw_breakdown
+from geobench.pictures.canvas import save, styled
+from geobench.pictures.curves import draw_cdf, draw_frontier
+from geobench.pictures.error_maps import draw_error_map
+from geobench.progress import SILENT, Progress
+from geobench.report import Row, rows
+from geobench.results import Result, read_results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Drawing: TypeAlias = "Callable[[], Figure]"
+
+SUFFIXES = (".svg", ".pdf", ".png")
+STYLE: dict[str, Any] = {
+    "svg__fonttype": "path",  # the letters themselves: the same on every machine
+    "axes__titlesize": 8,
+    "axes__labelsize": 7.5,
+    "xtick__labelsize": 7,
+    "ytick__labelsize": 7,
+    "legend__fontsize": 7,
+    "axes__linewidth": 0.6,
+    "axes__spines__top": False,
+    "axes__spines__right": False,
+}
+
+
+def draw_folder(
+    results: Path, output: Path, datasets: Sequence[str] | None = None, progress: Progress = SILENT
+) -> list[Path]:
+    """Draw the sound results in the folder ``results``, only those on ``datasets``, into the folder ``output``."""
+    found, _ = read_results(results)
+    return draw([result for result in found if not datasets or result.dataset in datasets], output, progress)
+
+
+def draw(results: Sequence[Result], folder: Path, progress: Progress = SILENT) -> list[Path]:
+    """Draw what ``results`` hold into ``folder``; return the files.
+
+    A picture is drawn where there is something to show: errors of results with predictions, scenes where the test set
+    has labels, the frontier of a model that was run with galleries of two sizes or more.
+
+    Args:
+        results: with predictions, see :func:`geobench.results.read_results`.
+        folder: is made; pictures of the same names are replaced.
+        progress: told of the work.
+
+    Raises:
+        ResultError: there is nothing to draw.
+    """
+    written: list[Path] = []
+    with styled(**STYLE):
+        found = list(_figures(rows(results, "none")))
+        if not found:
+            raise ResultError(
+                "there is nothing to draw: no result has its predictions beside it; run the models again: geobench run"
+            )
+        with progress.track("figures", len(found), "pictures") as advance:
+            for name, drawing in found:
+                figure = _settled(drawing())
+                stem = re.sub(r"[^A-Za-z0-9.+]+", "-", name.replace(",", "")).strip("-")
+                for suffix in SUFFIXES:
+                    path = folder / f"{stem}{suffix}"
+                    save(figure, path, tight=False)
+                    written.append(path)
+                advance(1)
+    return written
+
+
+def _settled(figure: Figure) -> Figure:
+    """Return ``figure`` with its layout fixed: it is found anew at every drawing, each time a little different."""
+    for _ in range(2):
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+def _figures(found: Sequence[Row]) -> Iterator[tuple[str, Drawing]]:
+    """Yield the name of each picture and what draws it."""
+    for prefix, group in _on_same_images(found):
+        named = dict(zip(labels(group), group, strict=True))
+        answered = {label: row for label, row in named.items() if not row.recorded_only}
+        if answered:
+            extra = next(iter(answered.values())).results[0].extra
+            columns = {str(column).lower() for column in extra.columns} if extra is not None else set()
+            yield f"{prefix}-cdf", partial(draw_cdf, answered)
+            for by in ("continent", "scene") if SCENE_COLUMN in columns else ("continent",):
+                yield f"{prefix}-{by}", partial(draw_breakdown, answered, by)
+        for label, row in answered.items():
+            yield f"{prefix}-map-{label}", partial(draw_error_map, row.results[0], label)
+        for model, sizes in frontiers(group):
+            yield f"{prefix}-frontier-{model}", partial(draw_frontier, sizes, model)
+
+
+def _on_same_images(found: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """Yield rows of one test set with the name of their pictures: those without predictions join those of their n."""
+    groups: dict[tuple[str, str, int], list[Row]] = {}
+    for row in found:
+        first = row.results[0]
+        groups.setdefault((first.dataset, first.subset, first.n), []).append(row)
+    for (dataset, subset, n), group in groups.items():
+        alike = [key for key in groups if key[:2] == (dataset, subset)]
+        yield "-".join([dataset, *([subset] if subset else []), *([f"n{n}"] if len(alike) > 1 else [])]), group
+
+
+def labels(found: Sequence[Row]) -> list[str]:
+    """Return a short name for each row, none twice: the model, with gallery, checkpoint, crops where these differ."""
+    parts = [_parts(row) for row in found]
+    chosen = [part[0] for part in parts]
+    for position in range(1, len(parts[0])):
+        column = [part[position] for part in parts]
+        for name in [name for name in set(chosen) if chosen.count(name) > 1]:
+            same = [index for index, other in enumerate(chosen) if other == name]
+            if len({column[index] for index in same}) > 1:
+                for index in same:
+                    chosen[index] = f"{name}, {column[index]}" if column[index] else name
+    return [
+        f"{name} ({chosen[:index].count(name) + 1})" if chosen.count(name) > 1 else name
+        for index, name in enumerate(chosen)
+    ]
+
+
+def _parts(row: Row) -> tuple[str, ...]:
+    first = row.results[0]
+    gallery = f"{first.gallery.rpartition(':')[0] or 'gallery'} {first.gallery_size:,}" if first.gallery else ""
+    return first.model, gallery, row.model.partition("@")[2], f"{first.crops} crops", f"seed {first.seed}"
+
+
+def frontiers(found: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """Yield each model that was run with galleries of several sizes, and its rows, the smallest gallery first."""
+    models: dict[tuple[Any, ...], list[Row]] = {}
+    for row in found:
+        first = row.results[0]
+        if first.gallery:
+            source = first.gallery.rpartition(":")[0]
+            models.setdefault((first.model, row.model, source, first.crops, first.top_k), []).append(row)
+    models = {key: rows for key, rows in models.items() if len({row.results[0].gallery_size for row in rows}) > 1}
+    for key, several in models.items():
+        alone = sum(other[0] == key[0] for other in models) == 1
+        name = key[0] if alone else ", ".join(str(part) for part in key[1:4]) + " crops"
+        yield name, sorted(several, key=lambda row: row.results[0].gallery_size)

@@ -1,0 +1,148 @@
+"""Maps of the world: how similar every place is to a query, where the images of a data set are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geobench.errors import SettingError
+from geobench.geo import EARTH_RADIUS_KM, FloatArray
+from geobench.pictures.canvas import COLOURS, MARK, colour_bar, draw_world, new_figure, save, styled
+from geobench.pictures.worldmap import X_MAX, Y_MAX, Grid, equal_earth
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    from geobench.datasets import Dataset
+
+SUFFIXES = (".png", ".pdf", ".svg")
+MOST_PANELS = 40
+MOST_POINTS = 3000  # more positions are counted instead of drawn one by one
+HEXAGONS = 150  # side by side along the equator
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One query on the map.
+
+    Attributes:
+        title: the query.
+        similarity: (m,) of the query to the grid's places.
+        places: (k, 2) predictions, best first.
+        photo: shown beside the map.
+    """
+
+    title: str
+    similarity: npt.NDArray[np.floating]
+    places: FloatArray
+    photo: Image.Image | None = None
+
+
+def check_map(output: Path, panels: int = 1) -> None:
+    """Raise ``SettingError`` where no map of so many ``panels`` can be written to ``output``."""
+    if output.suffix.lower() not in SUFFIXES:
+        raise SettingError(f"a map is written to a file that ends in {', '.join(SUFFIXES)}, not to {output.name!r}.")
+    if panels > MOST_PANELS:
+        raise SettingError(f"a map has room for {MOST_PANELS} queries, not for {panels}; draw them a few at a time.")
+
+
+def draw_similarity(panels: Sequence[Panel], grid: Grid, output: Path, title: str) -> None:
+    """Draw a map for each of ``panels``, under one ``title``, to ``output`` (PNG, PDF or SVG)."""
+    check_map(output, len(panels))
+    columns = 1 if len(panels) == 1 else 2
+    rows = -(-len(panels) // columns)
+    with styled():
+        height = 3.25 if columns == 1 else 1.65
+        figure = new_figure(rows * height + 0.55)
+        axes = figure.subplots(rows, columns, squeeze=False).flatten()
+        for panel, ax in zip(panels, axes, strict=False):
+            _similarity_panel(figure, ax, panel, grid, small=columns > 1)
+        for ax in axes[len(panels) :]:
+            ax.set_axis_off()
+        if columns == 1:
+            axes[0].set_title(f"{title}\n{axes[0].get_title()}")
+        else:
+            figure.suptitle(title, fontsize=9)
+        most = max(range(len(panels)), key=lambda number: len(panels[number].places))
+        figure.legend(*axes[most].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+        save(figure, output)
+
+
+def draw_dataset(dataset: Dataset, purpose: str, output: Path) -> None:
+    """Draw where the images are that ``dataset`` has to ``train`` or to ``test``."""
+    check_map(output)
+    table = dataset.table(purpose)
+    title = f"{dataset.title}, {dataset.split_for(purpose)}: {len(table):,} images"
+    draw_positions(table[["latitude", "longitude"]].to_numpy(np.float64), output, title)
+
+
+def draw_positions(coordinates: FloatArray, output: Path, title: str) -> None:
+    """Draw where ``coordinates`` (n, 2) are to ``output``: each of a few, of many their number per cell of one area."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
+
+    check_map(output)
+    x, y = equal_earth(coordinates).T
+    with styled():
+        figure = new_figure(3.4)
+        ax = figure.subplots()
+        draw_world(ax)
+        if len(coordinates) <= MOST_POINTS:
+            ax.scatter(x, y, s=4, color=MARK, alpha=0.6, linewidth=0, zorder=6)
+        else:
+            side = 2 * X_MAX / HEXAGONS  # width of a hexagon; a regular one is √3 × as far from the next but one above
+            size, extent = (HEXAGONS, round(2 * Y_MAX / side / np.sqrt(3))), (-X_MAX, X_MAX, -Y_MAX, Y_MAX)
+            cells: Any = ax.hexbin(x, y, gridsize=size, extent=extent, mincnt=1, cmap=COLOURS, linewidths=0.1, zorder=3)
+            cells.set_norm(LogNorm(1, max(2, cells.get_array().max())))
+            area_km2 = round(np.prod(np.array([2 * X_MAX, 2 * Y_MAX]) / size) / 2 * EARTH_RADIUS_KM**2, -3)
+            ticks = {"ticks": LogLocator(subs=(1, 2, 5)), "format": StrMethodFormatter("{x:,.0f}")}
+            colour_bar(figure, ax, cells, f"images per cell of {area_km2:,.0f} km²", **ticks).minorticks_off()
+        ax.set_title(title)
+        save(figure, output)
+
+
+def _similarity_panel(figure: Figure, ax: Axes, panel: Panel, grid: Grid, small: bool) -> None:
+    land = draw_world(ax, small)
+    values = panel.similarity
+    low, high = float(np.median(values)), float(values.max())
+    image = ax.imshow(
+        grid.image(values),
+        extent=(-X_MAX, X_MAX, -Y_MAX, Y_MAX),
+        cmap=COLOURS,
+        vmin=low,
+        vmax=high,
+        interpolation="nearest",
+        zorder=2,
+    )
+    image.set_clip_path(land)
+    colour_bar(figure, ax, image, "cosine similarity", extend="min")
+    _mark(ax, panel.places, small)
+    ax.set_title(_shortened(panel.title, 45 if small else 90), fontsize=8 if small else 9)
+    if panel.photo is not None:
+        inset = ax.inset_axes((0.0, 0.02, 0.16, 0.3), zorder=8)
+        inset.imshow(panel.photo)
+        inset.set(xticks=[], yticks=[], anchor="SW")
+
+
+def _mark(ax: Axes, places: FloatArray, small: bool) -> None:
+    """Mark the predictions, the best with a star."""
+    x, y = equal_earth(places).T
+    size = 0.6 if small else 1.0
+    star: Any = {"marker": "*", "facecolor": MARK, "edgecolor": "white", "linewidth": 0.6}
+    ring: Any = {"marker": "o", "facecolor": "white", "edgecolor": MARK, "linewidth": 0.9 * size}
+    ax.scatter(x[:1], y[:1], s=120 * size, zorder=6, label="best prediction", **star)
+    if len(places) > 1:
+        label = f"predictions 2 to {len(places)}" if len(places) > 2 else "prediction 2"
+        ax.scatter(x[1:], y[1:], s=12 * size, zorder=7, label=label, **ring)
+
+
+def _shortened(title: str, letters: int) -> str:
+    title = " ".join(title.split())
+    return title if len(title) <= letters else title[: letters - 1].rstrip() + "…"

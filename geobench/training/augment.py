@@ -1,0 +1,135 @@
+"""Augmented views for training, SimCLR's or those of GeoCLIP's released code: cached, or made at each step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from geobench.errors import ImageError, SettingError
+from geobench.training.sources import Rows
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from geobench.datasets import Dataset
+    from geobench.encoders import Encoder
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How strongly images are changed: share of the area kept, colour jitter, blur."""
+
+    area: tuple[float, float]
+    jitter: tuple[float, float, float, float]  # brightness, contrast, saturation, hue, with probability 0.8
+    blur: float  # probability
+
+
+STRENGTHS = {
+    "simclr": Strength((0.08, 1.0), (0.8, 0.8, 0.8, 0.2), 0.5),  # Chen et al. 2020, appendix A, strength 1
+    "official": Strength((0.08, 1.0), (0.4, 0.4, 0.4, 0.1), 0.0),  # package geoclip 1.3.0, without its normalisation
+}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """P views of each image.
+
+    Attributes:
+        views: P, at least 1.
+        kind: ``simclr`` or ``official``.
+        seed: the same image, seed and epoch give the same views.
+    """
+
+    views: int
+    kind: str = "simclr"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in STRENGTHS or self.views < 1:
+            raise SettingError(
+                f"views must be at least 1 and the augmentation {' or '.join(STRENGTHS)}, "
+                f"not {self.views} and {self.kind!r}."
+            )
+
+    def __call__(self, image: Image.Image, name: str, epoch: int = 0) -> list[Image.Image]:
+        """Return the views of ``image``, whose ``name`` is part of the seed."""
+        import torch
+
+        made = []
+        for number in range(self.views):
+            seed = hashlib.sha256(f"{self.seed} {epoch} {number} {name}".encode()).digest()[:8]
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int.from_bytes(seed, "big") >> 1)
+                made.append(_augmented(image, STRENGTHS[self.kind]))
+        return made
+
+
+def _augmented(image: Image.Image, strength: Strength) -> Image.Image:
+    """Return one view: a crop, perhaps mirrored, jittered, grey, blurred; the encoder resizes it."""
+    import torch
+    from torchvision import transforms
+
+    top, left, height, width = transforms.RandomResizedCrop.get_params(image, strength.area, (3 / 4, 4 / 3))
+    image = image.crop((left, top, left + width, top + height))
+    kernel = max(3, min(height, width) // 10 | 1)
+    steps = [
+        transforms.RandomHorizontalFlip(),
+        transforms.RandomApply([transforms.ColorJitter(*strength.jitter)], p=0.8),
+        transforms.RandomGrayscale(p=0.2),
+    ]
+    if min(height, width) > kernel and float(torch.rand(())) < strength.blur:
+        steps.append(transforms.GaussianBlur(kernel, sigma=(0.1, 2.0)))
+    changed: Image.Image = transforms.Compose(steps)(image)
+    return changed
+
+
+@dataclass
+class Live:
+    """The source of a training that augments and encodes at each step, so that no view is ever seen twice."""
+
+    dataset: Dataset
+    names: Sequence[str]
+    encoder: Encoder
+    augmentation: Augmentation
+    device: str
+    workers: int = 0
+
+    @property
+    def width(self) -> int:
+        """Return d."""
+        return self.encoder.dim
+
+    def batches(self, rows: Sequence[Rows], epoch: int) -> Iterator[Tensor]:
+        """Yield the features (b, views, d) of freshly augmented images."""
+        import torch
+        from torch.utils.data import DataLoader
+
+        if not rows:
+            return
+        self.encoder.load(self.device)
+        images: Any = _Augmented(self, epoch)
+        loader: Any = DataLoader(images, batch_sampler=[batch.tolist() for batch in rows], num_workers=self.workers)
+        for batch in loader:  # (b, views, 3, h, w)
+            with torch.no_grad():
+                features = self.encoder.encode_images(batch.flatten(0, 1).to(self.device))
+            yield features.reshape(*batch.shape[:2], -1)
+
+
+@dataclass
+class _Augmented:
+    source: Live
+    epoch: int
+
+    def __getitem__(self, row: int) -> Tensor:
+        import torch
+
+        source, name = self.source, self.source.names[row]
+        try:
+            image = source.dataset.read_image(name, "train")
+        except ImageError as error:
+            raise ImageError(f"{error}; it could be read before the training began.") from error
+        views = source.augmentation(image, name, self.epoch)
+        return torch.stack([source.encoder.preprocess(view) for view in views])

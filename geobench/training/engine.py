@@ -1,0 +1,249 @@
+"""Training on features, for every model that has a network: one loop, resumed exactly, stopped without loss."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geobench.errors import SettingError, TrainingError
+from geobench.progress import SILENT, Progress
+from geobench.training import distributed
+from geobench.training.log import TrainingLog
+from geobench.training.sources import Rows, Source
+from geobench.training.state import TrainingState
+from geobench.training.steps import EagerStep, GraphedStep, Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+REPORT_EVERY = 20  # steps between two readings of the loss: each one makes the device wait
+EPOCH_STRIDE = 1_000_003  # two seeds never share the order of an epoch
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train: Adam with a step decay per epoch. Configs of models with a network extend it."""
+
+    batch_size: int = 512
+    epochs: int = 10
+    lr: float = 3e-5
+    weight_decay: float = 1e-6
+    lr_decay: float = 0.87  # factor per epoch
+    holdout: float = 0.0  # share of the images whose loss decides when to stop
+    patience: int = 0  # epochs without a lower held-out loss after which training stops; 0 trains all epochs
+    precision: str = "auto"  # "fp32", "bf16", or "auto": bf16 on a GPU
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        checks = {
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "epochs": (self.epochs >= 1, "at least 1"),
+            "lr": (self.lr > 0, "above 0"),
+            "lr_decay": (self.lr_decay > 0, "above 0"),
+            "weight_decay": (self.weight_decay >= 0, "at least 0"),
+            "holdout": (0 <= self.holdout < 1, "at least 0 and below 1"),
+            "patience": (self.patience >= 0, "at least 0"),
+            "precision": (self.precision in ("auto", "fp32", "bf16"), "auto, fp32 or bf16"),
+        }
+        for name, (valid, text) in checks.items():
+            if not valid:
+                raise SettingError(f"{name} must be {text}, not {getattr(self, name)!r}.")
+        if self.patience and not self.holdout:
+            raise SettingError("patience needs held-out images: set holdout as well, such as holdout=0.05.")
+
+
+@dataclass
+class Training:
+    """One training of one network.
+
+    Attributes:
+        what: named in progress and errors, such as ``train geoclip``.
+        network: its parameters are trained, its buffers are part of the state that is kept.
+        loss: from features (b, views, d), targets (b, ...) and a generator to a scalar, the mean over the batch.
+        source: of features by row number.
+        rows: (r,) the rows of ``source`` to train on.
+        targets: (n, ...), by row number of ``source``, on the device.
+        scratch: folder of the state; None keeps none.
+    """
+
+    what: str
+    network: nn.Module
+    loss: Loss
+    source: Source
+    rows: Rows
+    targets: Tensor
+    schedule: Schedule
+    seed: int
+    device: str
+    scratch: Path | None = None
+    progress: Progress = SILENT
+    step: int = field(default=0, init=False)
+
+    def run(self) -> None:
+        """Train to the last epoch, or to convergence; from the state in ``scratch`` where there is one.
+
+        Raises:
+            TrainingError: fewer rows than a batch, a loss that is not finite, no memory left on the device.
+            CheckpointError: the state in ``scratch`` is damaged.
+            KeyboardInterrupt: asked to stop by SIGINT or SIGTERM; the state is saved first.
+        """
+        import torch
+
+        self._prepare()
+        total = self.per_epoch * self.schedule.epochs
+        with _stop_signal() as stop, self.progress.track(self.what, total, "steps", self.step) as advance:
+            try:
+                while self.step < total and not self._converged():
+                    self._epoch(stop, advance)
+            except torch.OutOfMemoryError as error:
+                raise TrainingError(
+                    f"{self.what}: {self.device} has no memory left ({str(error).splitlines()[0]}); lower batch_size, "
+                    f"queue_length or hidden_dim with --set; the last whole epoch is kept."
+                ) from error
+        self.network.eval()
+
+    def _prepare(self) -> None:
+        import torch
+
+        schedule, group = self.schedule, distributed.current()
+        order = np.random.default_rng([self.seed, len(self.rows)]).permutation(self.rows)
+        held_out = round(schedule.holdout * len(order))
+        self.held_out, self.training_rows = order[:held_out], np.sort(order[held_out:])
+        if len(self.training_rows) < schedule.batch_size:
+            raise TrainingError(
+                f"{self.what}: {len(self.training_rows)} images to train on are fewer than the batch of "
+                f"{schedule.batch_size}; lower it with --set batch_size={_power_of_two(len(self.training_rows))}."
+            )
+        self.per_epoch = len(self.training_rows) // schedule.batch_size
+        on_gpu = self.device.startswith("cuda")
+        precision = ("bf16" if on_gpu else "fp32") if schedule.precision == "auto" else schedule.precision
+        optimiser = torch.optim.Adam(
+            self.network.parameters(),
+            lr=torch.tensor(schedule.lr, device=self.device) if on_gpu else schedule.lr,
+            weight_decay=schedule.weight_decay,
+            fused=True,
+            capturable=on_gpu,
+        )
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        kind = GraphedStep if on_gpu and group.size == 1 else EagerStep
+        self.take_step = kind(self.network, self.loss, optimiser, generator, precision)
+        self.state = TrainingState(self.network, optimiser, generator, self.scratch)
+        self.step = self.state.resume()
+        self.log = TrainingLog(self.scratch if group.main else None, self.step)
+        if self.step:
+            self.progress.say(f"{self.what}: goes on from step {self.step:,}.")
+
+    def _epoch(self, stop: threading.Event, advance: Callable[..., None]) -> None:
+        """Take the steps of one epoch that are still to be taken, then keep the state."""
+        import torch
+
+        self.network.train()
+        epoch, first = divmod(self.step, self.per_epoch)
+        lr = self.schedule.lr * self.schedule.lr_decay**epoch
+        self.state.set_lr(lr)
+        losses: list[Tensor] = []
+        started = time.monotonic()
+        batches = self._rows_of(epoch)[first:]
+        for chosen, features in zip(batches, self.source.batches(batches, epoch), strict=True):
+            targets = self.targets[torch.from_numpy(chosen).to(self.targets.device)]
+            losses.append(self.take_step(features, targets).clone())
+            self.step += 1
+            advance(1)
+            last = self.step % self.per_epoch == 0
+            stopping = stop.is_set() if distributed.current().size == 1 else False
+            if len(losses) == REPORT_EVERY or last or stopping:
+                stopping = distributed.current().any(stop.is_set())
+                rate = len(losses) * self.schedule.batch_size / max(time.monotonic() - started, 1e-9)
+                value = self._report(torch.stack(losses).tolist(), lr, rate)
+                advance(0, epoch=f"{epoch + 1}/{self.schedule.epochs}", loss=f"{value:.3f}", images=f"{rate:,.0f}/s")
+                losses, started = [], time.monotonic()
+            if stopping:
+                self.state.keep(self.step)
+                raise KeyboardInterrupt
+        if len(self.held_out):
+            self._hold_out(epoch)
+        self.state.keep(self.step)
+
+    def _rows_of(self, epoch: int) -> list[Rows]:
+        """Return the rows of every batch of ``epoch``: this process's part of each."""
+        import torch
+
+        size = self.schedule.batch_size
+        generator = torch.Generator().manual_seed(EPOCH_STRIDE * self.seed + epoch)
+        order = torch.randperm(len(self.training_rows), generator=generator).numpy()
+        return _parts(self.training_rows[order], size)
+
+    def _report(self, losses: list[float], lr: float, rate: float) -> float:
+        """Log the losses of the last steps; raise ``TrainingError`` where one is not finite."""
+        first = self.step - len(losses)
+        for number, value in enumerate(losses, first + 1):
+            if not np.isfinite(value):
+                raise TrainingError(
+                    f"{self.what}: the loss is {value} at step {number}; the state of the last whole epoch is kept. "
+                    f"Lower the learning rate, such as --set lr={self.schedule.lr / 10:g}."
+                )
+        self.log.steps(first, losses, lr, rate)
+        return losses[-1]
+
+    def _hold_out(self, epoch: int) -> None:
+        """Work out the held-out loss, and note whether it is lower than ever."""
+        import torch
+
+        self.network.eval()
+        batches = _parts(self.held_out, min(self.schedule.batch_size, len(self.held_out)))
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        total = 0.0
+        with torch.inference_mode():
+            for rows, features in zip(batches, self.source.batches(batches, epoch), strict=True):
+                targets = self.targets[torch.from_numpy(rows).to(self.targets.device)]
+                total += float(self.loss(features, targets, generator))
+        value = distributed.current().mean(total / len(batches))
+        self.state.note_held_out(value)
+        self.log.held_out(self.step, value)
+
+    def _converged(self) -> bool:
+        patience = self.schedule.patience
+        converged = bool(patience) and self.state.epochs_without_progress >= patience
+        if converged:
+            self.progress.say(f"{self.what}: the held-out loss has not fallen for {patience} epochs; training ends.")
+        return converged
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """Yield an event that SIGINT and SIGTERM set, so that a step is never cut in the middle."""
+    stop = threading.Event()
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():  # asked twice: now
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before: dict[int, Any] = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def _parts(rows: Rows, size: int) -> list[Rows]:
+    """Return this process's part of every whole batch of ``size`` in ``rows``."""
+    part = distributed.current().part(size)
+    return [rows[start : start + size][part] for start in range(0, len(rows) - size + 1, size)]
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << max(0, n.bit_length() - 1)

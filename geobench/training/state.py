@@ -1,0 +1,98 @@
+"""The state of a training on disk: all that the next step depends on, so that it goes on as if never stopped."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geobench import files
+from geobench.errors import CheckpointError
+from geobench.training import distributed
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+FILE = "state.safetensors"
+
+
+@dataclass
+class TrainingState:
+    """Network, optimiser, generator, step, and how the held-out loss went.
+
+    Attributes:
+        folder: where it is kept; None keeps nothing.
+        best: lowest held-out loss so far.
+        epochs_without_progress: since then.
+    """
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator
+    folder: Path | None
+    best: float = field(default=math.inf, init=False)
+    epochs_without_progress: int = field(default=0, init=False)
+
+    def set_lr(self, lr: float) -> None:
+        """Set the learning rate, in place where a graph reads it."""
+        for group in self.optimiser.param_groups:
+            if isinstance(group["lr"], float):
+                group["lr"] = lr
+            else:
+                group["lr"].fill_(lr)
+
+    def note_held_out(self, loss: float) -> None:
+        """Take note of an epoch's held-out loss."""
+        self.epochs_without_progress = 0 if loss < self.best else self.epochs_without_progress + 1
+        self.best = min(self.best, loss)
+
+    def keep(self, step: int) -> None:
+        """Write everything to the folder, whole or not at all."""
+        from safetensors.torch import save_file
+
+        if self.folder is None or not distributed.current().main:
+            return
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for index, values in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items()}
+        tensors["generator"] = self.generator.get_state()
+        about = {"step": str(step), "best": repr(self.best), "without_progress": str(self.epochs_without_progress)}
+        with files.replacing(self.folder / FILE) as temporary:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, about)
+
+    def resume(self) -> int:
+        """Take back what was kept and return its step, 0 where nothing was.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = self.folder / FILE if self.folder is not None else None
+        if path is None or not path.exists():
+            return 0
+        try:
+            with safe_open(path, "pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+                about = file.metadata()
+            self._take_back(tensors)
+            self.best, self.epochs_without_progress = float(about["best"]), int(about["without_progress"])
+            return int(about["step"])
+        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
+            raise CheckpointError(
+                f"{path}: the state of the interrupted training is damaged ({error}); delete it and start again."
+            ) from error
+
+    def _take_back(self, tensors: dict[str, Tensor]) -> None:
+        self.network.load_state_dict(
+            {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
+        )
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimiser."):
+                _, index, key = name.split(".")
+                state.setdefault(int(index), {})[key] = tensor
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
+        self.generator.set_state(tensors["generator"])

@@ -1,0 +1,117 @@
+"""One step of training: eager anywhere; on a GPU a CUDA graph, so that the device never waits for Python."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from geobench.training import distributed
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+Loss = Callable[["Tensor", "Tensor", "torch.Generator"], "Tensor"]
+WARM_UP = 3  # steps on a side stream before a capture, as torch asks for; their effects are undone
+
+
+@dataclass
+class EagerStep:
+    """Forward, backward, update.
+
+    Attributes:
+        network: its parameters are updated, its buffers may be.
+        loss: from features (b, views, d), targets (b, ...) and a generator to a scalar.
+        optimiser: of the network's parameters.
+        generator: of everything random in the loss.
+        precision: ``fp32`` or ``bf16`` (autocast; parameters and optimiser stay in float32).
+    """
+
+    network: nn.Module
+    loss: Loss
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator
+    precision: str
+
+    def __call__(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Take one step and return the loss of the batch."""
+        self.optimiser.zero_grad(set_to_none=True)
+        with self.autocast():
+            loss = self.loss(features, targets, self.generator)
+        loss.backward()  # type: ignore[no-untyped-call]
+        distributed.current().average_gradients(self.network.parameters())
+        self.optimiser.step()
+        return loss.detach()
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context of the forward pass."""
+        import torch
+
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.generator.device.type, dtype=torch.bfloat16, cache_enabled=False)
+
+
+class GraphedStep(EagerStep):
+    """The same step, captured once and replayed: the shapes of a batch never change."""
+
+    def __post_init__(self) -> None:
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Copy the batch to where the graph reads it, and replay."""
+        if self.graph is None:
+            self._capture(features, targets)
+        assert self.graph is not None
+        self.features.copy_(features)
+        self.targets.copy_(targets)
+        self.graph.replay()
+        return self.result
+
+    def _capture(self, features: Tensor, targets: Tensor) -> None:
+        import torch
+
+        self.features, self.targets = features.clone(), targets.clone()
+        parameters = copy.deepcopy(self.network.state_dict())
+        moments = copy.deepcopy(self.optimiser.state_dict())
+        random = self.generator.get_state()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP):
+                self._inside()
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        self.graph.register_generator_state(self.generator)
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.cuda.graph(self.graph):
+            self.result = self._inside()
+        self._undo(parameters, moments, random)
+
+    def _inside(self) -> Tensor:
+        """Take the step that is captured: gradients are made anew in the graph's own memory."""
+        self.optimiser.zero_grad(set_to_none=True)
+        with self.autocast():
+            loss = self.loss(self.features, self.targets, self.generator)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return loss.detach()
+
+    def _undo(self, parameters: dict[str, Tensor], moments: dict[str, Any], random: Tensor) -> None:
+        """Put back, in place, what warming up has changed: the graph knows the addresses."""
+        import torch
+
+        with torch.no_grad():
+            for name, tensor in self.network.state_dict().items():
+                tensor.copy_(parameters[name])
+            before = moments["state"]
+            for index, values in self.optimiser.state_dict()["state"].items():
+                for name, value in values.items():
+                    if index in before:
+                        value.copy_(before[index][name])
+                    else:
+                        value.zero_()
+        self.generator.set_state(random)
