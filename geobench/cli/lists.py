@@ -148,7 +148,7 @@ def add(image_column: str, latitude_column: str, longitude_column: str, no_heade
     \b
     geobench datasets add holiday --images ~/photos --exif
     geobench datasets add mine --images photos.zip --metadata photos.csv --latitude-column breite
-    geobench datasets add street --images 'shards/*.tar'     (a webdataset that holds the positions itself)
+    geobench datasets add street --images 'shards/*.tar'   # a webdataset that holds the positions itself
     geobench datasets add vo --images yfcc4k.zip --metadata list.txt --no-header --image-column 2 \\
         --longitude-column 13 --latitude-column 14
 
