@@ -86,7 +86,8 @@ def test_every_option_has_a_help_text():
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_commands_in_a_document_parse(document):
-    lines = [line.strip() for _, block in blocks(document.read_text(encoding="utf-8")) for line in block.splitlines()]
+    text = document.read_text(encoding="utf-8").replace("\\\n", " ")  # a command may go on in the next line
+    lines = [line.strip() for _, block in blocks(text) for line in block.splitlines()]
     for line in lines:
         if line.startswith("geobench "):
             command, words = main, shlex.split(line, comments=True)[1:]
