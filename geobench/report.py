@@ -134,7 +134,7 @@ def _groups(results: Iterable[Result], join_seeds: bool) -> Iterator[tuple[list[
     """Yield the results of each row, the newest of a cell, and the names of the older ones."""
     cells: dict[Any, list[Result]] = {}
     for result in sorted(results, key=lambda result: result.created):
-        cells.setdefault(_cell(result), []).append(result)
+        cells.setdefault(result.cell, []).append(result)
     newest = [(cell[-1], [_file(older) for older in cell[:-1]]) for cell in cells.values()]
     newest.sort(key=lambda pair: _order(pair[0]))
     for _, alike in groupby(newest, key=lambda pair: _order(pair[0])[:-1]):
@@ -156,14 +156,6 @@ def _joined(seeds: list[tuple[Result, list[str]]]) -> list[list[tuple[Result, li
     if len(told) == len(seeds) and all(result.training_seed is not None for result, _ in seeds):
         return [seeds]
     return [list(group) for _, group in groupby(seeds, key=lambda pair: pair[0].checkpoint)]
-
-
-def _cell(result: Result) -> tuple[Any, ...]:
-    """Return what a table calls a result by: two of the same are one cell, measured twice."""
-    return (
-        *(result.model, result.checkpoint, result.gallery, result.gallery_size, result.seed),
-        *(result.crops, result.top_k, result.subset, result.n),
-    )
 
 
 def _order(result: Result) -> tuple[Any, ...]:

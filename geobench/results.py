@@ -94,6 +94,14 @@ class Result:
         """Return ``MODEL@CHECKPOINT``, or ``MODEL`` where it has none."""
         return f"{self.model}@{self.checkpoint}" if self.checkpoint else self.model
 
+    @property
+    def cell(self) -> tuple[Any, ...]:
+        """Return what a table calls it by: of two results of the same cell the newer counts."""
+        return (
+            *(self.dataset, self.subset, self.n, self.model, self.checkpoint),
+            *(self.gallery, self.gallery_size, self.seed, self.crops, self.top_k),
+        )
+
     @cached_property
     def errors(self) -> FloatArray:
         """Return the error (n,) in km of each image; only with predictions."""
@@ -193,6 +201,12 @@ def load_result(path: Path, predictions: bool = False) -> Result:
         )
     beside = path.with_name(path.stem + PREDICTIONS)
     return Result(**values, path=path, **(_beside(path, beside, values) if predictions and beside.is_file() else {}))
+
+
+def record_of(path: Path) -> Path:
+    """Return the record that the predictions ``path`` lie beside; any other path stays as it is."""
+    name = path.name
+    return path.with_name(name.removesuffix(PREDICTIONS) + ".json") if name.endswith(PREDICTIONS) else path
 
 
 def _misfits(schema: Any, values: dict[str, Any]) -> Iterator[str]:

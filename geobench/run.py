@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from geobench.audits.subsets import choose_subset, get_subsets, score_subset, with_predictions
+from geobench.audits.subsets import choose_subset, get_subsets, score_subset
 from geobench.checkpoints import find_checkpoint, get_model
 from geobench.datasets import Dataset
 from geobench.errors import CheckpointError, GeobenchError
@@ -145,7 +145,7 @@ def _cell(
     kept = next(iter(folder.glob(f"*_{key[:8]}.json")), None)
     if kept is not None and not force:
         progress.say(f"{model.name} on {dataset.name}: kept the result {kept.name}.")
-        result = load_result(kept)
+        result = load_result(kept, predictions=subset is not None)
     else:
         if dataset.count is not None and len(table) != dataset.count:
             progress.say(
@@ -158,6 +158,6 @@ def _cell(
     yield result
     if subset is not None:
         chosen = choose_subset(dataset.name, subset, result.trained_on, progress.say)
-        part = score_subset(with_predictions(result, kept), chosen, gallery)
+        part = score_subset(result, chosen, gallery)
         progress.say(f"{model.name} on the {subset} subset of {dataset.name}, {part.n:,} images: {part.save(folder)}.")
         yield part

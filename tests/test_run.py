@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import geobench
-from geobench import CheckpointError, Model, Predictions, get_model, run, train
+from geobench import CheckpointError, Model, Predictions, get_dataset, get_model, run, train
+from geobench.audits.subsets import Subset
 from geobench.checkpoints import get_checkpoints
 from geobench.devices import peak_memory_mb
 
@@ -258,6 +260,24 @@ def test_a_kept_result_gets_its_subset_without_predicting_again(cli, photos, own
     everything, fresh = run(["random"], ["exam"], galleries=["30"], subset="clean", force=True).results
     assert (everything.in_gallery, fresh.in_gallery) == (5, 0)
     assert (kept["key"], kept["geoscore"]) == (fresh.key, pytest.approx(fresh.scores["geoscore"], rel=1e-12))
+
+
+def test_a_subset_keeps_the_columns_of_its_images_and_needs_the_predictions(cli, photos, own_home):
+    images, metadata = photos(6)
+    ends = [",author", *(f",u{n}" for n in range(6))]
+    lines = [line + end for line, end in zip(metadata.read_text().splitlines(), ends, strict=True)]
+    metadata.write_text("\n".join(lines) + "\n")
+    cli("datasets", "add", "exam", "--images", images, "--metadata", metadata, "--encoder", "tiny")
+    names = tuple(get_dataset("exam").table("test")["image"])
+    Subset("clean", "exam", "lessons", ("id",), 0, "2026", kept=names[2:5], left_out=names[:2] + names[5:]).save()
+    arguments = {"models": ["random"], "datasets": ["exam"], "galleries": ["land:5"], "subset": "clean"}
+    for _ in range(2):  # fresh, and kept
+        everything, clean = run(**arguments).results
+        assert list(clean.extra["author"]) == list(everything.extra["author"])[2:5] == ["u2", "u3", "u4"]
+    for path in Path("results").glob("*.predictions.csv"):
+        path.unlink()
+    (failure,) = run(**arguments).failures
+    assert "do not lie beside its record; run it again with --force" in failure
 
 
 def test_a_subset_without_an_audit_says_which_command_makes_it(cli, photos):

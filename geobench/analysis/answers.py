@@ -14,7 +14,7 @@ from geobench.analysis.places import Places, find_places
 from geobench.errors import ResultError
 from geobench.geo import FloatArray
 from geobench.predictions import Predictions
-from geobench.results import PREDICTIONS, Result, load_result
+from geobench.results import PREDICTIONS, Result, load_result, record_of
 from geobench.statistics.intervals import Clusters, clusters_of
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ def load_answers(path: Path) -> Answers:
     Raises:
         ResultError: there is no such result, or a file is damaged.
     """
-    if path.name.endswith(PREDICTIONS):
-        path = path.with_name(path.name.removesuffix(PREDICTIONS) + ".json")
+    path = record_of(path)
     if not path.is_file():
         raise ResultError(f"there is no result {path}; name a file results/*.json. Make one: geobench run, or score.")
     return Answers(load_result(path, predictions=True))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files, metrics
-from geobench.errors import DatasetError, unknown_name
+from geobench.errors import DatasetError, ResultError, unknown_name
 from geobench.predictions import Predictions
 from geobench.results import Result
 
@@ -94,23 +94,16 @@ def choose_subset(dataset: str, name: str, trained_on: str, say: Callable[[str],
     return (fitting or found)[-1]
 
 
-def with_predictions(result: Result, record: Path) -> Result:
-    """Return ``result`` with the predictions that lie beside its ``record``, where it came without them."""
-    if result.predictions is not None:
-        return result
-    predictions, table = Predictions.load(record.with_name(f"{record.stem}.predictions.csv"))
-    truth = table[["latitude", "longitude"]].to_numpy(np.float64)
-    return replace(result, predictions=predictions, names=table["image"].to_numpy(object), truth=truth)
-
-
 def score_subset(result: Result, subset: Subset, gallery: Gallery | None) -> Result:
     """Return the result of the images of ``result`` that are in ``subset``, from the same predictions.
 
     Raises:
         DatasetError: none of them is, or one is not known to the subset.
+        ResultError: ``result`` came without predictions.
     """
     predictions, names, truth = result.predictions, result.names, result.truth
-    assert predictions is not None and names is not None and truth is not None
+    if predictions is None or names is None or truth is None:
+        raise ResultError(f"the predictions of {result.stem} do not lie beside its record; run it again with --force.")
     rows = subset.rows(names)
     if not rows.any():
         raise DatasetError(
@@ -129,6 +122,7 @@ def score_subset(result: Result, subset: Subset, gallery: Gallery | None) -> Res
         predictions=part,
         names=names[rows],
         truth=truth[rows],
+        extra=None if result.extra is None else result.extra[rows].reset_index(drop=True),
     )
 
 

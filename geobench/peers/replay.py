@@ -12,6 +12,7 @@ import numpy as np
 from geobench.geo import EARTH_RADIUS_KM, FARTHEST_KM, FloatArray, as_coordinates, haversine_km
 from geobench.metrics import LEVELS_KM
 from geobench.predictions import Predictions
+from geobench.results import PREDICTIONS
 
 Distance = Callable[[FloatArray, FloatArray], FloatArray]
 
@@ -130,7 +131,7 @@ def replay_file(path: Path) -> list[Replayed]:
         ResultError: no readable predictions file.
     """
     if path.suffix == ".json":
-        path = path.with_suffix(".predictions.csv")
+        path = path.with_suffix(PREDICTIONS)
     predictions, table = Predictions.load(path)
     return replay(predictions, table[["latitude", "longitude"]].to_numpy(np.float64))
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from geobench import metrics
 from geobench.errors import ResultError, unknown_name
 from geobench.geo import FloatArray, place_keys
-from geobench.results import FOLDER, PREDICTIONS, Result, load_result, read_results
+from geobench.results import FOLDER, PREDICTIONS, Result, load_result, read_results, record_of
 from geobench.statistics.intervals import Clusters, clusters_of
 from geobench.statistics.paired import ALPHA, Difference, accuracy_difference, holm, linearised, mean_difference
 
@@ -182,7 +182,7 @@ def find_result(name: str, folder: Path = FOLDER, dataset: str | None = None) ->
         ResultError: several fit, or the file is damaged.
     """
     if name.endswith(FILES):
-        return load_result(Path(name.removesuffix(PREDICTIONS).removesuffix(".json") + ".json"), predictions=True)
+        return load_result(record_of(Path(name)), predictions=True)
     found, damaged = read_results(folder, predictions=False)
     there = [result for result in found if dataset in (None, result.dataset)]
     fits = [result for result in there if _is_called(result, name)]
@@ -190,7 +190,7 @@ def find_result(name: str, folder: Path = FOLDER, dataset: str | None = None) ->
         where = f"result in {folder}" + (f" on {dataset}" if dataset else "")
         hint = f"Damaged are: {' '.join(damaged)}" if damaged else ""
         raise unknown_name(where, name, {result.spec for result in there} | {result.model for result in there}, hint)
-    cells = {(r.dataset, r.subset, r.n, r.model, r.checkpoint, r.gallery, r.seed, r.crops, r.top_k): r for r in fits}
+    cells = {result.cell: result for result in fits}
     if len(cells) > 1:
         shown = "; ".join(f"{r.key[:8]} ({r.spec} on {_where(r)})" for r in list(cells.values())[:6])
         more = f" and {len(cells) - 6} more" if len(cells) > 6 else ""
