@@ -19,7 +19,7 @@ from geobench.devices import pick_device
 from geobench.errors import CheckpointError, GeobenchError, blaming
 from geobench.geo import FloatArray, as_coordinates
 from geobench.models import Model
-from geobench.plugins import get_model_class, who
+from geobench.plugins import get_model_class, registry, who
 from geobench.settings import configure
 
 WEIGHTS = "weights.safetensors"
@@ -108,7 +108,7 @@ class Checkpoint:
 
         with files.replacing_folder(self.folder) as folder:
             save_file({name: np.ascontiguousarray(array) for name, array in state.items()}, folder / WEIGHTS)
-            np.save(folder / "coordinates.npy", coordinates)
+            files.write_array(folder / "coordinates.npy", coordinates)
             for log in logs:
                 shutil.copytree(log, folder / log.name) if log.is_dir() else shutil.copy(log, folder / log.name)
             files.write_json(folder / "checkpoint.json", asdict(self))
@@ -192,8 +192,6 @@ def _damaged(folder: Path, error: Exception) -> CheckpointError:
 def iter_versions(model_class: type[Model]) -> Iterator[tuple[str, str]]:
     """Yield name and version of geobench, torch and the distribution that brings ``model_class``."""
     from importlib.metadata import version
-
-    from geobench.plugins import registry
 
     yield "geobench", version("geobench-geolocalization")
     yield "torch", version("torch")

@@ -16,6 +16,7 @@ from geobench.errors import DatasetError, GalleryError, blaming, unknown_name
 from geobench.geo import FloatArray, as_coordinates, place_keys, sample_sphere
 from geobench.land import sample_land
 from geobench.plugins import registry
+from geobench.tables import read_coordinates
 
 if TYPE_CHECKING:
     from geobench.models import Model
@@ -185,8 +186,6 @@ def _from_training(m: int, rng: np.random.Generator, training: FloatArray | None
 
 
 def _from_csv(path: Path, seed: int) -> Gallery:
-    from geobench.tables import read_coordinates
-
     try:
         return Gallery(read_coordinates(path), str(path), seed)
     except DatasetError as error:

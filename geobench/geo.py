@@ -16,6 +16,7 @@ FARTHEST_KM = float(np.pi * EARTH_RADIUS_KM)
 METRES_PER_DEGREE = float(np.pi * EARTH_RADIUS_KM * 1000 / 180)
 PLACES_PER_DEGREE = 1_000_000
 """Coordinates that agree to so fine a grid, 11 cm, are the same place."""
+LOOKED_UP = 262_144  # coordinates whose nearest point is looked up at once: some 20 MiB
 
 
 def haversine_km(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
@@ -84,10 +85,21 @@ def mean_position(coordinates: FloatArray) -> FloatArray:
     return mean
 
 
-def wrap_longitude(longitude: FloatArray) -> FloatArray:
-    """Return ``longitude`` in degrees wrapped into [−180, 180)."""
-    wrapped: FloatArray = np.mod(longitude + 180.0, 360.0) - 180.0
-    return wrapped
+def nearest_km(coordinates: FloatArray, points: FloatArray) -> FloatArray:
+    """Return the distance (n,) in km of each of ``coordinates`` (n, 2) to the nearest of ``points`` (m, 2).
+
+    The nearest is found exactly, on the unit sphere: the shortest chord is the shortest arc. Memory grows with m, by
+    about 60 bytes a point, not with n × m.
+    """
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(unit_vectors(points))
+    found = np.empty(len(coordinates))
+    for start in range(0, len(coordinates), LOOKED_UP):
+        block = coordinates[start : start + LOOKED_UP]
+        _, nearest = tree.query(unit_vectors(block))
+        found[start : start + LOOKED_UP] = haversine_km(points[nearest], block)
+    return found
 
 
 def sample_sphere(n: int, rng: np.random.Generator, south: float = -90.0, north: float = 90.0) -> FloatArray:

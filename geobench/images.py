@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from geobench.errors import ImageError
 from geobench.signatures import HEAD, describe_content
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 CROPS = (1, 5, 10)
@@ -27,15 +30,15 @@ LONGEST = 100
 """Of an image longer than so many times its width only the middle is returned: scaled to the side of an encoder, one
 of 1 × 20,000 pixels would fill gigabytes."""
 _TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
 }
-"""What puts an image upright, for each value of EXIF's orientation but 1."""
+"""What puts an image upright, for each value of EXIF's orientation but 1: names in ``PIL.Image.Transpose``."""
 
 
 def open_image(source: Path | bytes, name: str = "", side: int | None = None) -> Image.Image:
@@ -50,6 +53,8 @@ def open_image(source: Path | bytes, name: str = "", side: int | None = None) ->
     Raises:
         ImageError: it cannot be read; says why.
     """
+    from PIL import Image
+
     name = name or (source.name if isinstance(source, Path) else "image")
     try:
         with _opened(source) as image:
@@ -59,7 +64,7 @@ def open_image(source: Path | bytes, name: str = "", side: int | None = None) ->
                 image.draft(None, (ENOUGH * side, ENOUGH * side))
             turn = _TURNS.get(_orientation(image))
             upright = _middle(_rgb(image))
-            return upright if turn is None else upright.transpose(turn)
+            return upright if turn is None else upright.transpose(Image.Transpose[turn])
     except MemoryError:
         raise
     except Exception as error:  # decoders raise all there is on hostile files, and one image must not end a run
@@ -72,6 +77,8 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
 
     What Pillow warns of is hidden: an image is read or it is counted as failed, and there may be millions.
     """
+    from PIL import Image
+
     if isinstance(source, Path) and source.is_dir():
         raise ImageError("is a folder")
     if isinstance(source, Path) and source.exists() and not source.is_file():
@@ -84,6 +91,8 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
 
 def _reason(source: Path | bytes, error: Exception) -> str:
     """Return in a line why ``source`` cannot be read."""
+    from PIL import UnidentifiedImageError
+
     if isinstance(error, ImageError):
         return str(error)
     if isinstance(error, FileNotFoundError):
@@ -106,6 +115,8 @@ def _head(path: Path) -> bytes:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Return ``image`` as RGB of 8 bits; transparency is left out, 16 bits are scaled, not clipped."""
+    from PIL import Image
+
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         scaled = (np.asarray(image).astype(np.uint32) * 255 + 32767) // 65535
         return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
@@ -116,6 +127,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     """Return EXIF's orientation, 1 to 8; 1 where the EXIF is broken, which spoils no pixel."""
+    from PIL import ExifTags
+
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
@@ -134,6 +147,8 @@ def _middle(image: Image.Image) -> Image.Image:
 
 def views(image: Image.Image, crops: int) -> list[Image.Image]:
     """Return the views of ``image`` that are encoded: itself (1), centre and corners (5), and their mirrors (10)."""
+    from PIL import ImageOps
+
     if crops == 1:
         return [image]
     width, height = image.size
@@ -146,6 +161,8 @@ def views(image: Image.Image, crops: int) -> list[Image.Image]:
 
 def exif_position(source: Path | bytes) -> tuple[float, float] | None:
     """Return latitude and longitude in degrees from the EXIF of an image, or None where there is none."""
+    from PIL import ExifTags
+
     try:
         with _opened(source) as image:
             gps = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)

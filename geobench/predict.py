@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from geobench.datasets import Dataset
+from geobench import files
+from geobench.datasets import Dataset, stamp
 from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, blaming
 from geobench.evaluate import answer, encoder_of
 from geobench.features import extract
@@ -40,9 +41,6 @@ class _Photos(Dataset, kind="photos"):
         return open_image(Path(image), side=side)
 
     def content_key(self, table: pd.DataFrame, purpose: str) -> str:
-        from geobench import files
-        from geobench.datasets import stamp
-
         return files.digest([[image, *stamp(Path(image))] for image in table["image"]])
 
 

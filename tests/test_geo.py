@@ -18,7 +18,6 @@ from geobench.geo import (
     mean_position,
     sample_sphere,
     unit_vectors,
-    wrap_longitude,
 )
 
 POINTS = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
@@ -96,11 +95,6 @@ def test_the_mean_across_the_date_line_is_on_it():
     latitude, longitude = mean_position(np.array([(10.0, 179.0), (10.0, -179.0)]))
     assert abs(longitude) == pytest.approx(180)
     assert latitude == pytest.approx(10, abs=0.01)
-
-
-def test_longitudes_are_wrapped_into_their_range():
-    wrapped = wrap_longitude(np.array([180.0, -180.0, 181.0, -181.0, 540.0, 12.5]))
-    assert wrapped.tolist() == [-180.0, -180.0, -179.0, 179.0, -180.0, 12.5]
 
 
 def test_points_on_the_sphere_are_uniform_by_area():

@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -175,3 +177,9 @@ def test_a_file_without_exif_and_one_that_is_not_there_have_no_position(tmp_path
     noise(8, 8).save(tmp_path / "photo.png")
     assert exif_position(tmp_path / "photo.png") is None
     assert exif_position(tmp_path / "nowhere.jpg") is None
+
+
+def test_importing_the_command_line_loads_no_pillow():
+    code = "import sys, geobench.cli; print('PIL' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

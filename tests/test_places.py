@@ -7,8 +7,8 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from geobench.analysis.places import CONTINENTS, _settlements, country_name, find_places, nearest_km, settlements
-from geobench.geo import haversine_km, sample_sphere
+from geobench.analysis.places import CONTINENTS, _settlements, country_name, find_places, settlements
+from geobench.geo import haversine_km, nearest_km, sample_sphere
 from geobench.land import is_land
 
 KNOWN = {

@@ -22,7 +22,7 @@ from geobench import (
     train,
 )
 from geobench.checkpoints import get_checkpoints
-from geobench.geo import as_coordinates, from_vectors, invalid_rows, mean_position, unit_vectors, wrap_longitude
+from geobench.geo import as_coordinates, from_vectors, invalid_rows, mean_position, unit_vectors
 from geobench.images import exif_position, open_image
 from geobench.report import report
 from geobench.results import load_result
@@ -127,8 +127,6 @@ def test_coordinates_are_finite_and_in_range_or_an_error(points):
         assert np.isfinite(got).all() and (np.abs(got) <= (90, 180)).all()
         assert (np.abs(from_vectors(unit_vectors(got))) <= (90, 180)).all()
         assert (np.abs(mean_position(got)) <= (90, 180)).all()
-        wrapped = wrap_longitude(got[:, 1])
-        assert ((wrapped >= -180) & (wrapped < 180)).all()
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))

@@ -15,7 +15,8 @@ from geobench.analysis.groupings import group_labels
 from geobench.analysis.weights import CELL_KM2, Weights, weighted_share, weights
 from geobench.geo import FloatArray
 from geobench.metrics import LEVELS_KM
-from geobench.statistics.intervals import Clusters, Interval, intervals
+from geobench.results import Result
+from geobench.statistics.intervals import Clusters, Interval, intervals, share_interval
 
 SMALLEST = 30
 OTHERS = " others"
@@ -134,6 +135,27 @@ def _share(
 def within(clusters: Clusters, rows: npt.NDArray[np.bool_]) -> Clusters:
     """Return the clusters of ``rows`` (n,) alone."""
     return Clusters(np.unique(clusters.labels[rows], return_inverse=True)[1], clusters.by)
+
+
+def mean_shares(
+    results: Sequence[Result], rows: npt.NDArray[np.bool_], clusters: Clusters, levels_km: Sequence[float]
+) -> FloatArray:
+    """Return share and ends of its interval, in percent (levels, 3), the mean over ``results`` of the same images.
+
+    Args:
+        results: with predictions, such as those of several seeds.
+        rows: (n,), the images that count.
+        clusters: of these; where there is one alone, the ends are NaN.
+        levels_km: (levels,), distances.
+    """
+    each = []
+    for result in results:
+        hits = result.errors[rows][:, None] <= np.asarray(levels_km)
+        several = len(clusters.sizes) > 1
+        low, high = share_interval(hits, clusters) if several else np.full((2, len(levels_km)), np.nan)
+        each.append(100 * np.stack([hits.mean(axis=0), low, high], axis=1))
+    means: FloatArray = np.mean(each, axis=0)
+    return means
 
 
 def _notes(answers: Answers, by: str, groups: Sequence[Row], smallest: int, both: Sequence[Weights]) -> list[str]:

@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 
 from geobench.analysis.answers import Answers
-from geobench.analysis.places import Texts, country_name, nearest_km
+from geobench.analysis.places import Texts, country_name
 from geobench.checkpoints import find_checkpoint
 from geobench.errors import CheckpointError, ResultError, UnknownNameError, unknown_name
-from geobench.geo import FloatArray
+from geobench.geo import FloatArray, nearest_km
 
 AT_SEA = "at sea"
 SCENES = {"0": "indoor", "1": "natural", "2": "urban"}

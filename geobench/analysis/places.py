@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from geobench.geo import FloatArray, haversine_km, invalid_rows, unit_vectors
+from geobench.geo import FloatArray, invalid_rows, unit_vectors
 
 Texts: TypeAlias = npt.NDArray[np.object_]
 
@@ -82,14 +82,6 @@ def country_name(code: str) -> str:
     'Portugal'
     """
     return _names().get(code, code)
-
-
-def nearest_km(coordinates: FloatArray, points: FloatArray) -> FloatArray:
-    """Return the distance (n,) in km of each of ``coordinates`` (n, 2) to the nearest of ``points`` (m, 2)."""
-    from scipy.spatial import cKDTree
-
-    _, rows = cKDTree(unit_vectors(points)).query(unit_vectors(coordinates))
-    return haversine_km(coordinates, points[rows])
 
 
 def settlements() -> tuple[FloatArray, FloatArray]:

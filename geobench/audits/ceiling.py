@@ -12,14 +12,12 @@ from geobench import metrics
 from geobench.checkpoints import find_checkpoint
 from geobench.errors import GalleryError, GeobenchError
 from geobench.gallery import Gallery, default_gallery, get_gallery, is_oracle, needs_training
-from geobench.geo import FloatArray, haversine_km, unit_vectors
+from geobench.geo import FloatArray, nearest_km
 from geobench.plugins import get_dataset
 from geobench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from geobench.datasets import Dataset
-
-BLOCK = 262_144  # test coordinates looked up at once: some 20 MiB
 
 
 @dataclass(frozen=True)
@@ -60,23 +58,6 @@ class Audit:
 
     ceilings: list[Ceiling] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-
-
-def nearest_km(truth: FloatArray, gallery: FloatArray) -> FloatArray:
-    """Return for each of ``truth`` (n, 2) the distance (n,) in km to the nearest point of ``gallery`` (m, 2).
-
-    The nearest is found exactly, on the unit sphere: the shortest chord is the shortest arc. Memory grows with m, by
-    about 60 bytes a point, not with n × m.
-    """
-    from scipy.spatial import cKDTree
-
-    tree = cKDTree(unit_vectors(gallery))
-    found = np.empty(len(truth))
-    for start in range(0, len(truth), BLOCK):
-        block = truth[start : start + BLOCK]
-        _, nearest = tree.query(unit_vectors(block))
-        found[start : start + BLOCK] = haversine_km(gallery[nearest], block)
-    return found
 
 
 def ceiling(dataset: str, truth: FloatArray, gallery: Gallery) -> Ceiling:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -10,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from geobench.devices import MOST_WORKERS, cores
 from geobench.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ def scanning(
         dataset: that the images belong to.
         purpose: ``train`` or ``test``.
         look: what is done to an image; it raises nothing.
-        workers: processes; 0 looks in this one, None takes one for each core, at most 16.
+        workers: processes; 0 looks in this one, None takes one for each core that is ours, at most 16.
 
     Raises:
         DatasetError: a process was killed, most likely for want of memory.
     """
-    workers = min(16, os.cpu_count() or 1) if workers is None else workers
+    workers = min(MOST_WORKERS, cores()) if workers is None else workers
     if workers < 1:
         yield lambda images: (look(dataset, purpose, image) for image in images)
         return

@@ -13,9 +13,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
 
+from geobench.experiments.progress import Say
+
 T = TypeVar("T")
 R = TypeVar("R")
-Say = Callable[[str], None]
 GRACE_S = 60.0  # for a process that is stopped to save what it has
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from geobench import files
 from geobench.errors import ResultError, unknown_name
 from geobench.experiments.record import SCHEMA
-from geobench.formats import HEADS, LAYOUTS, NONE
+from geobench.formats import HEADS, LAYOUTS, NONE, as_published
 from geobench.formats.latex import Cell, Table
 from geobench.metrics import ACCURACIES
 from geobench.results import FOLDER
@@ -103,7 +102,7 @@ def _score(line: Mapping[str, Any], name: str) -> Cell:
     if value is None:
         return Cell("")
     if line["of"] != "ours":
-        return Cell(f"{value:.1f}" if math.isclose(value, round(value, 1)) else f"{value:.2f}")
+        return Cell(as_published(value))
     digits = 2 if name in ACCURACIES else 0
     best = name in line["best"]
     if f"{name}_sd" in line:

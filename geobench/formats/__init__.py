@@ -116,11 +116,16 @@ def _score(row: Row, name: str) -> Cell:
     if math.isnan(value):
         return Cell("")
     if not row.results:
-        return Cell(f"{value:.1f}" if math.isclose(value, round(value, 1)) else f"{value:.2f}")
+        return Cell(as_published(value))
     digits = 1 if name in metrics.ACCURACIES or value < 10 else 0
     spread = f" ± {row.spread[name]:,.{digits}f}" if row.spread else ""
     ends = f"[{', '.join(f'{end:,.{digits}f}' for end in row.intervals[name])}]" if row.intervals else ""
     return Cell(f"{value:,.{digits}f}{spread}", ends, name in row.best)
+
+
+def as_published(value: float) -> str:
+    """Return a published score as papers print it: one digit, two where it has them."""
+    return f"{value:.1f}" if math.isclose(value, round(value, 1)) else f"{value:.2f}"
 
 
 def _grid(table: Table, style: str, heads: Callable[[str], str], cell: Callable[[Cell], str]) -> str:

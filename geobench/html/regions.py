@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench.analysis.answers import Answers
-from geobench.analysis.breakdown import SMALLEST, groups_of, within
+from geobench.analysis.breakdown import SMALLEST, groups_of, mean_shares, within
 from geobench.analysis.groupings import SCENE_COLUMN
 from geobench.metrics import LEVELS_KM
 from geobench.report import Row
-from geobench.statistics.intervals import Clusters, share_interval
+from geobench.statistics.intervals import Clusters
 
 EVERY = "all images"
 
@@ -42,12 +42,5 @@ def _group(name: str, rows: Sequence[Row], images: npt.NDArray[np.bool_], cluste
 
 def _shares(row: Row, images: npt.NDArray[np.bool_], clusters: Clusters) -> list[list[float | None]]:
     """Return [share, low, high] at every level."""
-    levels = np.array(list(LEVELS_KM.values()))
-    each = []
-    for result in row.results:
-        hits = result.errors[images][:, None] <= levels
-        several = len(clusters.sizes) > 1
-        low, high = share_interval(hits, clusters) if several else np.full((2, len(levels)), np.nan)
-        each.append(100 * np.stack([hits.mean(axis=0), low, high]))
-    means = np.mean(each, axis=0).T.round(2)
-    return [[None if np.isnan(value) else float(value) for value in level] for level in means]
+    shares = mean_shares(row.results, images, clusters, tuple(LEVELS_KM.values())).round(2)
+    return [[None if np.isnan(value) else float(value) for value in level] for level in shares]

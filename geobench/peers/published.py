@@ -14,7 +14,8 @@ import numpy as np
 
 from geobench.errors import unknown_name
 from geobench.metrics import ACCURACIES, LEVELS_KM
-from geobench.settings import parse_assignments
+from geobench.plugins import get_models
+from geobench.settings import as_dict, parse_assignments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,9 +188,6 @@ def _repeats(result: Result, row: Mapping[Any, Any]) -> bool:
 
 def _defaults(model: str) -> dict[str, Any]:
     """Return the hyper-parameters of ``model`` as it comes; none where it is not installed here."""
-    from geobench.plugins import get_models
-    from geobench.settings import as_dict
-
     models = get_models()
     return as_dict(models[model].Config()) if model in models else {}
 

@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench.analysis.answers import Answers
-from geobench.analysis.breakdown import SMALLEST, groups_of, within
+from geobench.analysis.breakdown import SMALLEST, groups_of, mean_shares, within
 from geobench.pictures.canvas import LINE, WIDTH_INCHES, new_figure
 from geobench.pictures.curves import GRID, OKABE_ITO, PRINT_DPI, legend_columns
 from geobench.report import Row
-from geobench.statistics.intervals import share_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +54,8 @@ def _panel(ax: Axes, named: Mapping[str, Row], groups: Groups, km: int) -> list[
     """Draw the bars at ``km``; return those of each row, for the legend."""
     handles, highest = [], 0.0
     for number, row in enumerate(named.values()):
-        ends = np.array([_share(row, rows, km) for _, rows in groups], dtype=np.float64)  # (groups, 3)
+        clusters = Answers(row.results[0]).clusters
+        ends = np.concatenate([mean_shares(row.results, rows, within(clusters, rows), (km,)) for _, rows in groups])
         place = np.arange(len(groups)) + THICKNESS * ((number + 0.5) / len(named) - 0.5)
         handles.append(_bars(ax, place, ends, number, len(named)))
         highest = max(highest, float(np.nanmax(ends)))
@@ -80,15 +80,3 @@ def _bars(ax: Axes, place: Any, ends: Any, number: int, of: int) -> Any:
     return ax.barh(
         place, share, THICKNESS / of, xerr=whiskers, error_kw=error, edgecolor="white", linewidth=0.4, **look
     )
-
-
-def _share(row: Row, rows: npt.NDArray[np.bool_], km: float) -> tuple[float, float, float]:
-    """Return share and ends of its interval, in percent, the mean over seeds; no ends where one place is all."""
-    each = []
-    for result in row.results:
-        clusters = within(Answers(result).clusters, rows)
-        hits = result.errors[rows] <= km
-        low, high = share_interval(hits, clusters) if len(clusters.sizes) > 1 else (np.nan, np.nan)
-        each.append((100 * float(hits.mean()), 100 * float(low), 100 * float(high)))
-    share, low, high = np.mean(each, axis=0).tolist()
-    return share, low, high
