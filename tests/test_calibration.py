@@ -149,3 +149,15 @@ def test_a_result_without_its_predictions_is_told_in_one_line(make_result, cli):
     told = cli("calibration", path, exit_code=1).output
     assert "do not lie beside" in told and told.count("\n") == 1
     assert "no result" in cli("calibration", "results/none.json", exit_code=1).output
+
+
+def test_predictions_without_scores_are_not_said_to_be_in_no_order(make_result, cli):
+    result = make_result()
+    none = np.full_like(result.predictions.scores, np.nan)
+    path = replace(
+        result, predictions=Predictions(result.predictions.coordinates, none, result.predictions.failed)
+    ).save()
+    rows = json.loads(cli("calibration", path, "--json").output)
+    assert {row[name] for row in rows for name in ("half", "area", "gain", "auroc", "ece")} == {None}
+    assert rows[1]["accuracy"] == 25.0
+    assert "have no scores" in cli("calibration", path).output

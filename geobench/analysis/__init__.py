@@ -71,13 +71,15 @@ def show_calibration(answers: Sequence[Answers], probabilities: bool | None = No
 def calibration_rows(answers: Answers, probabilities: bool | None = None) -> list[dict[str, Any]]:
     """Return a row per level: its accuracy, coverage of the top k, what confidence is worth, calibration error.
 
-    ``ece`` is None where the scores are no probabilities; shares are in percent.
+    ``ece`` is None where the scores are no probabilities, and all that rests on scores where there are none; shares
+    are in percent.
     """
     claims = says_probabilities(answers) if probabilities is None else probabilities
     if claims:
         calibration.check_probabilities(answers.predictions, answers.name)
     distances = calibration.distances_km(answers.predictions, answers.truth)
     confidence = calibration.confidence_of(answers.predictions)
+    scored = _scored(answers)
     rows = []
     for level, km in LEVELS_KM.items():
         hits = distances[:, 0] <= km
@@ -89,7 +91,10 @@ def calibration_rows(answers: Answers, probabilities: bool | None = None) -> lis
         rows.append(
             {"level": level, "km": km, "n": len(answers)}
             | {f"top_{k}": float(covered[k - 1]) for k in _ranks(distances.shape[1])}
-            | {name: None if math.isnan(value) else value for name, value in vars(worth).items()}
+            | {
+                name: None if math.isnan(value) or not (scored or name == "accuracy") else value
+                for name, value in vars(worth).items()
+            }
             | {"ece": error.error if error is not None else None}
         )
     return rows
@@ -101,6 +106,10 @@ def says_probabilities(answers: Answers) -> bool:
     return model is not None and model.probabilities
 
 
+def _scored(answers: Answers) -> bool:
+    return not np.isnan(answers.predictions.scores).all()
+
+
 def _ranks(k: int) -> list[int]:
     return sorted({rank for rank in TOP_K if rank < k} | {k})
 
@@ -110,7 +119,8 @@ def _calibration_table(answers: Answers, rows: list[dict[str, Any]], style: str)
     for row in rows:
         line = {"Level": f"{row['level'].title()} {row['km']} km"}
         line |= {f"Top {k}": f"{row[f'top_{k}']:.1f}" for k in _ranks(answers.predictions.scores.shape[1])}
-        line |= {"Surer half": f"{row['half']:.1f}", "Area": f"{row['area']:.1f}", "Best": f"{row['best']:.1f}"}
+        shares = {"half": "Surer half", "area": "Area", "best": "Best"}
+        line |= {head: "–" if row[name] is None else f"{row[name]:.1f}" for name, head in shares.items()}
         line |= {
             head: "–" if row[name] is None else f"{round(row[name], 2) + 0.0:.2f}" for name, head in _ORDER.items()
         }
@@ -130,7 +140,9 @@ def _calibration_notes(answers: Answers, rows: list[dict[str, Any]]) -> list[str
         "kept, the surest first; Best, where every right answer is surer than any wrong one; Gain: how much of the way "
         "from no order (0) to that (1). AUROC: how often a right answer is surer than a wrong one (0.5: no order).",
     ]
-    if rows[0]["ece"] is None:
+    if not _scored(answers):
+        notes.append("The predictions have no scores: nothing is known of how sure they are.")
+    elif rows[0]["ece"] is None:
         notes.append("ECE: not shown, as the scores are not known to be probabilities; only their order is used.")
     else:
         kept = float(np.nanmean(np.where(answers.predictions.failed, np.nan, answers.predictions.scores.sum(axis=1))))

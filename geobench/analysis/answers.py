@@ -43,8 +43,8 @@ class Answers:
 
     @property
     def name(self) -> str:
-        """Return the name of the model and, where it uses one, of the gallery."""
-        gallery = f", {self.result.gallery}" if self.result.gallery else ""
+        """Return the name of the model and, where it uses one, of the gallery and the seed of its draw."""
+        gallery = f", {self.result.gallery}, seed {self.result.seed}" if self.result.gallery else ""
         return f"{self.result.spec}{gallery}"
 
     def identity(self) -> dict[str, str | int]:
