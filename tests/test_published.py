@@ -239,7 +239,7 @@ def test_predictions_of_others_are_judged_and_their_protocol_is_called_unknown(m
     foreign = make_result(**(PROTOCOL | unknown | {"model": "GeoCLIP", "training_images": 0}))
     reached = verdict(foreign, intervals(), row_of("GeoCLIP", "table 1a"))
     assert reached.word == "reproduced"
-    assert reached.reason.endswith("(not known: crops, training data, encoder)")
+    assert reached.reason.endswith("(not known: crops, gallery, training data, encoder)")
 
 
 def test_only_thresholds_that_were_reported_count(geoclip):

@@ -119,7 +119,11 @@ def verdict(result: Result, intervals: Mapping[str, tuple[float, float]], row: M
         return Verdict("not comparable", "no accuracy was reported")
     word: Word = "below" if where["below"] else "above" if where["above"] else "reproduced"
     parts = [f"{side} at {', '.join(thresholds)} km" for side, thresholds in where.items() if thresholds]
-    unknown = [what for what, sides in _protocols(result, row).items() if what != "gallery" and not all(sides)]
+    unknown = [
+        what
+        for what, sides in _protocols(result, row).items()
+        if not all(sides) and (what != "gallery" or sides[1])  # a method without a gallery states none
+    ]
     return Verdict(word, "; ".join(parts) + (f" (not known: {', '.join(unknown)})" if unknown else ""))
 
 
