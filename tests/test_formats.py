@@ -118,3 +118,19 @@ def test_another_format_can_join(make_result, monkeypatch):
 
 def test_no_letter_is_both_kept_and_replaced():
     assert not LETTERS & set(latex.SIGNS)
+
+
+def test_a_gap_parts_rows_but_not_a_row_from_the_papers_below_it():
+    ours, paper = {"Model": Cell("a"), "n": Cell("5", "[1, 2]")}, {"Model": Cell("a"), "n": Cell("6")}
+    other = {"Model": Cell("b"), "n": Cell("7", "[3, 4]")}
+    body = latex_tables([Table("t", [ours, paper, other], 3)]).partition("\\midrule")[2].partition("\\bottomrule")[0]
+    assert [line[:9] for line in body.split("\n")] == [
+        "",
+        "a & 5 \\\\",
+        " & {\\tiny",
+        "a & 6 \\\\",
+        "\\addlines",
+        "b & 7 \\\\",
+        " & {\\tiny",
+        "",
+    ]

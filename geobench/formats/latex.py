@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 DOCUMENT = r"""\documentclass[10pt]{{article}}
@@ -106,9 +106,9 @@ def _environment(table: Table) -> str:
         r"\toprule",
         *_heads(heads),
         r"\midrule",
-        *(line for row in table.rows[: table.ours] for line in _lines(row)),
+        *_body(table.rows[: table.ours]),
         *([r"\midrule"] if 0 < table.ours < len(table.rows) else []),
-        *(line for row in table.rows[table.ours :] for line in _lines(row)),
+        *_body(table.rows[table.ours :]),
         r"\bottomrule",
         r"\end{tabular}",
         *(rf"\par\smallskip\raggedright {escape(note)}" for note in table.notes),
@@ -123,11 +123,27 @@ def _heads(heads: Sequence[str]) -> list[str]:
     return [" & ".join(escape(part[side]) for part in parts) + r" \\" for side in (0, 2)]
 
 
+def _body(rows: Sequence[dict[str, Cell]]) -> Iterator[str]:
+    """Yield the lines of ``rows``; where there are intervals, a gap between two that are not a row and its paper's."""
+    spaced = any(_sure(row) for row in rows)
+    previous = ""
+    for number, row in enumerate(rows):
+        name = next(iter(row.values())).text
+        if spaced and number and (_sure(row) or name != previous):
+            yield r"\addlinespace[2pt]"
+        yield from _lines(row)
+        previous = name
+
+
+def _sure(row: dict[str, Cell]) -> bool:
+    return any(cell.below for cell in row.values())
+
+
 def _lines(row: dict[str, Cell]) -> list[str]:
     """Return the line of the scores, and that of the intervals where there are any."""
     texts = [rf"\textbf{{{escape(cell.text)}}}" if cell.best else escape(cell.text) for cell in row.values()]
     lines = [" & ".join(texts) + r" \\"]
-    if any(cell.below for cell in row.values()):
+    if _sure(row):
         below = " & ".join(rf"{{\tiny {escape(cell.below)}}}" if cell.below else "" for cell in row.values())
-        lines += [below + r" \\", r"\addlinespace[2pt]"]
+        lines.append(below + r" \\")
     return lines

@@ -25,7 +25,13 @@ def notes(rows: Sequence[Row], marks: dict[str, int]) -> list[str]:
     """Return the notes under the table of ``rows``; ``marks`` are the numbers of its sources."""
     ours = [row for row in rows if row.results]
     published = [row for row in rows if not row.results]
-    return [*_how_scored(ours), *_how_sure(ours), *_cautions(ours), *_verdicts(ours), *_papers(published, marks)]
+    return [
+        *_how_scored(ours),
+        *_how_sure(ours, bool(published)),
+        *_cautions(ours),
+        *_verdicts(ours),
+        *_papers(published, marks),
+    ]
 
 
 def _how_scored(ours: Sequence[Row]) -> Iterator[str]:
@@ -33,7 +39,7 @@ def _how_scored(ours: Sequence[Row]) -> Iterator[str]:
     yield f"Images: {images}. Accuracy: share of all n images, in %, within the distance; a failed image is a miss."
 
 
-def _how_sure(ours: Sequence[Row]) -> Iterator[str]:
+def _how_sure(ours: Sequence[Row], published: bool) -> Iterator[str]:
     sure = [(*row.clusters, row.results[0].n) for row in ours if row.intervals]
     kinds = dict.fromkeys("" if g == n else f", clustered by {by} ({g:,} clusters)" for by, g, n in sure)
     for kind in kinds:
@@ -41,7 +47,7 @@ def _how_sure(ours: Sequence[Row]) -> Iterator[str]:
     if any(row.best for row in ours):
         yield (
             "Marked as best: all that are not significantly worse than the best on the same images (exact paired test "
-            "for accuracies, paired t for the rest; Holm, 5 %)."
+            f"for accuracies, paired t for the rest; Holm, 5 %){'; published rows take no part' if published else ''}."
         )
     if any(row.spread for row in ours):
         yield "±: standard deviation over results that differ by seed only, of the training or the gallery's draw."
