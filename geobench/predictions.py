@@ -127,6 +127,8 @@ class Predictions:
             if not text.endswith("\n"):
                 raise ValueError("truncated")
             table = _read(text)
+            if missing := [name for name in ("image", "status", "latitude", "longitude") if name not in table]:
+                raise ValueError(f"not written by geobench: no column {', '.join(missing)}")
             k = sum(bool(re.fullmatch(r"score_[1-9]\d*", column)) for column in table.columns)
             names = [f"{axis}_{rank + 1}" for rank in range(k) for axis in ("latitude", "longitude")]
             coordinates = table[names].to_numpy(np.float64).reshape(len(table), k, 2)
@@ -134,10 +136,13 @@ class Predictions:
             failed = (table["status"] == "failed").to_numpy(np.bool_)
             truth = table[["latitude", "longitude"]].to_numpy(np.float64)
             wrong = invalid_rows(np.concatenate([truth, coordinates[~failed].reshape(-1, 2)]))
-            if not k or not len(table) or len(wrong) or set(table["status"]) - _STATUSES or "image" not in table:
+            if not k or not len(table) or len(wrong) or set(table["status"]) - _STATUSES:
                 raise ValueError("truncated, or not written by geobench")
         except (OSError, ValueError, KeyError) as error:
-            raise ResultError(f"{path} is no readable predictions file ({error}); run the model again.") from error
+            raise ResultError(
+                f"{path} is no readable predictions file ({error}); run the model again, or geobench score where the "
+                "predictions are another's."
+            ) from error
         return cls(coordinates, scores, failed), table
 
 

@@ -195,9 +195,14 @@ def load_result(path: Path, predictions: bool = False) -> Result:
     if wrong:
         versions = values.get("versions")
         writer = versions.get("geobench", "unknown") if isinstance(versions, dict) else "unknown"
+        cause = (
+            f"this one reads form {SCHEMA}; read it with that version, or move"
+            if schema != SCHEMA
+            else "as this one does; where the versions are the same, the file was edited: move"
+        )
         raise ResultError(
-            f"{path} does not fit this version ({wrong}): geobench {writer} wrote it in form {schema}, this one reads "
-            f"form {SCHEMA}; read it with that version, or move it away and run the model again."
+            f"{path} does not fit this version ({wrong}): geobench {writer} wrote it in form {schema}, {cause} it away "
+            "and run the model again."
         )
     beside = path.with_name(path.stem + PREDICTIONS)
     return Result(**values, path=path, **(_beside(path, beside, values) if predictions and beside.is_file() else {}))
@@ -222,7 +227,7 @@ def _misfits(schema: Any, values: dict[str, Any]) -> Iterator[str]:
             yield f"{what}: {', '.join(names)}"
     scores = values["scores"] if isinstance(values["scores"], dict) else {}
     if set(scores) != set(metrics.SCORES) or not all(_fits(score, "float") for score in scores.values()):
-        yield f"scores other than {', '.join(metrics.SCORES)}"
+        yield f"scores other than {', '.join(metrics.SCORES)}, or one that is no number"
 
 
 def _fits(value: Any, kind: str) -> bool:

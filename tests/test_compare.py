@@ -143,7 +143,7 @@ def test_the_command_fails_only_where_b_is_worse_and_it_is_asked_to(cli, pair):
     cli("compare", "old", "new", "--fail-if-worse")
     cli("compare", "new", "old")
     told = cli("compare", "new", "old", "--fail-if-worse", exit_code=1)
-    assert "Error: old is significantly worse than new: acc_1km, acc_25km" in told.stderr
+    assert "Error: B, old, is significantly worse than A, new, at 1 km, 25 km" in told.stderr
     assert "Within 25 km" in told.stdout
     cli("compare", "new", "old", "--fail-if-worse", "--threshold", "20000")
 

@@ -174,7 +174,9 @@ def test_a_column_that_is_not_there_is_named(im2gps, columns, error, match):
 
 
 def test_an_id_with_two_answers_needs_to_say_which_is_better(im2gps):
-    with pytest.raises(ResultError, match=r"lines 2 and 4 both answer 'a\.jpg' in the same place; .* rank .* or score"):
+    with pytest.raises(
+        ResultError, match=r"lines 2 and 4 both answer 'a\.jpg' and nothing tells which is better; .* rank .* or score"
+    ):
         score_file(theirs("id,lat,lon\na.jpg,1,0\ne.jpg,0,0\na.jpg,2,0"), "im2gps")
     with pytest.raises(ResultError, match="lines 2 and 3 both answer 'a'"):
         score_file(theirs("id,lat,lon\na.jpg,1,0\na,2,0"), "im2gps")
@@ -212,7 +214,7 @@ def test_a_predictions_file_of_ours_gives_the_same_predictions_again(im2gps, own
 @pytest.mark.parametrize(
     ("row", "match"),
     [
-        ("e.jpg,91,0", r"line 3: 91, 0 is out of range \(latitude ±90, longitude ±180; 1 such lines\); correct them"),
+        ("e.jpg,91,0", r"line 3: 91, 0 is out of range \(latitude ±90, longitude ±180; such lines: 1\); correct them"),
         ("e.jpg,0,181", "line 3: 0, 181 is out of range"),
         ("e.jpg,north,0", "line 3: latitude 'north' is no number"),
         ("e.jpg,0,inf", "line 3: longitude 'inf' is no number"),

@@ -83,15 +83,15 @@ def compare(
         files.write_text(output, pd.DataFrame(found.changes(), columns=columns).to_csv(index=False))
         click.echo(f"wrote {output}", err=True)
     if fail_if_worse and found.worse:
-        where = ", ".join(line.score for line in found.lines if line.worse)
-        raise click.ClickException(f"{found.b.spec} is significantly worse than {found.a.spec}: {where}.")
+        where = ", ".join(f"{line.threshold_km:g} km" for line in found.lines if line.worse)
+        raise click.ClickException(f"B, {found.b.spec}, is significantly worse than A, {found.a.spec}, at {where}.")
 
 
 def _show(found: Comparison) -> None:
     for side, result in (("A", found.a), ("B", found.b)):
         gallery = f" × {result.gallery}, seed {result.seed}" if result.gallery else ""
-        crops = f"{result.crops} crop{'s' if result.crops > 1 else ''}"
-        click.echo(f"{side}: {result.spec}{gallery}, {crops} (result {result.key[:8]})")
+        crops = f", {result.crops} crop{'s' if result.crops > 1 else ''}" if result.crops else ""  # 0: others' answers
+        click.echo(f"{side}: {result.spec}{gallery}{crops} (result {result.key[:8]})")
     by = "" if found.clusters.by == "image" else f", {len(found.clusters.sizes):,} clusters by {found.clusters.by}"
     click.echo(f"{found.a.dataset}: {found.a.n:,} images{by}\n")
     _print([_row(line) for line in found.lines], as_json=False)

@@ -141,8 +141,8 @@ def _predictions(answers: pd.DataFrame, rows: np.ndarray[Any, Any], n: int, path
         second = known.loc[same].iloc[0]
         first = known.loc[(known["row"] == second["row"]) & (known["order"] == second["order"])].iloc[0]
         raise ResultError(
-            f"{path}: lines {first['line']} and {second['line']} both answer {second['image']!r} in the same place; "
-            "keep one, or add a column rank (1 is the best) or score for several answers to an image."
+            f"{path}: lines {first['line']} and {second['line']} both answer {second['image']!r} and nothing tells "
+            "which is better; keep one, or add a column rank (1 is the best) or score for several answers to one."
         )
     place = known.groupby("row").cumcount().to_numpy(np.int64)
     k = int(place.max()) + 1 if len(place) else 1

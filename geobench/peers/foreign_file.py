@@ -168,8 +168,8 @@ def _numbers(texts: Sequence[str], what: str, lines: Sequence[int], path: Path) 
     if wrong.any():
         row = int(wrong.argmax())
         raise ResultError(
-            f"{path}: line {lines[row]}: {what} {texts[row]!r} is no number ({int(wrong.sum()):,} such lines); correct "
-            "it, or leave it empty for an image without an answer."
+            f"{path}: line {lines[row]}: {what} {texts[row]!r} is no number (such lines: {int(wrong.sum()):,}); "
+            "correct it, or leave it empty for an image without an answer."
         )
     return np.where(empty, np.nan, numbers)
 
@@ -187,7 +187,10 @@ def _check(
         raise ResultError(f"{path}: line {lines[images.index('')]} names no image.")
     half = np.isnan(latitude) != np.isnan(longitude)
     if half.any():
-        raise ResultError(f"{path}: line {lines[int(half.argmax())]} has a latitude or a longitude, not both.")
+        raise ResultError(
+            f"{path}: line {lines[int(half.argmax())]} has a latitude or a longitude, not both (such lines: "
+            f"{int(half.sum()):,}); complete it, or leave both empty for an image without an answer."
+        )
     beyond = (np.abs(latitude) > AXES["latitude"]) | (np.abs(longitude) > AXES["longitude"])
     if not beyond.any():
         return
@@ -200,7 +203,7 @@ def _check(
     )
     raise ResultError(
         f"{path}: line {lines[row]}: {latitude[row]:g}, {longitude[row]:g} is out of range (latitude ±90, longitude "
-        f"±180; {int(beyond.sum()):,} such lines); {advice}."
+        f"±180; such lines: {int(beyond.sum()):,}); {advice}."
     )
 
 
