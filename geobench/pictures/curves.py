@@ -93,7 +93,7 @@ def draw_frontier(rows: Sequence[Row], model: str) -> Figure:
     for ax, name, label in ((time, "seconds", "Run time (s)"), (memory, "peak_memory_mb", "Peak memory (MB)")):
         values = [float(np.mean([getattr(result, name) for result in row.results])) for row in rows]
         ax.plot(sizes, values, color=OKABE_ITO[0], marker="o", markersize=3.5, linewidth=1.2)
-        ax.set(ylim=(0, max(values) * 1.15), ylabel=label)
+        ax.set(ylim=(0, max(values) * 1.15 or 1), ylabel=label)
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.6g}"))
     for ax in (accuracy, time, memory):
         ax.set(xscale="log", xlabel="Points in the gallery")
