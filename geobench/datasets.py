@@ -152,7 +152,8 @@ class Dataset:
         inside = store.table()
         if inside is None:
             raise DatasetNotFoundError(
-                f"{self.name}: there is no table: {metadata} is not there, and {store.path} tells no positions."
+                f"{self.name}: there is no table: {metadata} is not there, and {store.path} tells no positions; give "
+                "them as a CSV file (geobench datasets add --metadata), or read them from the photos (--exif)."
             )
         return inside, {role: name for role, name in self.columns.items() if role != "image"}, True
 
@@ -203,8 +204,18 @@ class Dataset:
         if absent:
             raise DatasetNotFoundError(
                 f"{self.name} is not on this machine: looked for {' and '.join(map(str, absent))}. "
-                f"Status: {self.status}. {self.obtain}".rstrip()
+                f"Status: {self.status}. {self.obtain or self._advice()}"
             )
+
+    def _advice(self) -> str:
+        """Return what to do where the files are missing and the definition does not say."""
+        if self.sources:
+            return f"Fetch it: geobench datasets download {self.name}"
+        if self.status != "own":
+            return "Put the files there."
+        return (
+            f"Bring the files back; if they have moved, register them anew: geobench datasets add {self.name} --replace"
+        )
 
     def _images(self, split: str) -> Path:
         return self.folder / str(self.splits[split].get("images", "images"))

@@ -173,6 +173,8 @@ def _write_exif_table(store: Store, path: Path, progress: Progress) -> list[str]
                 table.writerow([name, *position])
                 found += 1
             advance(1)
+    if not found and not without:
+        raise DatasetError(f"{store.path} holds no photos that can be read; are they elsewhere, or HEIC, not JPEG?")
     if not found:
         raise DatasetError(
             f"none of the {len(without)} photos in {store.path} carries a position in its EXIF; "

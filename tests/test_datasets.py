@@ -37,7 +37,7 @@ def test_a_data_set_that_is_not_there_says_where_it_was_looked_for_its_status_an
 
 def test_only_what_is_missing_is_named(mine, own_home):
     (own_home / "data" / "mine" / "metadata.csv").unlink()
-    with pytest.raises(DatasetNotFoundError, match=r"looked for \S+metadata\.csv\. Status: own"):
+    with pytest.raises(DatasetNotFoundError, match=r"looked for \S+metadata\.csv\. Status: own\. Bring the files"):
         mine.table("test")
 
 

@@ -577,6 +577,7 @@ def test_a_later_download_is_compared_with_the_record(site):
     assert nothing is None
     assert "gives another file (sha256" in failures[0]
     assert f"({'sha256 ' + SHA256[:12]}…); --take-changed takes it" in failures[0]
+    assert "Try again later" not in failures[0]
     assert fetched(dataset, take_changed=True) == (OTHER, [])
     place.unlink()
     assert fetched(dataset) == (OTHER, [])  # it is the one that is known now

@@ -225,6 +225,27 @@ def test_the_command_wants_the_positions_in_one_way(cli, photos):
     assert "images tells no positions: give them with --metadata CSV, or read them with --exif." in told.output
 
 
+def test_a_table_without_a_header_asks_for_the_numbers_of_its_columns(cli, photos, tmp_path):
+    (tmp_path / "list.txt").write_text("1\t00000\t2.35\t48.85\n")
+    where = ["--images", photos(1)[0], "--metadata", tmp_path / "list.txt", "--no-header"]
+    told = cli("datasets", "add", "mine", *where, exit_code=1).stderr
+    assert "which of its 4 columns, counted from 1, is the image, with --image-column." in told
+
+
+def test_photos_that_no_store_reads_are_called_what_they_are(cli, tmp_path):
+    (tmp_path / "none").mkdir()
+    told = cli("datasets", "add", "mine", "--images", tmp_path / "none", "--exif", exit_code=1).stderr
+    assert "none holds no photos that can be read" in told
+    (tmp_path / "none" / "IMG_1.HEIC").write_bytes(b"heic")
+    told = cli("datasets", "add", "mine", "--images", tmp_path / "none", "--exif", exit_code=1).stderr
+    assert "IMG_1.HEIC are HEIC photos, which are not read; save them as JPEG" in told
+
+
+def test_an_empty_list_of_names_is_refused(cli):
+    told = cli("run", "--models", "knn", "--datasets", ",", exit_code=2).stderr
+    assert "'--datasets': it names nothing; names are separated by commas." in told
+
+
 def test_the_command_refuses_a_name_clash_in_one_line(cli, photos):
     images, metadata = photos(1)
     cli("datasets", "add", "mine", "--images", images, "--metadata", metadata)

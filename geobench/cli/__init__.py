@@ -60,7 +60,10 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
     """Split ``a,b`` into names."""
-    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
+    names = None if value is None else [name.strip() for name in value.split(",") if name.strip()]
+    if names == []:
+        raise click.BadParameter("it names nothing; names are separated by commas.")
+    return names
 
 
 def _numbers(ctx: click.Context, parameter: click.Parameter, value: str) -> list[int]:

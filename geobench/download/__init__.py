@@ -142,6 +142,8 @@ def _fetched(
     advice = "Try again later"
     if source.token and not wanted.token:
         advice = f"Accept the terms at {source.page}, and put your access token into {source.token}"
+    elif reasons and all("--take-changed" in reason for reason in reasons):
+        advice = "Look at what changed before you take it"
     elif source.page:
         advice += f", or {_by_hand(item)}"
     raise DownloadError(f"{source.file} could not be had: {'; '.join(reasons)}. {advice}.")

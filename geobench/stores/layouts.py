@@ -116,6 +116,8 @@ def _not_read(parts: Sequence[Path]) -> str:
         )
     if any(part.suffix.lower() in SUFFIXES for part in parts):
         return f"{names} are images; name the folder that they are in."
+    if any(part.suffix.lower() in (".heic", ".heif") for part in parts):
+        return f"{names} are HEIC photos, which are not read; save them as JPEG, with their EXIF."
     kinds = {kind.kind for part in parts for kind in Store.kinds.values() if part.is_file() and kind.claims([part])}
     if len(kinds) > 1:
         return f"{names} are of several layouts ({', '.join(sorted(kinds))}); name those of one."

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 10_000  # held as Python strings; many more take longer, the garbage collector walks through them
 SHOWN = 3  # problems that an error names
-SWAPPED = "latitude and longitude look swapped: exchange their names in the header"
+SWAPPED = "latitude and longitude look swapped: exchange their names in the header, or the numbers of their columns"
 _UNUSABLE_NAMES = {
     "no image is named": r"^$",
     "image {name} leads out of the folder of the images; write it relative to that folder": (

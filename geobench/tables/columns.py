@@ -109,6 +109,11 @@ def _find(path: Path, names: Sequence[str], role: str, wanted: str | int | None,
         if not 1 <= wanted <= len(names):
             raise DatasetError(f"{path} has no column {wanted} for the {role}; it has {len(names)}.")
         return wanted - 1
+    if names and not any(names):  # a table without a header
+        raise DatasetError(
+            f"{path} is read without a header: say which of its {len(names)} columns, counted from 1, is the {role}, "
+            f"with --{role}-column."
+        )
     lower = [name.lower() for name in names]
     for candidate in (wanted.lower(),) if wanted else RECOGNISED[role]:
         if lower.count(candidate) > 1:
