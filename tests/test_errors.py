@@ -9,7 +9,7 @@ ERRORS = [thing for name in geobench.__all__ if name.endswith("Error") and (thin
 
 
 def test_every_error_is_a_geobench_error_and_public():
-    assert len(ERRORS) == 13
+    assert len(ERRORS) == 15
     assert all(issubclass(error, GeobenchError) and error.__doc__ for error in ERRORS)
     defined = {value for value in vars(geobench.errors).values() if isinstance(value, type)}
     assert {error for error in defined if issubclass(error, Exception)} == set(ERRORS)
@@ -17,7 +17,7 @@ def test_every_error_is_a_geobench_error_and_public():
 
 def test_wrong_usage_ends_with_2_and_everything_else_with_1():
     wrong_usage = {error.__name__ for error in ERRORS if error.exit_code == 2}
-    assert wrong_usage == {"UnknownNameError", "SettingError"}
+    assert wrong_usage == {"UnknownNameError", "SettingError", "ExperimentError"}
     assert {error.exit_code for error in ERRORS} == {1, 2}
 
 
