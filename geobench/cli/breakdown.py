@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geobench.cli import AS_JSON, main
+from geobench.cli.group import AS_JSON, main
 
 RESULTS = click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=click.Path(path_type=Path))
 FORMAT = click.option(

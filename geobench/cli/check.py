@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli import AS_JSON, WORKERS, _finish, _names, _numbers, _print, main
+from geobench.cli.group import AS_JSON, WORKERS, finish, goes_on, main, names, numbers, print_rows
 from geobench.cli.lists import datasets
 from geobench.progress import ConsoleProgress
 
@@ -70,7 +70,7 @@ def _show(found: Check) -> None:
         "readable": "not opened" if found.readable is None else found.readable,
         "scored": found.scored,
     }
-    _print([{what: f"{n:,}" if isinstance(n, int) else n or "not stated" for what, n in numbers.items()}], False)
+    print_rows([{what: f"{n:,}" if isinstance(n, int) else n or "not stated" for what, n in numbers.items()}], False)
     click.echo()
     for finding in found.findings:
         shown = [f"    {item}" for item in finding.items[:SHOWN]]
@@ -84,11 +84,12 @@ def _show(found: Check) -> None:
 @datasets.command()
 @click.argument("test")
 @click.option("--against", required=True, metavar="TRAINING", help="The training set.")
-@click.option("--kinds", callback=_names, help="Of leaks that count: photographer,id,coordinate,twin.  [default: all]")
+@click.option("--kinds", callback=names, help="Of leaks that count: photographer,id,coordinate,twin.  [default: all]")
 @click.option("--distance", type=int, default=16, show_default=True, help="Bits, of 128, that may tell twins apart.")
 @click.option("--output", type=FILE, help="Write every pair to a CSV file.")
 @WORKERS
 @AS_JSON
+@goes_on
 def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None:
     """Find what the test set TEST shares with a training set, and keep the images that share nothing as `clean`.
 
@@ -112,7 +113,7 @@ def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None
     rows = leaks.rows()
     if not as_json:
         rows = [row | {"test_share": f"{100 * row['test_share']:.1f} %"} for row in rows]
-    _print(rows, as_json)
+    print_rows(rows, as_json)
     for remark in leaks.remarks:
         click.echo(remark, err=True)
     if output is not None:
@@ -125,12 +126,12 @@ def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None
 
 
 @main.command()
-@click.option("--datasets", required=True, callback=_names, help="Test sets, separated by commas.")
-@click.option("--galleries", callback=_names, help="21k, land:100k, FILE.csv, …  [default: the data set's]")
+@click.option("--datasets", required=True, callback=names, help="Test sets, separated by commas.")
+@click.option("--galleries", callback=names, help="21k, land:100k, FILE.csv, …  [default: the data set's]")
 @click.option(
     "--training", metavar="NAME", help="Data set or MODEL@CHECKPOINT that a gallery such as 21k is drawn from."
 )
-@click.option("--seeds", default="0", show_default=True, callback=_numbers, help="Of the galleries' draws.")
+@click.option("--seeds", default="0", show_default=True, callback=numbers, help="Of the galleries' draws.")
 @click.option("--limit", type=click.IntRange(1), help="Use so many images of each test set.")
 @AS_JSON
 def ceiling(as_json: bool, **options: Any) -> None:
@@ -147,13 +148,13 @@ def ceiling(as_json: bool, **options: Any) -> None:
 
     audit = ceilings(progress=ConsoleProgress(), **options)
     if as_json:
-        _print([found.row() for found in audit.ceilings], as_json)
+        print_rows([found.row() for found in audit.ceilings], as_json)
     elif audit.ceilings:
-        _print([_shown(found) for found in audit.ceilings], as_json)
+        print_rows([_shown(found) for found in audit.ceilings], as_json)
         click.echo(
             "\nAccuracy in %, within the distance, of a model that always picks the nearest point of the gallery."
         )
-    _finish(audit.failures, lambda: "")
+    finish(audit.failures, lambda: "")
 
 
 def _shown(found: Ceiling) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli import AS_JSON, RESULTS, _print, main
+from geobench.cli.group import AS_JSON, RESULTS, main, print_rows
 
 if TYPE_CHECKING:
     from geobench.statistics.compare import Comparison, Line
@@ -94,7 +94,7 @@ def _show(found: Comparison) -> None:
         click.echo(f"{side}: {result.spec}{gallery}{crops} (result {result.key[:8]})")
     by = "" if found.clusters.by == "image" else f", {len(found.clusters.sizes):,} clusters by {found.clusters.by}"
     click.echo(f"{found.a.dataset}: {found.a.n:,} images{by}\n")
-    _print([_row(line) for line in found.lines], as_json=False)
+    print_rows([_row(line) for line in found.lines], as_json=False)
 
 
 def _row(line: Line) -> Mapping[str, Any]:

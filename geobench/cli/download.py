@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli import AS_JSON, _print
+from geobench.cli.group import AS_JSON, goes_on, print_rows
 from geobench.cli.lists import datasets
 from geobench.progress import ConsoleProgress
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--take-changed", is_flag=True, help="Take a file that is not what was downloaded before.")
 @AS_JSON
+@goes_on
 def download_dataset(name: str, split: str, yes: bool, take_changed: bool, as_json: bool) -> None:
     """Download the data set NAME: shows licence, size and sources, and asks first.
 
@@ -49,7 +50,7 @@ def download_dataset(name: str, split: str, yes: bool, take_changed: bool, as_js
         click.echo(f"{name} is part of geobench; there is nothing to download.")
         return
     outcome = download(dataset, split, take_changed=take_changed, progress=ConsoleProgress())
-    _print([_row(entry, as_json) for entry in outcome.files], as_json)
+    print_rows([_row(entry, as_json) for entry in outcome.files], as_json)
     for failure in outcome.failures:
         click.echo(f"Failed: {failure}", err=True)
     if outcome.failures:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geobench.cli import DEVICE, main
+from geobench.cli.group import DEVICE, main
 from geobench.progress import ConsoleProgress
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli import AS_JSON, DEVICE, RESULTS, _finish, _names, _numbers, _print, main
+from geobench.cli.group import AS_JSON, DEVICE, RESULTS, finish, goes_on, main, names, numbers, print_rows
 from geobench.progress import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ def _changes(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that take the place of what an experiment says."""
     options = [
         click.option("--data", help="Training set.  [default: the experiment's]"),
-        click.option("--datasets", callback=_names, help="Test sets.  [default: the experiment's; --data's own]"),
+        click.option("--datasets", callback=names, help="Test sets.  [default: the experiment's; --data's own]"),
         click.option("--encoder", help="Encoder of the features.  [default: the experiment's; --data's own]"),
-        click.option("--seeds", callback=lambda c, p, v: v and _numbers(c, p, v), help="Of the trainings: 0,1,2."),
+        click.option("--seeds", callback=lambda c, p, v: v and numbers(c, p, v), help="Of the trainings: 0,1,2."),
         click.option("--limit", type=click.IntRange(1), help="Train on so many images."),
         click.option("--test-limit", type=click.IntRange(1), help="Test on so many images of each set."),
         click.option("--epochs", type=click.IntRange(1), help="Passes over the data."),
         click.option(
             "--set", "assignments", metavar="NAME=VALUE", multiple=True, help="A hyper-parameter; repeatable."
         ),
-        click.option("--galleries", callback=_names, help="21k, land:100k, …, in place of those of the rows."),
+        click.option("--galleries", callback=names, help="21k, land:100k, …, in place of those of the rows."),
         click.option("--crops", type=click.Choice(["1", "5", "10"]), help="Views of each test image."),
         click.option("--yes", is_flag=True, help="Also an experiment of more than 1,000 cells."),
     ]
@@ -84,7 +84,7 @@ def list_experiments(as_json: bool) -> None:
                 "scaled for": ", ".join(plan.experiment.on),
             }
         )
-    _print(rows, as_json)
+    print_rows(rows, as_json)
 
 
 @experiment.command("show")
@@ -116,7 +116,7 @@ def _show(plan: Plan, as_json: bool) -> None:
         )
         return
     click.echo(f"{plan.experiment.title}\nTrained on {plan.data}, tested on {', '.join(plan.datasets)}.\n")
-    _print(rows[:SHOWN], as_json)
+    print_rows(rows[:SHOWN], as_json)
     if len(rows) > SHOWN:
         click.echo(f"… and {len(rows) - SHOWN:,} more rows")
     click.echo(f"\n{plan.trainings:,} trainings, {plan.cells:,} evaluations.")
@@ -136,6 +136,7 @@ def _show(plan: Plan, as_json: bool) -> None:
 )
 @DEVICE
 @RESULTS
+@goes_on
 def run_experiment(
     name: str, workers: int, dry_run: bool, format: str, device: str, folder: Path, **options: Any
 ) -> None:
@@ -175,7 +176,7 @@ def run_experiment(
     record = make_record(finished, folder)
     saved = save_record(record, folder)
     progress.say(f"saved {saved} and {saved.with_suffix('.csv').name}.")
-    _finish(finished.failures, lambda: write_record(record, format))
+    finish(finished.failures, lambda: write_record(record, format))
 
 
 @experiment.command("report")

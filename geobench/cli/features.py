@@ -6,7 +6,7 @@ import json
 
 import click
 
-from geobench.cli import AS_JSON, BATCH, CROPS, DEVICE, WORKERS, _print, main
+from geobench.cli.group import AS_JSON, BATCH, CROPS, DEVICE, WORKERS, goes_on, main, print_rows
 from geobench.progress import SILENT, ConsoleProgress
 
 
@@ -26,6 +26,7 @@ from geobench.progress import SILENT, ConsoleProgress
 @WORKERS
 @BATCH
 @AS_JSON
+@goes_on
 def features(
     dataset: str,
     split: str,
@@ -70,4 +71,4 @@ def features(
     if as_json:
         click.echo(json.dumps(known, indent=2, ensure_ascii=False))
     else:
-        _print([{"what": name.replace("_", " "), "value": value} for name, value in known.items()], as_json)
+        print_rows([{"what": name.replace("_", " "), "value": value} for name, value in known.items()], as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli import AS_JSON, CROPS, DEVICE, RESULTS, _finish, _names, main
+from geobench.cli.group import AS_JSON, CROPS, DEVICE, RESULTS, finish, goes_on, main, names
 from geobench.progress import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 @main.command()
-@click.option("--models", required=True, callback=_names, help="NAME (its newest checkpoint) or NAME@CHECKPOINT, …")
-@click.option("--datasets", required=True, callback=_names, help="Test sets, separated by commas.")
-@click.option("--galleries", required=True, callback=_names, help="1k, 5k, 21k, land:100k, FILE.csv, …")
+@click.option("--models", required=True, callback=names, help="NAME (its newest checkpoint) or NAME@CHECKPOINT, …")
+@click.option("--datasets", required=True, callback=names, help="Test sets, separated by commas.")
+@click.option("--galleries", required=True, callback=names, help="1k, 5k, 21k, land:100k, FILE.csv, …")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the galleries' draws.")
 @CROPS
 @click.option("--limit", type=click.IntRange(1), help="Use so many images of each test set.")
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @DEVICE
 @AS_JSON
 @RESULTS
+@goes_on
 def frontier(crops: str, no_train: bool, output: Path | None, as_json: bool, folder: Path, **options: Any) -> None:
     """Show what a larger gallery brings and costs: accuracy, time per query, memory; and the smallest that will do.
 
@@ -53,9 +54,9 @@ def frontier(crops: str, no_train: bool, output: Path | None, as_json: bool, fol
             for model, dataset, by_score in found.smallest()
         ]
         click.echo(json.dumps({"points": rows, "smallest_within_the_best": smallest}, indent=2, ensure_ascii=False))
-        _finish(found.failures, lambda: "")
+        finish(found.failures, lambda: "")
     else:
-        _finish(found.failures, lambda: _frontier(found))
+        finish(found.failures, lambda: _frontier(found))
 
 
 def _frontier(found: Frontier) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from geobench.cli import AS_JSON, _print, _warn_of_plugins, main
+from geobench.cli.group import AS_JSON, main, print_rows, warn_of_plugins
 from geobench.progress import ConsoleProgress
 
 
@@ -22,13 +22,13 @@ def models(ctx: click.Context, as_json: bool) -> None:
     from geobench import get_models
     from geobench.checkpoints import get_checkpoints
 
-    _warn_of_plugins()
+    warn_of_plugins()
     rows: list[dict[str, Any]] = []
     for name, model in get_models().items():
         there = [checkpoint.id for checkpoint in reversed(get_checkpoints(name))] + list(model.importable())
         shown = there if as_json else "\n".join(there) or ("none yet" if model.trainable else "needs none")
         rows.append({"model": name, "what": model.summary, "checkpoints": shown})
-    _print(rows, as_json)
+    print_rows(rows, as_json)
 
 
 @models.command("show")
@@ -44,14 +44,14 @@ def show_model(model: str, as_json: bool) -> None:
     if "@" in model:
         checkpoint = find_checkpoint(model)
         assert checkpoint is not None
-        _print([{"what": name, "value": value} for name, value in asdict(checkpoint).items()], as_json)
+        print_rows([{"what": name, "value": value} for name, value in asdict(checkpoint).items()], as_json)
         return
     config = get_model_class(model).Config
     rows = [
         {"setting": f.name, "type": getattr(f.type, "__name__", str(f.type)), "default": f.default}
         for f in fields(config)
     ]
-    _print(rows, as_json)
+    print_rows(rows, as_json)
 
 
 @main.group(invoke_without_command=True)
@@ -69,7 +69,7 @@ def list_datasets(as_json: bool) -> None:
     """List the data sets: images, status, and whether they are on this machine."""
     from geobench import get_datasets
 
-    _warn_of_plugins()
+    warn_of_plugins()
     rows = [
         {
             "dataset": name,
@@ -81,7 +81,7 @@ def list_datasets(as_json: bool) -> None:
         }
         for name, dataset in get_datasets().items()
     ]
-    _print(rows, as_json)
+    print_rows(rows, as_json)
 
 
 @datasets.command("show")
@@ -104,7 +104,7 @@ def show_dataset(name: str, as_json: bool) -> None:
             if address
         )
     rows = [{"what": key, "value": value} for key, value in known.items() if value not in ("", {}, (), None)]
-    _print(rows, as_json)
+    print_rows(rows, as_json)
 
 
 @datasets.command("map")

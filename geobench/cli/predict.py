@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geobench.cli import AS_JSON, DEVICE, _finish, _print, main
+from geobench.cli.group import AS_JSON, DEVICE, finish, main, print_rows
 from geobench.progress import ConsoleProgress
 
 
@@ -58,7 +58,7 @@ def predict(
     failed = table[table["error"] != ""]
     found = table[table["error"] == ""].drop(columns="error")
     shown = found if as_json else found.astype({"score": float}).round({"latitude": 5, "longitude": 5, "score": 6})
-    _print(shown.to_dict("records"), as_json)
+    print_rows(shown.to_dict("records"), as_json)
     if map_to is not None and len(found):
         click.echo(f"wrote {map_to}", err=True)
-    _finish([f"{row.query}: {row.error}" for row in failed.itertuples()], lambda: "")
+    finish([f"{row.query}: {row.error}" for row in failed.itertuples()], lambda: "")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geobench.cli import RESULTS, _finish, _names, main
+from geobench.cli.group import RESULTS, finish, main, names
 from geobench.progress import ConsoleProgress
 
 
@@ -17,7 +17,7 @@ from geobench.progress import ConsoleProgress
     show_default=True,
     help="table, markdown, latex, latex-fragment, html, csv or json.",
 )
-@click.option("--datasets", callback=_names, help="Only these test sets.")
+@click.option("--datasets", callback=names, help="Only these test sets.")
 @click.option(
     "--published", default="methods", show_default=True, help="The papers' rows beside ours: all, methods, paper, none."
 )
@@ -77,4 +77,4 @@ def report(
 
         drawn = draw_folder(folder, figures, datasets, ConsoleProgress())
         click.echo(f"wrote {len(drawn)} files to {figures}", err=True)
-    _finish(damaged, lambda: "")
+    finish(damaged, lambda: "")

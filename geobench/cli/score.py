@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from geobench.cli import AS_JSON, RESULTS, _print, _table, main
+from geobench.cli.group import AS_JSON, RESULTS, main, print_rows, results_table
 from geobench.progress import ConsoleProgress
 
 
@@ -48,7 +48,9 @@ def score(file: Path, dataset: str, name: str | None, columns: dict[str, str], a
     result = score_file(file, dataset, name, columns, progress=ConsoleProgress())
     path = result.save(folder)
     click.echo(f"saved {path}", err=True)
-    click.echo(json.dumps(result.record(), indent=2, ensure_ascii=False) if as_json else _table(folder, [dataset]))
+    click.echo(
+        json.dumps(result.record(), indent=2, ensure_ascii=False) if as_json else results_table(folder, [dataset])
+    )
 
 
 @main.command()
@@ -69,5 +71,5 @@ def replay(predictions: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"rules": rows(replayed), "spread": spread(replayed)}, indent=2, ensure_ascii=False))
         return
-    _print(table(replayed), False)
+    print_rows(table(replayed), False)
     click.echo("\n" + summary(replayed))

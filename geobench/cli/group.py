@@ -1,0 +1,144 @@
+"""The group ``geobench``, and what its commands share: options, and how rows, failures and errors are shown."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from geobench.errors import GeobenchError
+
+RESULTS = click.option(
+    "--results", "folder", type=click.Path(path_type=Path), default="results", show_default=True, help="Results folder."
+)
+DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+CROPS = click.option(
+    "--crops", type=click.Choice(["1", "5", "10"]), default="1", show_default=True, help="Views of each image."
+)
+BATCH = click.option(
+    "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images encoded together."
+)
+WORKERS = click.option("--workers", type=click.IntRange(0), help="Processes that decode images.  [default: chosen]")
+KEPT = "geobench.kept"  # in a context's meta: the command keeps what is done
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Commands(click.Group):
+    """A group whose commands turn every error of ours into one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C and SIGTERM end it with a line that says what happens next."""
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            return super().invoke(ctx)
+        except GeobenchError as error:
+            raise _Told(error) from error
+        except KeyboardInterrupt:
+            kept = " The same command, given again, goes on from here." if ctx.meta.get(KEPT) else ""
+            click.echo(f"\nStopped.{kept}", err=True)
+            ctx.exit(1)
+        except BrokenPipeError:  # whoever reads the output, such as head, has enough; click ends quietly
+            raise
+        except MemoryError as error:
+            raise click.ClickException("there is no memory left; lower --batch-size, --workers or --limit.") from error
+        except OSError as error:
+            raise click.ClickException(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")) from error
+
+
+class _Told(click.ClickException):
+    """An error of ours as click shows it: one line, with its exit code."""
+
+    def __init__(self, error: GeobenchError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code  # type: ignore[misc]
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def goes_on(command: Callable[P, R]) -> Callable[P, R]:
+    """Mark a command that keeps what is done: stopped and given again, it goes on from there."""
+
+    @wraps(command)
+    def marked(*args: P.args, **kwargs: P.kwargs) -> R:
+        click.get_current_context().meta[KEPT] = True
+        return command(*args, **kwargs)
+
+    return marked
+
+
+def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
+    """Split ``a,b`` into names."""
+    names = None if value is None else [name.strip() for name in value.split(",") if name.strip()]
+    if names == []:
+        raise click.BadParameter("it names nothing; names are separated by commas.")
+    return names
+
+
+def numbers(ctx: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+    """Split ``0,1`` into whole numbers."""
+    try:
+        return [int(number) for number in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list of whole numbers such as 0,1,2.") from None
+
+
+def print_rows(rows: Sequence[Mapping[Any, Any]], as_json: bool) -> None:
+    """Print rows as a table, or as JSON."""
+    if as_json:
+        click.echo(json.dumps(list(rows), indent=2, ensure_ascii=False))
+        return
+    from tabulate import tabulate
+
+    click.echo(tabulate(list(rows), headers="keys", tablefmt="simple", disable_numparse=True))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="geobench-geolocalization", prog_name="geobench")
+def main() -> None:
+    """Train, run and compare models that tell where on Earth a photo was taken.
+
+    \b
+    A first look, on embedded imagery:   geobench demo
+    One model after another:             geobench train geoclip
+                                         geobench run --models geoclip,knn --datasets bluemarble
+                                         geobench report
+    Your own photos:                     geobench datasets add mine --images DIR --metadata CSV
+
+    Everything that is computed once (features, gallery embeddings, checkpoints) is kept in GEOBENCH_HOME, by default
+    in your cache folder. Exit codes: 0 all well, 1 something failed, 2 wrong usage.
+    """
+
+
+def results_table(folder: Path, datasets: list[str] | None = None) -> str:
+    """Return the table of the results in ``folder``, of all data sets where none are named."""
+    from geobench.report import report as make_report
+
+    return make_report("table", folder, datasets)
+
+
+def finish(failures: list[str], text: Callable[[], str]) -> None:
+    """Print the outcome, then a line for each failure; exit with 1 where there is one."""
+    shown = text()
+    if shown:
+        click.echo("\n" + shown)
+    for failure in failures:
+        click.echo(f"Failed: {failure}", err=True)
+    if failures:
+        raise click.exceptions.Exit(1)
+
+
+def warn_of_plugins() -> None:
+    """Print a warning for each plugin that was left out."""
+    from geobench.plugins import left_out
+
+    for line in left_out():
+        click.echo(f"Warning: {line}", err=True)

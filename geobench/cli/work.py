@@ -1,0 +1,148 @@
+"""The commands that do the work, ``demo``, ``train`` and ``run``, and those that list plugins and encoders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geobench.cli.group import (
+    AS_JSON,
+    BATCH,
+    CROPS,
+    DEVICE,
+    RESULTS,
+    WORKERS,
+    finish,
+    goes_on,
+    main,
+    names,
+    numbers,
+    print_rows,
+    results_table,
+)
+from geobench.errors import PluginError
+from geobench.progress import ConsoleProgress
+
+
+@main.command()
+@RESULTS
+@DEVICE
+@goes_on
+def demo(folder: Path, device: str) -> None:
+    """Train three models and the floor on embedded imagery, show the table (about three minutes on two cores)."""
+    from geobench.demo import COMMANDS
+    from geobench.demo import demo as run_demo
+
+    click.echo("This stands for:\n" + "\n".join(f"  {command}" for command in COMMANDS) + "\n", err=True)
+    outcome = run_demo(folder, device, ConsoleProgress())
+    finish(outcome.failures, lambda: results_table(folder))
+
+
+@main.command()
+@click.argument("model")
+@click.option("--data", default="bluemarble", show_default=True, help="Training set.")
+@click.option("--encoder", help="Encoder of the features.  [default: the data set's]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random in the training.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the data.  [default: the model's]")
+@click.option("--set", "assignments", metavar="NAME=VALUE", multiple=True, help="A hyper-parameter; repeatable.")
+@CROPS
+@click.option("--variant", default="", help="A named list of settings, such as paper or official for geoclip.")
+@click.option("--views", type=click.IntRange(0), default=0, help="Views of each image made at random, not crops.")
+@click.option("--augmentation", default="simclr", show_default=True, help="How views are made: simclr or official.")
+@click.option("--live", is_flag=True, help="Make the views anew at each step, not once beforehand.")
+@click.option("--limit", type=click.IntRange(1), help="Train on so many images.")
+@click.option("--fraction", type=float, default=1.0, show_default=True, help="Train on this part of the images.")
+@DEVICE
+@WORKERS
+@BATCH
+@click.option("--force", is_flag=True, help="Train again where the checkpoint is there.")
+@goes_on
+def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
+    """Train MODEL and keep its checkpoint. Interrupted and given again, it goes on.
+
+    \b
+    geobench train geoclip
+    geobench train geoclip --data mp16 --seed 1
+    geobench train classifier --set min_images=20 --set "max_images=[2000, 500]"
+
+    The hyper-parameters of a model, with their values: geobench models show MODEL
+    """
+    from geobench import train as run_train
+    from geobench.settings import parse_assignments
+
+    settings = parse_assignments(assignments)
+    checkpoint = run_train(settings=settings, crops=int(crops), progress=ConsoleProgress(), **options)
+    click.echo(checkpoint.spec)
+
+
+@main.command()
+@click.option("--models", required=True, callback=names, help="NAME (its newest checkpoint) or NAME@CHECKPOINT, …")
+@click.option("--datasets", required=True, callback=names, help="Test sets, separated by commas.")
+@click.option("--galleries", callback=names, help="21k, land:100k, sphere:1M, FILE.csv, …  [default: the data set's]")
+@click.option("--seeds", default="0", show_default=True, callback=numbers, help="Of the galleries' draws.")
+@CROPS
+@click.option("--top-k", type=click.IntRange(1), default=1, show_default=True, help="Predictions kept for each image.")
+@click.option("--limit", type=click.IntRange(1), help="Use so many images of each test set.")
+@click.option("--subset", help="clean: score the images that `datasets audit` kept as well, from the same predictions.")
+@DEVICE
+@WORKERS
+@BATCH
+@click.option("--no-train", is_flag=True, help="Refuse a model without a checkpoint instead of training it first.")
+@click.option("--force", is_flag=True, help="Evaluate again what is there.")
+@RESULTS
+@goes_on
+def run(crops: str, no_train: bool, folder: Path, **options: Any) -> None:
+    """Evaluate every model on every test set and gallery. What is done is kept; what fails is told at the end.
+
+    \b
+    geobench run --models geoclip,classifier --datasets gws15k
+    geobench run --models geoclip --datasets im2gps3k --galleries 21k,100k,500k --seeds 0,1,2 --crops 10
+
+    Galleries: SIZE or training:SIZE (drawn from the model's training coordinates), land:SIZE and sphere:SIZE (uniform
+    by area), official:SIZE (the one released with GeoCLIP's weights, geoclip@official), or a CSV file with latitude and
+    longitude.
+    """
+    from geobench import run as run_all
+
+    outcome = run_all(
+        crops=int(crops), train_missing=not no_train, folder=folder, progress=ConsoleProgress(), **options
+    )
+    answered = list(dict.fromkeys(result.dataset for result in outcome.results))
+    finish(outcome.failures, lambda: results_table(folder, answered) if answered else "")
+
+
+@main.command()
+@AS_JSON
+@click.option("--strict", is_flag=True, help="Exit with 1 where a plugin failed to load.")
+def plugins(as_json: bool, strict: bool) -> None:
+    """List the plugins: distribution, what each registers, and its error where it failed to load."""
+    from geobench.plugins import plugin_errors, registry
+
+    found = registry().plugins
+    rows = [
+        {
+            "plugin": plugin.name,
+            "distribution": plugin.origin,
+            "registers": plugin.registers if as_json else "\n".join(plugin.registers),
+            "error": plugin.error,
+        }
+        for plugin in found
+    ]
+    print_rows(rows, as_json)
+    if strict and plugin_errors():
+        raise PluginError("; ".join(plugin_errors()))
+
+
+@main.command()
+@AS_JSON
+def encoders(as_json: bool) -> None:
+    """List the encoders; a pattern stands for every name that it fits."""
+    from geobench import get_encoders
+
+    rows = [
+        {"encoder": name, "what": (factory.__doc__ or "").strip().splitlines()[0].rstrip(".")}
+        for name, factory in get_encoders().items()
+    ]
+    print_rows(rows, as_json)
