@@ -1,6 +1,7 @@
 """The documents say what the program does: generated parts, links, commands, code."""
 
 import doctest
+import json
 import os
 import re
 import shlex
@@ -167,3 +168,17 @@ def test_the_checks_of_ci_are_a_script_that_bash_reads_and_the_readme_feeds():
     extract = re.search(r"^test_command=\$\((awk .*)\)$", script.read_text(encoding="utf-8"), re.MULTILINE)[1]
     done = subprocess.run(["bash", "-c", extract], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == TEST
+
+
+def test_the_tables_of_the_readme_hold_the_figures_of_the_records():
+    folder = ROOT / "results/reference/bluemarble-demo"
+    lines = (folder / "table.md").read_text(encoding="utf-8").splitlines()
+    for path in folder.glob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        spec = f"| {record['model']}@{record['checkpoint']} "
+        rows = [line for line in lines if line.startswith(spec) and record["gallery"] in line]
+        assert any(all(f" {value:.1f}" in row.replace("**", " ") for value in accuracies(record)) for row in rows), path
+
+
+def accuracies(record):
+    return [value for name, value in record["scores"].items() if name.startswith("acc_")]

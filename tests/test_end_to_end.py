@@ -111,7 +111,7 @@ SMALL = (
     "--data",
     "bluemarble",
     "--limit",
-    "1500",
+    "700",
     "--set",
     "batch_size=64",
     "--set",
@@ -136,7 +136,7 @@ def test_interrupted_training_and_runs_started_again_end_with_the_same_table(tmp
             "--limit",
             "200",
             "--galleries",
-            "500,1500",
+            "200,700",
         )
         for command in (train, run):
             stops = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM) if command is train else (signal.SIGKILL,)
