@@ -38,7 +38,7 @@ class Row:
         clusters: what the intervals are clustered by, such as ``AUTHOR``, and how many there are.
         judged: what the row says about the published rows that it repeats.
         superseded: older results for the same cell, by the names of their files.
-        n, crops, gallery, source, protocol, how, note: of a published row, as in
+        n, crops, gallery, source, also, protocol, how, note: of a published row, as in
             :func:`geobench.peers.published.published_rows`.
     """
 
@@ -56,6 +56,7 @@ class Row:
     crops: str = ""
     gallery: str = ""
     source: str = ""
+    also: tuple[str, ...] = ()
     protocol: str = ""
     how: str = ""
     note: str = ""
@@ -251,5 +252,5 @@ def _published(dataset: str, row: dict[Any, Any]) -> Row:
         dataset=dataset,
         scores={name: float(row.get(name, np.nan)) for name in metrics.SCORES},
         n=None if pd.isna(row["n"]) else int(row["n"]),
-        **{name: row[name] for name in ("model", "crops", "gallery", "source", "protocol", "how", "note")},
+        **{name: row[name] for name in ("model", "crops", "gallery", "source", "also", "protocol", "how", "note")},
     )

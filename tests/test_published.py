@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from geobench import UnknownNameError
+from geobench.peers.agreement import first_sources
 from geobench.peers.published import SELECTIONS, judge, published_rows, repeated_rows, verdict
 from geobench.report import report
 from geobench_published import FOLDER
@@ -152,12 +153,34 @@ def test_a_rounded_figure_is_no_conflict():
 
 
 def test_a_selection_leaves_out_what_it_says():
-    assert [len(published_rows("im2gps3k", which)) for which in ("all", "methods", "paper", "none")] == [69, 31, 7, 0]
+    assert [len(published_rows("im2gps3k", which)) for which in ("all", "methods", "paper", "none")] == [69, 25, 7, 0]
     assert set(published_rows("im2gps3k", "paper")["source"]) == {"GeoCLIP (NeurIPS 2023), table 1a"}
     assert list(published_rows("im2gps3k", "none")) == list(published_rows("im2gps3k"))
     with pytest.raises(UnknownNameError, match="selection of published rows 'papers'; did you mean paper"):
         published_rows("im2gps3k", "papers")
     assert set(SELECTIONS) == {"all", "methods", "paper", "none"}
+
+
+def test_a_system_that_two_sources_give_the_same_figures_is_one_row_which_names_both(make_result):
+    rows = published_rows("im2gps3k", "methods")
+    assert rows["model"].str.lower().is_unique
+    translocator = rows[rows["model"].str.lower() == "translocator"].iloc[0]
+    assert translocator["source"] == "GeoCLIP (NeurIPS 2023), table 1a"
+    assert len(translocator["also"]) == 1
+    assert "03adf17" in translocator["also"][0]
+    make_result(dataset="im2gps3k").save()
+    assert "| PlaNet § [1, 2] " in report("markdown")
+
+
+def test_only_the_same_figures_of_the_same_run_are_one_row():
+    row = {"dataset": "d", "kind": "method", "model": "A-b", "source": "one", "how": "copied"}
+    row |= dict.fromkeys(["n", "crops", "gallery", "trained_on", "encoder", *ACCURACIES], "") | {"acc_1km": "14.11"}
+    other = row | {"source": "two", "model": "AB", "acc_1km": "14.1"}
+    assert first_sources([row, other]) == ["", "one"]
+    differ = [{"acc_1km": "14.2"}, {"acc_25km": "30.0"}, {"how": "re-run"}, {"source": "one"}, {"kind": "ablation"}]
+    for change in [*differ, {"dataset": "e"}, {"model": "ABC"}]:
+        assert first_sources([row, other | change]) == ["", ""], change
+    assert first_sources([row | {"n": "10"}, other | {"n": "9"}]) == ["", ""]
 
 
 def test_a_set_that_nobody_published_on_has_no_rows():
@@ -231,7 +254,7 @@ def test_a_row_without_n_is_held_against_the_size_that_the_sets_authors_state(ge
 
 def test_what_is_not_known_of_a_protocol_is_said(geoclip):
     reached = verdict(geoclip(), intervals(half=50), row_of("SwC", "03adf17"))
-    assert reached.reason == "within at 1, 25, 200, 750, 2500 km (not known: crops, training data, encoder)"
+    assert reached.reason == "within at 1, 25, 200, 750, 2500 km (not known: n, crops, training data, encoder)"
 
 
 def test_predictions_of_others_are_judged_and_their_protocol_is_called_unknown(make_result):

@@ -76,7 +76,7 @@ def _our_texts(row: Row) -> dict[str, str]:
         "Model": row.model + (" ‡" if row.recorded_only else ""),
         "Subset": first.subset or "all",
         "Gallery": (first.gallery or NONE) + (" (oracle)" if row.oracle else ""),
-        "Crops": str(first.crops),
+        "Crops": str(first.crops or NONE),
         "Seed": _seeds(row),
         "n": f"{first.n:,}",
         "Failed": f"{max(result.failed for result in row.results):,}",
@@ -84,8 +84,9 @@ def _our_texts(row: Row) -> dict[str, str]:
 
 
 def _published_texts(row: Row, marks: dict[str, int]) -> dict[str, str]:
+    numbers = ", ".join(str(marks[source]) for source in (row.source, *row.also))
     return {
-        "Model": f"{row.model} {MARKS[row.how]} [{marks[row.source]}]",
+        "Model": f"{row.model} {MARKS[row.how]} [{numbers}]",
         "Subset": "",
         "Gallery": row.gallery.replace("|", " or "),
         "Crops": row.crops,
@@ -147,15 +148,21 @@ def _terminal(table: Table) -> str:
 
 def _markdown(table: Table) -> str:
     def cell(each: Cell) -> str:
-        text = each.text.replace("|", "\\|")
+        text = _one_line(each.text).replace("|", "\\|")
         return f"{f'**{text}**' if each.best else text} {each.below}".rstrip()
 
     return f"### {table.title}\n\n{_grid(table, 'github', str, cell)}\n"
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _with_notes(write: Callable[[Table], str], bullet: str) -> Callable[[Sequence[Table]], str]:
     def made(tables: Sequence[Table]) -> str:
-        return "\n\n".join("\n".join([write(table), *(bullet + note for note in table.notes)]) for table in tables)
+        return "\n\n".join(
+            "\n".join([write(table), *(bullet + _one_line(note) for note in table.notes)]) for table in tables
+        )
 
     return made
 
@@ -182,7 +189,7 @@ def flat(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
                 result.row()
                 | ends
                 | {
-                    "best": " ".join(name for name in metrics.SCORES if name in row.best),
+                    "best": [name for name in metrics.SCORES if name in row.best],
                     "oracle": row.oracle,
                     "clustered_by": row.clusters[0],
                     "clusters": row.clusters[1],
@@ -197,7 +204,7 @@ def flat(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
 def _frame(rows: Sequence[Row]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame(flat(rows))
+    return pd.DataFrame(line | {"best": " ".join(line["best"])} for line in flat(rows))
 
 
 def _csv(rows: Sequence[Row], damaged: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ MARKS = {how: meaning[0] for how, meaning in HOW.items()}
 
 def sources(rows: Sequence[Row]) -> dict[str, int]:
     """Return a number for each source of the published among ``rows``."""
-    found = dict.fromkeys(row.source for row in rows if not row.results)
+    found = dict.fromkeys(source for row in rows if not row.results for source in (row.source, *row.also))
     return {source: number for number, source in enumerate(found, 1)}
 
 

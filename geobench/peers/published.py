@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
@@ -14,6 +13,7 @@ import numpy as np
 
 from geobench.errors import unknown_name
 from geobench.metrics import ACCURACIES, LEVELS_KM
+from geobench.peers.agreement import conflicts, first_sources, plain
 from geobench.plugins import get_models
 from geobench.settings import as_dict, parse_assignments
 
@@ -59,12 +59,16 @@ class Judged:
 
 
 def published_rows(dataset: str, which: str = "all") -> pd.DataFrame:
-    """Return the published rows for ``dataset``: a row per row of a source, none merged.
+    """Return the published rows for ``dataset``: with ``all`` a row per row of a source, none merged.
+
+    In the other selections a system of which several sources give the same figures, up to rounding, is one row: that of
+    the first source, the paper before the lists. Sources that differ keep a row each.
 
     Columns: ``model``, ``acc_1km`` … ``acc_2500km`` (percent; NaN where not reported), ``source``, ``n`` (missing where
     not stated), ``protocol`` (one line, empty where not stated), ``how`` (``copied``: the figure that the method's
     authors give; ``re-run``: somebody else's run or rescoring), ``note`` (with the conflict), ``conflict`` (what
-    other sources say instead), then the columns of the files in ``results/published`` that these are made from.
+    other sources say instead), then the columns of the files in ``results/published`` that these are made from, and
+    ``also`` (a tuple: the other sources of a merged row).
 
     Raises:
         UnknownNameError: ``which`` is not in ``SELECTIONS``.
@@ -76,7 +80,15 @@ def published_rows(dataset: str, which: str = "all") -> pd.DataFrame:
     systems = (rows["kind"] == "method").to_numpy(np.bool_)
     in_paper = rows["source"].str.startswith(PAPER).to_numpy(np.bool_)
     chosen = {"all": here, "methods": here & systems, "paper": here & systems & in_paper, "none": here & ~here}
-    return rows.loc[chosen[which]].drop(columns="dataset").reset_index(drop=True)
+    found = rows.loc[chosen[which]]
+    also: dict[tuple[str, str], tuple[str, ...]] = {}
+    if which != "all":
+        for row in found.loc[(found["first"] != "").to_numpy(np.bool_)].to_dict("records"):
+            key = plain(row["model"]), row["first"]
+            also[key] = (*also.get(key, ()), row["source"])
+        found = found.loc[(found["first"] == "").to_numpy(np.bool_)]
+    found = found.assign(also=[also.get((plain(row["model"]), row["source"]), ()) for row in found.to_dict("records")])
+    return found.drop(columns=["dataset", "first"]).reset_index(drop=True)
 
 
 def repeated_rows(result: Result) -> pd.DataFrame:
@@ -119,7 +131,8 @@ def verdict(result: Result, intervals: Mapping[str, tuple[float, float]], row: M
         return Verdict("not comparable", "no accuracy was reported")
     word: Word = "below" if where["below"] else "above" if where["above"] else "reproduced"
     parts = [f"{side} at {', '.join(thresholds)} km" for side, thresholds in where.items() if thresholds]
-    unknown = [
+    unknown = [] if str(row["n"]).isdigit() else ["n"]
+    unknown += [
         what
         for what, sides in _protocols(result, row).items()
         if not all(sides) and (what != "gallery" or sides[1])  # a method without a gallery states none
@@ -146,7 +159,7 @@ def _differences(result: Result, row: Mapping[Any, Any]) -> Iterator[str]:
         yield f"n {result.n:,}, published {n:,}"
     for what, (ours, theirs) in _protocols(result, row).items():
         stated = theirs.split("|")
-        if ours and theirs and _plain(ours) not in map(_plain, stated):
+        if ours and theirs and plain(ours) not in map(plain, stated):
             yield f"{what} {ours}, published {' or '.join(stated)}"
     images = int(row["training_images"] or 0)
     if result.training_images and abs(result.training_images - images) > SAME_SHARE * images > 0:
@@ -168,13 +181,8 @@ def _gallery(result: Result) -> str:
     return f"{result.gallery.partition(':')[0]}:{result.gallery_size}" if result.gallery else ""
 
 
-def _plain(text: str) -> str:
-    """Return ``text`` without what spellings differ in: MP-16 and mp16 are one."""
-    return re.sub(r"[^a-z0-9]", "", text.lower())
-
-
 def _repeats(result: Result, row: Mapping[Any, Any]) -> bool:
-    if not result.checkpoint and _plain(result.model) == _plain(row["model"]):
+    if not result.checkpoint and plain(result.model) == plain(row["model"]):
         return True
     name, *assignments = row["repeats"].split() or [""]
     model, _, checkpoint = name.partition("@")
@@ -218,7 +226,8 @@ def _all_rows() -> pd.DataFrame:
 
     rows = pd.concat([_read(path) for path in sorted(FOLDER.glob("*.csv"))], ignore_index=True)
     rows = rows.sort_values("kind", key=lambda kind: kind != "method", kind="stable", ignore_index=True)
-    rows["conflict"] = _conflicts(rows)
+    records = rows.to_dict("records")
+    rows["conflict"], rows["first"] = conflicts(records), first_sources(records)
     rows["note"] = ["; ".join(filter(None, pair)) for pair in zip(rows["note"], rows["conflict"], strict=True)]
     rows["protocol"] = [_protocol(row) for row in rows.to_dict("records")]
     for score in ACCURACIES:
@@ -242,37 +251,3 @@ def _protocol(row: Mapping[Any, Any]) -> str:
     gallery = f"gallery {row['gallery'].replace('|', ' or ')}" if row["gallery"] else ""
     trained_on = f"trained on {row['trained_on']}" if row["trained_on"] else ""
     return ", ".join(filter(None, (crops, gallery, trained_on, row["encoder"])))
-
-
-def _conflicts(rows: pd.DataFrame) -> list[str]:
-    """Return for each row the sources that give other figures for the same thing; rounding is no difference."""
-    records = rows.to_dict("records")
-    groups: dict[tuple[str, ...], list[dict[Any, Any]]] = {}
-    for row in records:
-        groups.setdefault(_thing(row), []).append(row)
-    return [_conflict(row, groups[_thing(row)]) for row in records]
-
-
-def _conflict(row: Mapping[Any, Any], others: Sequence[Mapping[Any, Any]]) -> str:
-    sources: dict[str, list[str]] = {}
-    for other in others:
-        sources.setdefault(_disagreement(row, other), []).append(other["source"])
-    said = [f"{figures} in {' and '.join(where)}" for figures, where in sources.items() if figures]
-    return f"conflict: {'; '.join(said)}" if said else ""
-
-
-def _thing(row: Mapping[Any, Any]) -> tuple[str, ...]:
-    """Return what a row is about: two rows of the same thing should have the same figures."""
-    system = row["repeats"] or _plain(row["model"])
-    return row["dataset"], system, row["gallery"], row["crops"]
-
-
-def _disagreement(row: Mapping[Any, Any], other: Mapping[Any, Any]) -> str:
-    """Return the figures of ``other`` that are not those of ``row``, to the digits that both print."""
-    found = []
-    for score, km in zip(ACCURACIES, LEVELS_KM.values(), strict=True):
-        if row[score] and other[score]:
-            digits = min(max(1, len(value.partition(".")[2])) for value in (row[score], other[score]))
-            if abs(float(row[score]) - float(other[score])) > 0.5 * 10.0**-digits + 1e-9:
-                found.append(f"{other[score]} at {km} km")
-    return ", ".join(found)
