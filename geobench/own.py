@@ -16,7 +16,7 @@ from geobench import files
 from geobench.datasets import Dataset, broken_definitions, missing_images
 from geobench.errors import DatasetError, ImageError
 from geobench.images import exif_position
-from geobench.plugins import get_datasets
+from geobench.plugins import get_datasets, get_encoder
 from geobench.progress import SILENT, Progress
 from geobench.stores import Store
 from geobench.stores.layouts import is_there, open_store
@@ -30,12 +30,14 @@ class Added:
         dataset: the new data set.
         images: number of rows, of which the files named in ``missing`` are not on disk.
         without_position: photos whose EXIF holds none; they are not part of the set.
+        unread: photos in formats that are not read, such as HEIC, and not listed; they are not part of the set.
     """
 
     dataset: Dataset
     images: int
     missing: list[str]
     without_position: list[str]
+    unread: list[str]
 
 
 def add_dataset(
@@ -72,6 +74,7 @@ def add_dataset(
         DatasetError: the name is taken or malformed, the images or the table cannot be used.
     """
     folder = _place_for(name, replace)
+    get_encoder(encoder)  # an unknown one is refused at once
     if not is_there(images):
         raise DatasetError(
             f"{images}: there is no such folder, file or pattern; --images takes what the photos are in, a folder, an "
@@ -101,7 +104,9 @@ def add_dataset(
                 f"none of the {len(table)} images of {metadata} is in {images}, such as {missing[0]!r}; there is "
                 f"{there}. Is it the right place, and the right --image-column?"
             )
-    return Added(dataset, len(table), missing, without)
+    listed = set(table["image"])
+    unread = [name for name in store.unread() if name not in listed]
+    return Added(dataset, len(table), missing, without, unread)
 
 
 def _place_for(name: str, replace: bool) -> Path:

@@ -198,7 +198,7 @@ def test_the_commands_add_list_show_and_remove(cli, photos):
     (images / "photo-1.jpg").unlink()
     added = cli("datasets", "add", "mine", "--images", images, "--metadata", metadata, "--title", "Holiday")
     assert "mine: 4 images, defined in " in added.stdout
-    assert "1 images are listed but not there; they will count as failed: photo-1.jpg" in added.stderr
+    assert "1 image listed but not there; counted as failed: photo-1.jpg" in added.stderr
     listed = {row["dataset"]: row for row in json.loads(cli("datasets", "list", "--json").stdout)}
     assert listed["mine"] | {"title": "Holiday", "images": 4, "status": "own", "here": True} == listed["mine"]
     assert "Holiday" in cli("datasets", "show", "mine").stdout
@@ -211,8 +211,8 @@ def test_the_command_reads_exif_and_tells_what_carries_none(cli, tmp_path):
     for name in "bcdef":
         Image.new("RGB", (8, 8)).save(tmp_path / "photos" / f"{name}.png")
     added = cli("datasets", "add", "mine", "--images", tmp_path / "photos", "--exif")
-    assert "mine: 1 images" in added.stdout
-    assert "5 images carry no position and are not part of the set: b.png, c.png, d.png, …" in added.stderr
+    assert "mine: 1 image," in added.stdout
+    assert "5 images without a position, not part of the set: b.png, c.png, d.png, …" in added.stderr
     assert get_dataset("mine").table("test").iloc[0].to_list() == ["a.jpg", -10.5, -20.25]
 
 
@@ -314,3 +314,50 @@ def test_shards_of_ones_own_are_trained_on_through_the_command(cli, photos, tmp_
     done = cli("run", "--models", trained.stdout.strip(), "--datasets", "street", "--galleries", "6", "--device", "cpu")
     assert "street" in done.stdout
     assert not list((own_home / "data" / "street").glob("*.csv"))  # the table lies with the list of the shards
+
+
+def test_photos_in_formats_that_are_not_read_are_counted_by_add_and_check(cli, tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        photo_at(tmp_path / "photos" / name, 48.85, 2.35)
+    for name in ("c.HEIC", "d.dng"):
+        (tmp_path / "photos" / name).write_bytes(b"no picture")
+    added = cli("datasets", "add", "mine", "--images", tmp_path / "photos", "--exif")
+    assert "mine: 2 images" in added.stdout
+    assert "2 images in a format that is not read, not part of the set" in added.stderr
+    assert added.stderr.rstrip().endswith(": c.HEIC, d.dng")
+    shown = cli("datasets", "check", "mine").stdout
+    assert "2 images are there and not listed (2 in a format that is not read, such as HEIC)" in shown
+
+
+def test_photos_in_a_zip_in_formats_that_are_not_read_are_counted(photos, tmp_path):
+    images, metadata = photos(2)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for path in sorted(images.iterdir()):
+            archive.write(path, path.name)
+        archive.writestr("more/e.heif", b"no picture")
+    assert add_dataset("mine", tmp_path / "photos.zip", metadata).unread == ["more/e.heif"]
+
+
+def test_an_unknown_encoder_is_refused_before_anything_is_written(cli, photos, own_home):
+    images, metadata = photos(2)
+    where = ("--images", images, "--metadata", metadata)
+    told = cli("datasets", "add", "mine", *where, "--encoder", "efficientnet_lite", exit_code=2).stderr
+    assert "unknown encoder 'efficientnet_lite'; did you mean efficientnet_lite0?" in told
+    assert not (own_home / "data" / "mine").exists()
+
+
+def test_show_writes_splits_as_text(cli, photos):
+    images, metadata = photos(2)
+    add_dataset("mine", images, metadata)
+    shown = cli("datasets", "show", "mine").stdout
+    assert f"images {images}, metadata {metadata}" in shown
+    assert "split all" in shown
+    assert "{" not in shown
+
+
+def test_a_column_that_is_not_found_later_is_named_where_the_set_is_registered(cli, photos):
+    images, metadata = photos(2)
+    add_dataset("mine", images, metadata)
+    metadata.write_text(metadata.read_text().replace("latitude", "breite"))
+    told = cli("datasets", "check", "mine", exit_code=1).stderr
+    assert "--latitude-column: geobench datasets add NAME …, with --replace" in told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from geobench.audits.suspects import Finding, suspicious_coordinates
 from geobench.geo import FloatArray, haversine_km
 from geobench.plugins import get_dataset
 from geobench.progress import SILENT, Progress
+from geobench.stores.names import is_unread_name
 from geobench.tables import SWAPPED
 
 if TYPE_CHECKING:
@@ -158,16 +159,18 @@ def _images(table: pd.DataFrame, seen: Seen, dataset: Dataset, purpose: str) -> 
             yield Finding(kind, True, f"{len(items):,} {text}", items)
     unlisted = _unlisted(seen.names, dataset, purpose) if dataset.stored else []
     if unlisted:
-        yield Finding(
-            "unlisted", False, f"{len(unlisted):,} images are there and not listed; no run sees them", unlisted
-        )
+        unread = sum(map(is_unread_name, unlisted))
+        more = f" ({unread:,} in a format that is not read, such as HEIC)" if unread else ""
+        text = f"{len(unlisted):,} images are there and not listed{more}; no run sees them"
+        yield Finding("unlisted", False, text, unlisted)
 
 
 def _unlisted(listed: npt.NDArray[np.int64], dataset: Dataset, purpose: str) -> list[str]:
     """Return the images of the store whose hash is not among those of the files that rows mean."""
     known = np.unique(listed)
     found: list[str] = []
-    names = dataset.store(purpose, fresh=False).names()
+    store = dataset.store(purpose, fresh=False)
+    names = chain(store.names(), store.unread())
     while block := list(islice(names, BLOCK)):
         unknown = ~np.isin(np.array([hash(name) for name in block]), known)
         found += [name for name, new in zip(block, unknown, strict=True) if new]

@@ -91,6 +91,11 @@ def numbers(ctx: click.Context, parameter: click.Parameter, value: str) -> list[
         raise click.BadParameter(f"{value!r} is no list of whole numbers such as 0,1,2.") from None
 
 
+def counted(n: int, what: str) -> str:
+    """Return ``1 image`` or ``2,000 images``."""
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
 def print_rows(rows: Sequence[Mapping[Any, Any]], as_json: bool) -> None:
     """Print rows as a table, or as JSON."""
     if as_json:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
-from geobench.cli.group import AS_JSON, main, print_rows, warn_of_plugins
+from geobench.cli.group import AS_JSON, counted, main, print_rows, warn_of_plugins
 from geobench.progress import ConsoleProgress
 
 
@@ -97,6 +98,8 @@ def show_dataset(name: str, as_json: bool) -> None:
         "here": dataset.present,
     }
     if not as_json:
+        known |= {f"split {split}": _plain(keys) for split, keys in known.pop("splits").items()}
+        known |= {what: _plain(known[what]) for what in ("columns", "tables", "settings")}
         known["sources"] = "\n".join(
             f"{source.get('file', '')}: {address}"
             for source in dataset.sources
@@ -105,6 +108,12 @@ def show_dataset(name: str, as_json: bool) -> None:
         )
     rows = [{"what": key, "value": value} for key, value in known.items() if value not in ("", {}, (), None)]
     print_rows(rows, as_json)
+
+
+def _plain(values: Mapping[str, Any]) -> str:
+    """Return a table of a definition as a person writes it down, such as ``images photos, metadata positions.csv``."""
+    inner = {key: f"({_plain(value)})" if isinstance(value, Mapping) else value for key, value in values.items()}
+    return ", ".join(f"{key} {value}" for key, value in inner.items())
 
 
 @datasets.command("map")
@@ -162,14 +171,16 @@ def add(image_column: str, latitude_column: str, longitude_column: str, no_heade
     named = {"image": image_column, "latitude": latitude_column, "longitude": longitude_column}
     columns = {role: _column(name, no_header) for role, name in named.items() if name}
     added = add_dataset(columns=columns, header=not no_header, progress=ConsoleProgress(), **options)
-    click.echo(f"{added.dataset.name}: {added.images:,} images, defined in {added.dataset.folder / 'dataset.toml'}")
+    place = added.dataset.folder / "dataset.toml"
+    click.echo(f"{added.dataset.name}: {counted(added.images, 'image')}, defined in {place}")
     for what, names in (
-        ("are listed but not there; they will count as failed", added.missing),
-        ("carry no position and are not part of the set", added.without_position),
+        ("listed but not there; counted as failed", added.missing),
+        ("without a position, not part of the set", added.without_position),
+        ("in a format that is not read, not part of the set; save as JPEG, with EXIF", added.unread),
     ):
         if names:
             more = ", …" if len(names) > 3 else ""
-            click.echo(f"{len(names):,} images {what}: {', '.join(names[:3])}{more}", err=True)
+            click.echo(f"{counted(len(names), 'image')} {what}: {', '.join(names[:3])}{more}", err=True)
 
 
 def _column(name: str, number: bool) -> str | int:

@@ -13,9 +13,9 @@ from geobench import files
 from geobench.errors import DatasetError, ImageError
 from geobench.progress import SILENT, Progress
 from geobench.stores.catalogue import Catalogue, Entry, Listed, PerThread, write_catalogue
-from geobench.stores.names import is_image_name
+from geobench.stores.names import is_image_name, is_unread_name
 
-FORMAT = 1  # of the catalogues; another one is made anew
+FORMAT = 2  # of the catalogues; another one is made anew
 MB = 1_000_000
 MAX_BYTES = 1 << 30
 """An image file is at most so large: what says more is damaged or means harm."""
@@ -144,6 +144,11 @@ class Store(ABC):
     def names(self) -> Iterator[str]:
         """Yield the names of all its images, in its order."""
         return (entry.name for entry in self.catalogue.entries() if self.in_table(entry.name))
+
+    def unread(self) -> Iterator[str]:
+        """Yield the names of the photos in it whose format is not read, such as HEIC."""
+        names = (entry.name for entry in self.catalogue.entries())
+        return (name for name in names if is_unread_name(name) and not self.in_table(name))
 
     def table(self) -> Path | None:
         """Return the CSV file of what it says about its images, None where it says nothing."""

@@ -16,6 +16,7 @@ from geobench.errors import ImageError
 from geobench.progress import Progress
 from geobench.stores import Advance, Store
 from geobench.stores.catalogue import Entry, Listed
+from geobench.stores.names import is_unread_name
 
 CLOCK_S = 2.0  # a folder changed as long ago as this cannot change again without another time of change
 
@@ -92,7 +93,7 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
             name = f"{folder}/{entry.name}" if folder else entry.name
             if _is_folder(entry):
                 inside.append(name)
-            elif self.in_table(entry.name):
+            elif self.in_table(entry.name) or is_unread_name(entry.name):
                 yield Entry(name), None
         for name in inside:
             yield from self._below(name)

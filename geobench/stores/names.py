@@ -7,6 +7,11 @@ from geobench.images import SUFFIXES
 EXACT, WHOLE, TAIL, OTHER = range(4)
 """How well a name fits what is asked for: it is the same, the same path, the end of a path, or another image."""
 JPEG = (".jpg", ".jpeg")
+NOT_READ = (
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".gif"),
+    *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"),
+)
+"""Suffixes of photos in formats that are not read: those of phones, and what cameras call raw."""
 
 
 def suffix_of(name: str) -> str:
@@ -18,6 +23,11 @@ def suffix_of(name: str) -> str:
 def is_image_name(name: str) -> bool:
     """Return whether a file of this name is taken for an image."""
     return suffix_of(name) in SUFFIXES
+
+
+def is_unread_name(name: str) -> bool:
+    """Return whether a file of this name is a photo in a format that is not read."""
+    return suffix_of(name) in NOT_READ
 
 
 def key_of(name: str) -> str:

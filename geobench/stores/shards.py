@@ -51,7 +51,7 @@ class _Shards(Store):
         looked_for = self.id_column or ", ".join(IDS)
         return DatasetError(
             f"{where}: no field names the image (looked for {looked_for}); there are {', '.join(names)}. "
-            "Tell which with --image-column."
+            "Name it with --image-column: geobench datasets add NAME …, with --replace where NAME is there already."
         )
 
 

@@ -66,6 +66,14 @@ def find_layout(path: Path, columns: Mapping[str, str | int], header: bool, role
     return fitting[0]
 
 
+def advice_on(role: str) -> str:
+    """Return what to do where the column of ``role`` is not recognised in the table of a data set."""
+    return (
+        f"Correct the header, or name the column with --{role}-column: geobench datasets add NAME …, with --replace "
+        "where NAME is there already."
+    )
+
+
 def _layout(
     cells: Cells, line: int, first: list[str], columns: Mapping[str, str | int], header: bool, roles: Sequence[str]
 ) -> Layout:
@@ -121,7 +129,7 @@ def _find(path: Path, names: Sequence[str], role: str, wanted: str | int | None,
         if candidate in lower:
             return lower.index(candidate)
     looked_for = repr(wanted) if wanted else ", ".join(RECOGNISED[role])
-    advice = f"Name it with --{role}-column." if "image" in roles else f"Call it {role}."
+    advice = advice_on(role) if "image" in roles else f"Call it {role}."
     if any(map(_NUMBER.fullmatch, names)):
         advice = "Its first line looks like a row; put a header above it."
     raise DatasetError(f"{path} has no {role} column (looked for {looked_for}); it has {listed}. {advice}")
