@@ -14,6 +14,7 @@ from geobench.definitions import check_definition, read_definition
 from geobench.errors import DatasetError, DatasetNotFoundError
 from geobench.images import open_image
 from geobench.progress import SILENT, Progress
+from geobench.sources import check_source
 from geobench.stores.layouts import is_there, open_store, recognise
 from geobench.tables import Rows, read_rows, read_table
 
@@ -44,7 +45,7 @@ class Dataset:
         splits: for each split where its ``images`` are and the table ``metadata``, relative to :attr:`folder`, and the
             ``layout`` of the images where it is not to be recognised.
         settings: for each model the hyper-parameters that fit this training set; they give way to the user's own.
-        sources: its files and where they are, the tables that :class:`geobench.download.addresses.Source` reads.
+        sources: its files and where they are, the tables that :class:`geobench.sources.Source` reads.
     """
 
     name: str
@@ -85,6 +86,8 @@ class Dataset:
             raise DatasetError(f"{path}: unknown kind {kind!r}; there are {', '.join(cls.kinds)}.")
         chosen = cls.kinds[kind]
         check_definition(path, values, chosen, chosen.split_keys, STATUSES)
+        for source in values.get("sources", ()):
+            check_source(path, source)
         return chosen(**values)
 
     @property

@@ -15,12 +15,12 @@ from typing import Any
 from geobench import files
 from geobench.datasets import Dataset
 from geobench.download import web
-from geobench.download.addresses import Source, sources_of
 from geobench.download.fetch import MB, Fetched, Wanted, check_room, fetch
 from geobench.download.unpack import unpack
 from geobench.download.web import AddressError, Patience
 from geobench.errors import DownloadError
 from geobench.progress import SILENT, Progress
+from geobench.sources import Source, sources_of
 
 RECORD = "downloads.json"
 """Beside the data: of each file the address, size, SHA-256, version and date."""

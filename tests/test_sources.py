@@ -1,7 +1,7 @@
 import pytest
 
 from geobench import Dataset, DatasetError, get_datasets
-from geobench.download.addresses import sources_of
+from geobench.sources import sources_of
 
 
 def a_set(*sources, **values):
@@ -38,11 +38,27 @@ def test_a_split_brings_its_own_files_and_those_of_all():
         ({"file": "a", "urls": ["ftp://a.org/a"]}, "an address that is not http or https"),
         ({"file": "a", "urls": ["file:///etc/passwd"]}, "an address that is not http or https"),
         ({"file": "a", "sha256": "abc"}, "a sha256 that is not 64 digits"),
+        ({"file": "a", "urls": ["https://[a.org/"]}, "is no address"),
+        ({"file": "a", "urls": "https://a.org"}, "of a: urls must be a list, not 'https://a.org'"),
+        ({"file": "a", "size": "12"}, "of a: size must be a whole number, not '12'"),
+        (
+            {"file": "a", "token": "AWS_SECRET_ACCESS_KEY"},
+            "token must name an environment variable that ends in _TOKEN",
+        ),
+        ({"file": "a", "token": "A_TOKEN", "urls": ["http://a.org/a"]}, "urls must be https where a token is sent"),
     ],
 )
 def test_a_definition_that_does_not_fit_is_one_line(table, told):
     with pytest.raises(DatasetError, match=told):
         sources_of(a_set(table))
+
+
+def test_a_definition_whose_sources_do_not_fit_is_left_out_with_a_warning(cli, own_home):
+    path = own_home / "data" / "faraway" / "dataset.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text('name = "faraway"\ntitle = "Far away"\n[[sources]]\nfile = "a.zip"\ntoken = "HOME"\n')
+    told = cli("datasets", "list").stderr
+    assert f"faraway is left out: {path}: [[sources]] of a.zip: token must name" in told
 
 
 BUNDLED = ("bluemarble", "gws15k", "im2gps", "im2gps3k", "mp16", "osv5m", "shadedrelief", "yfcc26k", "yfcc4k")
