@@ -16,7 +16,7 @@ from geobench.gallery import is_oracle
 from geobench.geo import FloatArray
 from geobench.peers.published import Judged, judge, published_rows
 from geobench.progress import SILENT, Progress
-from geobench.results import FOLDER, Result, read_results
+from geobench.results import FOLDER, Result, left_behind, read_results
 from geobench.statistics.intervals import Clusters, Interval, clusters_of, intervals
 from geobench.statistics.paired import leaders, linearised
 
@@ -94,7 +94,7 @@ def report(
         join_seeds: put results that differ by seed only into one row.
         say: told each result that is damaged and left out.
         thumbnails: small pictures of images in the page at most; None leaves it to the page.
-        progress: told of the making of the page.
+        progress: told of the making of the page, and of predictions without a record.
 
     Raises:
         ResultError: there are no results, or none that is sound.
@@ -103,6 +103,8 @@ def report(
     if format not in formats.FORMATS:
         raise unknown_name("format", format, formats.FORMATS)
     results, damaged = read_results(Path(folder))
+    for line in left_behind(Path(folder)):
+        progress.say(line)
     if not results:
         raise ResultError(" ".join(damaged) or NO_RESULTS.format(folder=folder))
     there = {result.dataset for result in results}

@@ -174,12 +174,23 @@ def read_results(folder: Path, predictions: bool = True) -> tuple[list[Result], 
     return sorted(found, key=lambda result: result.created), damaged
 
 
+def left_behind(folder: Path) -> list[str]:
+    """Return a line for each predictions file in ``folder`` whose record is not there; nothing else mentions it."""
+    return [
+        f"{path} is not shown: its record {record_of(path).name} is not beside it; bring it back, or run again."
+        for path in sorted(folder.glob(f"[!.]*{PREDICTIONS}"))
+        if not record_of(path).exists()
+    ]
+
+
 def load_result(path: Path, predictions: bool = False) -> Result:
     """Return the result whose record is ``path``, with its predictions where they are asked for and lie beside it.
 
     Raises:
         ResultError: the record is damaged or of another version, or the predictions do not give its scores.
     """
+    if path.is_dir():
+        raise ResultError(f"{path} is a folder, not a result; move or rename it.")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict) or "scores" not in values:

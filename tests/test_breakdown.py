@@ -88,6 +88,19 @@ def test_scenes_have_names_and_any_column_is_a_grouping(answers):
         breakdown(answers([PARIS], [PARIS]), "scene")
 
 
+def test_a_measured_column_is_put_into_five_parts_in_order_and_said(answers):
+    measured = answers(
+        [PARIS] * 101, [PARIS] * 101, Prob=[f"{number / 100 + 0.001:.3f}" for number in range(100)] + [""]
+    )
+    found = breakdown(measured, "prob")
+    assert [row.name for row in found.groups[:2]] == ["0.001 to 0.191", "0.201 to 0.391"]
+    assert [row.n for row in found.groups] == [20, 20, 20, 20, 20, 1]
+    assert found.groups[-1].name == "blank"
+    assert "Prob is measured: its values are in 5 parts, each of about as many images." in found.notes
+    whole = answers([PARIS] * 100, [PARIS] * 100, Album=[str(number) for number in range(100)])
+    assert [row.name for row in breakdown(whole, "album").groups] == ["100 others"]
+
+
 def test_images_are_drawn_by_photographer_where_the_set_has_one(answers):
     truth, predicted = [PARIS] * 20 + [LYON] * 20, [PARIS] * 40
     shifted = [(a + number / 100, b) for number, (a, b) in enumerate(truth)]

@@ -166,8 +166,14 @@ def test_the_images_gained_and_lost_are_written(cli, pair):
     assert float(first["error_km_b"]) == pytest.approx(8895.6, abs=0.1)  # 80° of latitude
 
 
+def test_a_result_is_not_compared_with_itself(cli, pair):
+    done = cli("compare", "old", "aaaa", exit_code=2)
+    assert "A and B are the same result" in done.stderr and "name two that differ" in done.stderr
+
+
 def test_where_nothing_changed_the_file_has_its_header(cli, pair):
-    cli("compare", "old", "aaaa", "--output", "same.csv")
+    pair[0].save(Path("elsewhere"))
+    cli("compare", "old", str(next(Path("elsewhere").glob("*.json"))), "--output", "same.csv")
     assert Path("same.csv").read_text().startswith("image,threshold_km,change,")
     assert len(Path("same.csv").read_text().splitlines()) == 1
 

@@ -18,7 +18,7 @@ from geobench.errors import ExperimentError
 from geobench.experiments import experiment_names, get_experiment
 from geobench.experiments.planning import Changes, make_plan
 from geobench.experiments.plans import with_galleries_that_exist
-from geobench.experiments.run import run_plan
+from geobench.experiments.run import _too_few, run_plan
 from geobench.experiments.spread import Lost, dealt, order_for, spread
 from geobench.peers.published import published_rows
 from geobench.plugins import get_dataset, get_model_class
@@ -295,7 +295,11 @@ def test_galleries_that_are_asked_for_take_the_place_of_the_rows():
 
 def test_the_smallest_gallery_that_does_as_well_stands_below_a_table_of_galleries(cli, toml):
     table = cli("experiment", "run", toml(FLOOR), "--test-limit", 50).stdout
-    assert "Smallest gallery within the 95 % interval of the best, bluemarble: training:20 at 1 km" in table
+    assert (
+        "Smallest gallery within the 95 % interval of the best, bluemarble: land:30 at 750 km, training:20 at 2500 km."
+        in table
+    )
+    assert "Not at 1 km, 25 km, 200 km: no gallery has an image right there." in table
 
 
 def test_a_training_serves_all_of_its_galleries(cli, toml):
@@ -403,6 +407,15 @@ def test_data_that_the_experiment_has_no_values_for_are_told(cli, toml):
     arguments = ("--data", "bluemarble", "--datasets", "bluemarble", "--test-limit", 20)
     output = cli("experiment", "run", toml(definition), *arguments).output
     assert "mine has no values scaled to bluemarble: the experiment's own are used" in output
+
+
+def test_fewer_images_than_a_batch_are_told_before_anything_is_trained(toml):
+    definition = FLOOR.replace('model = "random"', 'model = "geoclip"')
+    plan = make_plan(get_experiment(str(toml(definition))), Changes(limit=200, settings={"batch_size": 512}))
+    (line,) = _too_few(plan, lambda data, limit: limit)
+    assert "geoclip has 200 images to train on, fewer than its batch of 512" in line
+    assert "give --set batch_size=128." in line
+    assert not list(_too_few(plan, lambda data, limit: 512))
 
 
 # Several processes

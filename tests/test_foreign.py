@@ -100,6 +100,12 @@ def test_a_result_is_named_after_its_file_and_another_file_is_another_result(im2
     assert first.key != score_file(FILE, "im2gps", "x").key
 
 
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "a\tb"])
+def test_a_name_that_is_no_line_of_text_is_refused(im2gps, name):
+    with pytest.raises(ResultError, match=r"cannot be the name of a model.*such as --name PIGEOTTO"):
+        score_file(theirs("id,lat,lon\na.jpg,1,0"), "im2gps", name)
+
+
 def test_images_without_an_answer_are_misses_and_counted(im2gps):
     text = "id,lat,lon\na.jpg,1,0\ne.jpg,,\nb/c.jpg,nan,NaN\nd_1@N00.jpg,None,null"
     errors, said = scored(text)

@@ -429,3 +429,28 @@ def test_the_heads_are_the_papers():
     assert list(HEADS.values())[:5] == [
         "Street 1 km", "City 25 km", "Region 200 km", "Country 750 km", "Continent 2500 km"
     ]  # fmt: skip
+
+
+def test_predictions_whose_record_is_gone_and_a_folder_called_like_a_record_are_told(make_result, cli):
+    make_result(key="a" * 16).save()
+    make_result(key="b" * 16, model="gone").save().unlink()
+    done = cli("report")
+    assert done.stderr.count("is not shown: its record") == 1
+    assert "gone" in done.stderr
+    Path("results/d.json").mkdir()
+    assert "Failed: results/d.json is a folder, not a result; move or rename it." in cli("report", exit_code=1).stderr
+
+
+def test_a_name_with_a_line_break_or_a_bar_keeps_a_markdown_table_whole(make_result):
+    make_result(model="a\nb|c", checkpoint="").save()
+    (row,) = [line for line in report("markdown", published="none").splitlines() if line.startswith("| a")]
+    assert row.startswith("| a b\\|c ")
+
+
+def test_json_lists_what_a_row_is_best_at_and_csv_has_it_in_one_cell(make_result):
+    for number, right in enumerate((50, 48)):
+        latitudes = [0.0] * right + [80.0] * (100 - right)
+        make_result(latitudes, key=f"{number}" * 16, model=f"m{number}").save()
+    best = json.loads(report("json"))[0]["best"]
+    assert "acc_1km" in best and isinstance(best, list)
+    assert " ".join(best) in report("csv")

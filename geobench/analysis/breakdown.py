@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from geobench import metrics
 from geobench.analysis.answers import Answers
-from geobench.analysis.groupings import group_labels
+from geobench.analysis.groupings import GROUPINGS, PARTS, group_labels, is_continuous, labels_of
 from geobench.analysis.weights import CELL_KM2, Weights, weighted_share, weights
 from geobench.geo import FloatArray
 from geobench.metrics import LEVELS_KM
@@ -175,6 +175,9 @@ def _notes(answers: Answers, by: str, groups: Sequence[Row], smallest: int, both
     )
     if groups[-1].name.endswith(OTHERS):
         notes.append(f"{groups[-1].name.removesuffix(OTHERS)} groups of fewer than {smallest:,} images are joined.")
+    column = next((str(c) for c in answers.extra.columns if str(c).lower() == by.lower()), None)
+    if by not in GROUPINGS and column is not None and is_continuous(labels_of(answers.extra[column])):
+        notes.append(f"{column} is measured: its values are in {PARTS} parts, each of about as many images.")
     if by == "training-distance":
         images = answers.result.training_images
         notes.append(f"Distance: of the true position to that of the nearest of {images:,} training images.")

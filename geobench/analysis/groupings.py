@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,10 @@ SCENES = {"0": "indoor", "1": "natural", "2": "urban"}
 SCENE_COLUMN = "s3_label"
 EDGES_KM = (0, 1, 25, 200, 750)
 SAME_PLACE_KM = 1e-6
+BLANK = "blank"
+MANY_VALUES = 20
+"""Numbers with fractions that take more values than these are put into ``PARTS`` parts, not a group each."""
+PARTS = 5
 
 
 def group_labels(answers: Answers, by: str) -> tuple[Texts, Sequence[str]]:
@@ -28,8 +33,36 @@ def group_labels(answers: Answers, by: str) -> tuple[Texts, Sequence[str]]:
     columns = {str(column).lower(): str(column) for column in answers.extra.columns}
     if by.lower() not in columns:
         raise _unknown(by, list(columns.values()))
-    values = answers.extra[columns[by.lower()]].to_numpy(object)
-    return np.array([str(value) or "blank" for value in values], dtype=object), ()
+    labels = labels_of(answers.extra[columns[by.lower()]])
+    return _in_parts(labels) if is_continuous(labels) else (labels, ())
+
+
+def labels_of(column: Any) -> Texts:
+    """Return the texts (n,) of a column of a test set, with a word for an empty one."""
+    return np.array([str(value) or BLANK for value in column], dtype=object)
+
+
+def is_continuous(labels: Texts) -> bool:
+    """Return whether ``labels`` (n,) are measured: numbers with fractions, and more than ``MANY_VALUES`` of them."""
+    told = set(labels.astype(str)) - {BLANK}
+    try:
+        numbers = np.array([float(text) for text in told])
+    except ValueError:
+        return False
+    return len(numbers) > MANY_VALUES and bool(np.isfinite(numbers).all() and (numbers % 1 != 0).any())
+
+
+def _in_parts(labels: Texts) -> tuple[Texts, Sequence[str]]:
+    """Return the part (n,) in which each number lies, of ``PARTS`` with about as many images each, and their order."""
+    told = labels != BLANK
+    numbers = labels[told].astype(np.float64)
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, PARTS + 1)))
+    part = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, len(edges) - 2)
+    names = [f"{numbers[part == i].min():.4g} to {numbers[part == i].max():.4g}" for i in range(len(edges) - 1)]
+    names = [name if names.count(name) == 1 else f"{name} (part {i + 1})" for i, name in enumerate(names)]
+    found = labels.copy()
+    found[told] = np.array(names, dtype=object)[part]
+    return found, [*names, BLANK]
 
 
 def _unknown(by: str, columns: Sequence[str]) -> UnknownNameError:
@@ -66,7 +99,7 @@ def _by_scene(answers: Answers) -> tuple[Texts, Sequence[str]]:
             f"2 urban). Its own columns: {there}; name one of them instead."
         )
     values = answers.extra[column].to_numpy(object)
-    return np.array([SCENES.get(str(value), str(value) or "blank") for value in values], dtype=object), ()
+    return np.array([SCENES.get(str(value), str(value) or BLANK) for value in values], dtype=object), ()
 
 
 def _by_training_distance(answers: Answers) -> tuple[Texts, Sequence[str]]:

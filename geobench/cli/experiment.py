@@ -96,6 +96,12 @@ def show_experiment(name: str, as_json: bool, **options: Any) -> None:
     _show(_plan(name, options), as_json)
 
 
+def _limits(plan: Plan) -> str:
+    trained = {int(row.choices["limit"]) for row in plan.rows if row.run and row.choices.get("limit")}
+    limits = {"Training": " or ".join(f"{limit:,}" for limit in sorted(trained)), "Test": f"{plan.test_limit or ''}"}
+    return "".join(f" {what} images at most: {limit}." for what, limit in limits.items() if limit)
+
+
 def _show(plan: Plan, as_json: bool) -> None:
     rows = [
         {
@@ -115,7 +121,9 @@ def _show(plan: Plan, as_json: bool) -> None:
             json.dumps(about | {"datasets": plan.datasets} | counts | {"rows": rows}, indent=2, ensure_ascii=False)
         )
         return
-    click.echo(f"{plan.experiment.title}\nTrained on {plan.data}, tested on {', '.join(plan.datasets)}.\n")
+    click.echo(
+        f"{plan.experiment.title}\nTrained on {plan.data}, tested on {', '.join(plan.datasets)}.{_limits(plan)}\n"
+    )
     print_rows(rows[:SHOWN], as_json)
     if len(rows) > SHOWN:
         click.echo(f"… and {len(rows) - SHOWN:,} more rows")

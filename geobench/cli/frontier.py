@@ -62,6 +62,7 @@ def frontier(crops: str, no_train: bool, output: Path | None, as_json: bool, fol
 def _frontier(found: Frontier) -> str:
     from tabulate import tabulate
 
+    from geobench.experiments.frontier import smallest_line
     from geobench.formats import HEADS
     from geobench.metrics import ACCURACIES
 
@@ -83,8 +84,7 @@ def _frontier(found: Frontier) -> str:
     ]
     lines = [tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)] if rows else []
     for model, dataset, by_score in found.smallest():
-        parts = ", ".join(f"{point.gallery} at {HEADS[name].partition(' ')[2]}" for name, point in by_score.items())
-        lines.append(f"Smallest gallery within the 95 % interval of the best, {model} on {dataset}: {parts}.")
+        lines.append(smallest_line(f"{model} on {dataset}", {name: p.gallery for name, p in by_score.items()}))
     if found.points:
         lines.append(
             "[low, high]: 95 % interval over the images. Alone, of many: median time of one query by itself, mean time "

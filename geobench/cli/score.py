@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from geobench.cli.group import AS_JSON, RESULTS, main, print_rows, results_table
+from geobench.cli.group import AS_JSON, RESULTS, main, print_rows
 from geobench.progress import ConsoleProgress
 
 
@@ -39,17 +39,21 @@ def score(file: Path, dataset: str, name: str | None, columns: dict[str, str], a
     geobench score theirs.csv --dataset im2gps3k --name PIGEOTTO
     geobench score answers.jsonl --dataset yfcc4k --columns image=key,latitude=y_hat,longitude=x_hat
 
-    The result is saved beside those of geobench run and stands in the same tables. An image without an answer is a
+    The result is saved beside those of geobench run and stands in the same tables; printed is that of its set, with
+    the rows of GeoCLIP's paper. An image without an answer is a
     miss. Several answers to one image need a column rank (1 is the best) or score (higher is better); the tables count
     the best. Ids are matched without suffix or folder where they do not fit as they are.
     """
     from geobench.peers.foreign import score_file
+    from geobench.report import report
 
     result = score_file(file, dataset, name, columns, progress=ConsoleProgress())
     path = result.save(folder)
     click.echo(f"saved {path}", err=True)
     click.echo(
-        json.dumps(result.record(), indent=2, ensure_ascii=False) if as_json else results_table(folder, [dataset])
+        json.dumps(result.record(), indent=2, ensure_ascii=False)
+        if as_json
+        else report("table", folder, [dataset], "paper")
     )
 
 

@@ -16,7 +16,7 @@ from geobench.errors import GeobenchError
 from geobench.evaluate import encoder_of
 from geobench.experiments.gallery_cost import QUERIES, Question, measure
 from geobench.features import extract
-from geobench.metrics import ACCURACIES
+from geobench.metrics import ACCURACIES, LEVELS_KM
 from geobench.plugins import get_dataset
 from geobench.progress import SILENT, Progress
 from geobench.report import rows
@@ -69,10 +69,27 @@ class Frontier:
     failures: list[str] = field(default_factory=list)
 
     def smallest(self) -> Iterator[tuple[str, str, dict[str, Point]]]:
-        """Yield model, test set and, by accuracy, the smallest gallery within the interval of the best."""
+        """Yield model, test set and, by accuracy, the smallest gallery within the interval of the best.
+
+        An accuracy that is 0 with every gallery is left out: it tells nothing about galleries.
+        """
         for key in dict.fromkeys((point.model, point.dataset) for point in self.points):
             points = [point for point in self.points if (point.model, point.dataset) == key]
-            yield *key, {name: points[_smallest(points, name)] for name in ACCURACIES}
+            yield *key, {name: points[_smallest(points, name)] for name in ACCURACIES if _any(points, name)}
+
+
+def smallest_line(where: str, galleries: Mapping[str, str]) -> str:
+    """Return a sentence on the smallest gallery that does as well as the best, by accuracy; why one is missing.
+
+    Args:
+        where: the test set, or model and test set.
+        galleries: by accuracy; none where no gallery has an image right.
+    """
+    kms = {name: f"{km} km" for name, km in zip(ACCURACIES, LEVELS_KM.values(), strict=True)}
+    parts = [f"{gallery} at {kms[name]}" for name, gallery in galleries.items()]
+    none = [km for name, km in kms.items() if name not in galleries]
+    said = f"Smallest gallery within the 95 % interval of the best, {where}: {', '.join(parts) or 'none'}."
+    return said + (f" Not at {', '.join(none)}: no gallery has an image right there." if none else "")
 
 
 def smallest_within(sizes: Sequence[int], values: Sequence[float], lows: Sequence[float]) -> int:
@@ -89,6 +106,10 @@ def smallest_within(sizes: Sequence[int], values: Sequence[float], lows: Sequenc
     best = max(range(len(values)), key=lambda i: (values[i], -sizes[i]))
     within = [i for i, value in enumerate(values) if value >= min(lows[best], values[best])]
     return min(within, key=lambda i: sizes[i])
+
+
+def _any(points: Sequence[Point], name: str) -> bool:
+    return any(point.scores[name] > 0 for point in points)
 
 
 def _smallest(points: Sequence[Point], name: str) -> int:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from geobench.experiments.frontier import smallest_within
+from geobench.experiments.frontier import smallest_line, smallest_within
 from geobench.experiments.plans import PlannedRow
 from geobench.experiments.run import Finished
-from geobench.formats import HEADS
 from geobench.metrics import ACCURACIES
 from geobench.plugins import get_dataset
 from geobench.report import Row
@@ -76,8 +75,8 @@ def _frontiers(lines: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for dataset, found in tried.items():
         sizes = [line["gallery_size"] for line in found]
         if len(set(sizes)) == len(found) > 1:
-            parts = []
-            for name in ACCURACIES:
+            smallest = {}
+            for name in (name for name in ACCURACIES if any(x[name] > 0 for x in found)):
                 place = smallest_within(sizes, [x[name] for x in found], [x[f"{name}_low"] for x in found])
-                parts.append(f"{found[place]['gallery']} at {HEADS[name].partition(' ')[2]}")
-            yield f"Smallest gallery within the 95 % interval of the best, {dataset}: {', '.join(parts)}."
+                smallest[name] = found[place]["gallery"]
+            yield smallest_line(dataset, smallest)

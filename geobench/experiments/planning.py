@@ -140,7 +140,7 @@ def _row(
         _known(experiment, f"row {row.title!r}", _check_gallery, chosen["gallery"])
     changed: dict[str, tuple[Any, Any]] = {}
     if row.run and trains(chosen["model"]):
-        here, there = (_config(experiment, row.title, choices) for choices in (chosen, paper))
+        here, there = (configuration(experiment, row.title, choices) for choices in (chosen, paper))
         changed = {key: (here[key], there[key]) for key in here if key in there and here[key] != there[key]}
     return PlannedRow(
         title=title,
@@ -159,7 +159,7 @@ def _uses_gallery(experiment: Experiment, model: str) -> bool:
     return bool(found.uses_gallery)
 
 
-def _config(experiment: Experiment, title: str, choices: Mapping[str, Any]) -> dict[str, Any]:
+def configuration(experiment: Experiment, title: str, choices: Mapping[str, Any]) -> dict[str, Any]:
     """Return every hyper-parameter of a training; raise ``ExperimentError`` where one does not exist or fit."""
     where = f"row {title!r}"
     dataset = _known(experiment, where, get_dataset, choices["data"])

@@ -11,7 +11,8 @@ from pathlib import Path
 from geobench import files
 from geobench.devices import cores, pick_device
 from geobench.errors import DatasetNotFoundError, GeobenchError
-from geobench.experiments.plans import Cell, Plan, Task, with_galleries_that_exist
+from geobench.experiments.planning import configuration
+from geobench.experiments.plans import Cell, Plan, Task, trains, with_galleries_that_exist
 from geobench.experiments.progress import Counted, Done, OfTraining, Once, Quiet, Say, Told, called
 from geobench.experiments.spread import Lost, dealt, order_for, spread
 from geobench.plugins import get_dataset
@@ -68,7 +69,7 @@ def run_plan(
     with dealt() as (rank, size):
         progress = Once(progress if rank == 0 else SILENT)
         plan, told = with_galleries_that_exist(plan, cache(_images))
-        told = [*_unscaled(plan), *told]
+        told = [*_unscaled(plan), *_too_few(plan, cache(_images)), *told]
         for line in told:
             progress.say(line)
         tasks, missing = _possible(plan)
@@ -93,6 +94,23 @@ def _unscaled(plan: Plan) -> Iterator[str]:
     if plan.data not in (experiment.choices["data"], *experiment.on):
         scaled = f"; {', '.join(experiment.on)} has some" if experiment.on else ""
         yield f"{experiment.name} has no values scaled to {plan.data}: the experiment's own are used{scaled}."
+
+
+def _too_few(plan: Plan, images: Callable[[str, int | None], int]) -> Iterator[str]:
+    """Yield a line for each model that has fewer training images than its batch, and so will fail."""
+    found: dict[tuple[str, int, int], list[str]] = {}
+    for row in plan.rows:
+        if row.run and trains(row.model):
+            settings = configuration(plan.experiment, row.title, row.choices)
+            there = round(images(row.choices["data"], row.choices.get("limit")) * row.choices.get("fraction", 1.0))
+            there -= round(settings.get("holdout", 0.0) * there)
+            if there < settings.get("batch_size", 0):
+                found.setdefault((row.model, there, settings["batch_size"]), []).append(row.title)
+    for (model, there, batch), titles in found.items():
+        yield (
+            f"{model} has {there:,} images to train on, fewer than its batch of {batch:,}: {len(titles)} of "
+            f"{len(plan.rows)} rows will fail; stop, and give --set batch_size={1 << max(there.bit_length() - 1, 0)}."
+        )
 
 
 def _images(data: str, limit: int | None) -> int:

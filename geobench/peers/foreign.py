@@ -66,10 +66,11 @@ def score_file(
         progress: told what a reader of the scores must know: ids that are missing, unknown or matched loosely.
 
     Raises:
-        ResultError: the file cannot be used; names the line.
+        ResultError: the file cannot be used; names the line. Or the name is empty or more than a line.
         DatasetNotFoundError: the set's table is not on this machine.
     """
     dataset = get_dataset(dataset) if isinstance(dataset, str) else dataset
+    name = _checked(path.stem if name is None else name)
     answers = read_answers(path, columns or {})
     table = dataset.positions("test")
     truth = table[["latitude", "longitude"]].to_numpy(np.float64)
@@ -87,7 +88,17 @@ def score_file(
     unknown = [image for image, row in zip(ids, matched.rows, strict=True) if row < 0]
     _tell(progress, predictions, unknown, matched, dataset.name)
     origin = {"columns": answers.attrs["columns"], "unknown_ids": len(set(unknown))}
-    return _result(path, dataset, name or path.stem, table, predictions, origin)
+    return _result(path, dataset, name, table, predictions, origin)
+
+
+def _checked(name: str) -> str:
+    """Return ``name`` without blanks around it; raise ``ResultError`` where it is no line of text."""
+    if not name.strip() or not name.isprintable():
+        raise ResultError(
+            f"{name!r} cannot be the name of a model: it is empty, or holds a line break or another sign that is not "
+            "printed; give a line of text, such as --name PIGEOTTO."
+        )
+    return name.strip()
 
 
 def match_ids(ids: Sequence[str], images: Sequence[str]) -> Matched:

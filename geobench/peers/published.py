@@ -87,7 +87,8 @@ def published_rows(dataset: str, which: str = "all") -> pd.DataFrame:
             key = plain(row["model"]), row["first"]
             also[key] = (*also.get(key, ()), row["source"])
         found = found.loc[(found["first"] == "").to_numpy(np.bool_)]
-    found = found.assign(also=[also.get((plain(row["model"]), row["source"]), ()) for row in found.to_dict("records")])
+    others: list[Any] = [also.get((plain(row["model"]), row["source"]), ()) for row in found.to_dict("records")]
+    found = found.assign(also=others)
     return found.drop(columns=["dataset", "first"]).reset_index(drop=True)
 
 

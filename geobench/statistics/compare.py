@@ -21,6 +21,12 @@ KEY_DIGITS = 4  # of a key that name a result
 FILES = (".json", PREDICTIONS)
 
 
+class SameResultError(ResultError):
+    """A result that is to be compared with itself."""
+
+    exit_code = 2
+
+
 @dataclass(frozen=True)
 class Line:
     """One score of two results.
@@ -108,7 +114,10 @@ def compare(a: Result, b: Result, thresholds_km: Sequence[float] | None = None) 
 
     Raises:
         ResultError: the images are not the same, or predictions are missing.
+        SameResultError: both are one file.
     """
+    if a.path is not None and b.path is not None and a.path.resolve() == b.path.resolve():
+        raise SameResultError(f"A and B are the same result, {a.path}; name two that differ.")
     b = aligned(a, b)
     assert a.truth is not None
     clusters = clusters_of(a.truth, a.extra)
