@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from geobench.errors import DatasetError, DatasetNotFoundError
 from geobench.images import open_image
 from geobench.progress import SILENT, Progress
 from geobench.sources import check_source
+from geobench.stores.catalogue import first_broken
 from geobench.stores.layouts import is_there, open_store, recognise
 from geobench.tables import Rows, read_rows, read_table
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from geobench.stores import Store
 
+Table = TypeVar("Table")
 STATUSES = ("embedded", "available", "gated", "withdrawn", "never-released", "own")
 LIMIT_SEED = 0
 """``limit`` draws the same images whatever the model's seed, so that two seeds differ in training alone."""
@@ -137,11 +139,23 @@ class Dataset:
 
     def positions(self, purpose: str) -> pd.DataFrame:
         """Return the whole :meth:`table`; its images need not be on this machine, where the table is a file."""
-        return read_table(*self._table_file(purpose))
+        return self._read(read_table, purpose)
 
     def rows(self, purpose: str) -> Rows:
         """Return the rows of :meth:`positions` that can be used, and what is wrong with the others."""
-        return read_rows(*self._table_file(purpose))
+        return self._read(read_rows, purpose)
+
+    def _read(self, reader: Callable[[Path, Mapping[str, str | int], bool], Table], purpose: str) -> Table:
+        """Return what ``reader`` makes of a split's table; an error names the shards that the table was made from."""
+        path, columns, header = self._table_file(purpose)
+        try:
+            return reader(path, columns, header)
+        except DatasetError as error:
+            if not path.is_relative_to(files.home() / "index"):
+                raise
+            told = str(error).replace(str(path), f"{self._images(self.split_for(purpose))}: what is told of its images")
+            broken = first_broken(path)
+            raise DatasetError(f"{told} {broken}".rstrip()) from None
 
     def _table_file(self, purpose: str) -> tuple[Path, Mapping[str, str | int], bool]:
         """Return the file of a split's table, which of its columns are which, and whether it has a header."""

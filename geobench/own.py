@@ -181,8 +181,10 @@ def _write_exif_table(store: Store, path: Path, progress: Progress) -> list[str]
     if not found and not without:
         raise DatasetError(f"{store.path} holds no photos that can be read; are they elsewhere, or HEIC, not JPEG?")
     if not found:
+        unread = sum(1 for _ in store.unread())
+        more = f" (and {unread:,} are in a format that is not read, such as HEIC: save them as JPEG)" if unread else ""
         raise DatasetError(
-            f"none of the {len(without)} photos in {store.path} carries a position in its EXIF; "
+            f"none of the {len(without)} photos in {store.path} carries a position in its EXIF{more}; "
             "give them with --metadata CSV."
         )
     return without

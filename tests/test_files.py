@@ -48,6 +48,20 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert names(path.parent) == ["file.txt"]
 
 
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    folder = tmp_path / "folder"
+    (folder / "taken").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError) as told:
+        files.write_text(folder / "taken", "text")
+    assert told.value.filename == str(folder / "taken")
+    long = folder / ("n" * 250)
+    for make in (files.replacing, files.replacing_folder):
+        with pytest.raises(OSError, match="File name too long") as told, make(long):
+            pass
+        assert told.value.filename == str(long)
+    assert names(folder) == ["taken"]
+
+
 def test_the_file_in_the_making_is_hidden_and_keeps_the_suffix(tmp_path):
     with files.replacing(tmp_path / "a.json") as temporary:
         assert temporary.name.startswith(".a.json.")

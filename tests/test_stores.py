@@ -325,8 +325,25 @@ def test_shards_that_say_no_position_name_what_they_say(root, jpegs):
 def test_an_image_of_a_shard_without_a_position_is_called_out(root, jpegs):
     first, second = list(jpegs.values())[:2]
     write_tar(root / "a.tar", {"1.jpg": first, "1.json": b'{"lat": 1, "lon": 2}', "2.jpg": second})
-    with pytest.raises(DatasetError, match=r"table\.csv.*line 3"):
+    with pytest.raises(DatasetError, match=r"a\.tar: what is told of its images: 1 of 2 rows .*, line 3: "):
         add_dataset("mine", root / "a.tar")
+
+
+def test_a_text_beside_an_image_that_is_no_json_is_named_with_its_shard(root, jpegs):
+    first, second = list(jpegs.values())[:2]
+    write_tar(root / "a.tar", {"1.jpg": first, "1.json": b'{"lat": 1, "lon": 2}', "2.jpg": second, "2.json": b"{lat"})
+    with pytest.raises(DatasetError, match=r"a\.tar: .* 2\.json in a\.tar cannot be read: Expecting property name"):
+        add_dataset("mine", root / "a.tar")
+    write_tar(root / "b.tar", {"1.jpg": first, "1.json": b"[1, 2]"})
+    with pytest.raises(DatasetError, match=r"b\.tar: .*no latitude .* 1\.json in b\.tar cannot be read: it is no obj"):
+        add_dataset("mine", root / "b.tar")
+
+
+def test_a_zip_that_is_called_tar_is_called_a_zip(root, jpegs, metadata):
+    write_zip(root / "photos.tar", jpegs)
+    with pytest.raises(DatasetError, match=r"photos\.tar is no tar archive but a zip archive"):
+        add_dataset("mine", root / "photos.tar", metadata)
+    add_dataset("mine", root / "photos.tar", metadata, layout="zip")
 
 
 def test_columns_of_shards_can_be_named(root, jpegs):
@@ -859,7 +876,7 @@ def test_photos_beside_an_archive_are_a_folder_of_photos(root, jpegs):
 def test_a_layout_can_be_named_and_a_wrong_name_gets_the_nearest(root, jpegs):
     path = write_zip(root / "photos.cbz", jpegs)
     assert open_store(path, "zip").kind == open_store(path).kind == "zip"
-    with pytest.raises(DatasetError, match=r"photos\.cbz: .*no layout"):
+    with pytest.raises(DatasetError, match=r"photos\.cbz is no parquet but zip: give that as --layout, or none"):
         open_store(path, "parquet")
     with pytest.raises(Exception, match=r"unknown layout 'zap'; did you mean zip\?"):
         open_store(path, "zap")

@@ -15,6 +15,7 @@ from geobench.progress import SILENT, Progress
 from geobench.stores.catalogue import Catalogue, Entry, Listed, PerThread, write_catalogue
 from geobench.stores.names import is_image_name, is_unread_name
 
+ZIP = b"PK\3\4"  # its first bytes
 FORMAT = 2  # of the catalogues; another one is made anew
 MB = 1_000_000
 MAX_BYTES = 1 << 30
@@ -217,6 +218,8 @@ def head(path: Path, size: int = 512) -> bytes:
 
 
 def unreadable(path: Path, what: str, error: object) -> DatasetError:
-    """Return the error for a file that is damaged."""
+    """Return the error for a file that is damaged, or a zip under another name."""
+    if what != "zip archive" and head(path, len(ZIP)) == ZIP:
+        return DatasetError(f"{path} is no {what} but a zip archive; end its name in .zip, or give --layout zip.")
     reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
     return DatasetError(f"{path} is no whole {what} ({reason}); get it again, or compare its size with its source.")

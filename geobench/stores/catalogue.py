@@ -19,6 +19,8 @@ from geobench.stores.names import OTHER, fit, key_of
 
 IMAGES, TABLE, ABOUT = "images.sqlite", "table.csv", ".about.sqlite"
 ROWS_AT_ONCE = 10_000
+BROKEN = "cannot be read"
+"""The column of the table that tells what a store says about an image and cannot be read."""
 
 
 class Closable(Protocol):
@@ -70,6 +72,12 @@ class PerThread(threading.local, Generic[Handle]):
 
 def _hash(text: str) -> int:
     return zlib.crc32(text.encode("utf-8", "replace"))
+
+
+def first_broken(table: Path) -> str:
+    """Return the first text of a store that could not be read, from its table; empty where all could."""
+    with table.open(encoding="utf-8", newline="") as file:
+        return next((row[BROKEN] for row in csv.DictReader(file) if row.get(BROKEN)), "")
 
 
 class Catalogue:

@@ -58,6 +58,9 @@ def recognise(path: Path, layout: str = "") -> tuple[type[Store], list[Path]]:
     for kind in [Store.kinds[layout]] if layout else Store.kinds.values():
         if kind.claims(parts):
             return kind, kind.in_order(parts)
+    others = [kind.kind for kind in Store.kinds.values() if layout and kind.claims(parts)]
+    if others:
+        raise DatasetError(f"{path} is no {layout} but {others[0]}: give that as --layout, or none.")
     raise DatasetError(f"{path}: {_not_read(parts)} {valid_layouts()}")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from geobench.stores import Advance, Store, head, unreadable
-from geobench.stores.catalogue import Entry, Listed
+from geobench.stores.catalogue import BROKEN, Entry, Listed
 
 BLOCK = tarfile.BLOCKSIZE
 MAX_SIDECAR = 1 << 20  # bytes of a text beside an image
@@ -42,12 +42,14 @@ def numbers(text: str) -> dict[str, str]:
 
 
 def from_json(text: str) -> dict[str, Any]:
-    """Return the plain values of a JSON object; none of a text that is none."""
+    """Return the plain values of a JSON object; raise ``ValueError`` where the text is none."""
     try:
         values = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return scalars(values) if isinstance(values, dict) else {}
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(values, dict):
+        raise ValueError("it is no object {…}")
+    return scalars(values)
 
 
 def scalars(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,11 +103,19 @@ def list_tar(number: int, file: BinaryIO, path: Path, advance: Advance) -> Itera
             elif member.isreg() and member.size <= MAX_SIDECAR:
                 file.seek(member.offset_data)
                 text = file.read(member.size).decode("utf-8", "replace")
-                about = (about or {}) | SIDECARS[suffix](text)
+                about = (about or {}) | _said(suffix, text, f"{name} in {path.name}")
             if len(entries) == MAX_SAMPLE:  # no sample, but names such as img.0001.jpg
                 yield from ((entry, about) for entry in entries)
                 entries.clear()
         yield from ((entry, about) for entry in entries)
+
+
+def _said(suffix: str, text: str, where: str) -> dict[str, Any]:
+    """Return what a text beside an image says; where it cannot be read, why."""
+    try:
+        return SIDECARS[suffix](text)
+    except ValueError as error:
+        return {BROKEN: f"{where} cannot be read: {error}"}
 
 
 def is_tar(path: Path) -> bool:

@@ -13,7 +13,7 @@ from stat import S_ISLNK
 from typing import BinaryIO, NamedTuple
 
 from geobench.errors import ImageError
-from geobench.stores import MAX_BYTES, Advance, Store, head, unreadable
+from geobench.stores import MAX_BYTES, ZIP, Advance, Store, head, unreadable
 from geobench.stores.catalogue import Entry, Listed
 from geobench.stores.tars import OUTSIDE, hidden, plain
 
@@ -51,7 +51,7 @@ class ZipStore(Store, kind="zip", what="zip archives"):
     def claims(cls, parts: Sequence[Path]) -> bool:
         """Return whether all are called .zip, or the first begins as one does."""
         named = all(part.suffix.lower() in cls.suffixes for part in parts)
-        return named or (len(parts) == 1 and head(parts[0], 4) == b"PK\3\4")
+        return named or (len(parts) == 1 and head(parts[0], len(ZIP)) == ZIP)
 
     def list_part(self, number: int, advance: Advance) -> Iterator[Listed]:
         """Yield the images of one archive."""
@@ -70,7 +70,7 @@ class ZipStore(Store, kind="zip", what="zip archives"):
     def read_entry(self, entry: Entry) -> bytes:
         """Return the bytes of a member, unpacked and checked."""
         signature, name_length, extra_length = LOCAL.unpack(self.bytes_at(entry.part, entry.offset, LOCAL.size))
-        if signature != b"PK\3\4":
+        if signature != ZIP:
             raise ImageError(f"{entry.name}: its header in {self.parts[entry.part].name} is damaged")
         packed = self.bytes_at(entry.part, entry.offset + LOCAL.size + name_length + extra_length, entry.size)
         member = zipfile.ZipInfo(entry.name)
