@@ -413,7 +413,7 @@ def test_fewer_images_than_a_batch_are_told_before_anything_is_trained(toml):
     definition = FLOOR.replace('model = "random"', 'model = "geoclip"')
     plan = make_plan(get_experiment(str(toml(definition))), Changes(limit=200, settings={"batch_size": 512}))
     (line,) = _too_few(plan, lambda data, limit: limit)
-    assert "geoclip has 200 images to train on, fewer than its batch of 512" in line
+    assert "200 images to train on are fewer than the batch of 512 of geoclip" in line
     assert "give --set batch_size=128." in line
     assert not list(_too_few(plan, lambda data, limit: 512))
 

@@ -97,19 +97,19 @@ def _unscaled(plan: Plan) -> Iterator[str]:
 
 
 def _too_few(plan: Plan, images: Callable[[str, int | None], int]) -> Iterator[str]:
-    """Yield a line for each model that has fewer training images than its batch, and so will fail."""
-    found: dict[tuple[str, int, int], list[str]] = {}
+    """Yield a line where there are fewer training images than a batch, so that rows will fail."""
+    found: dict[tuple[int, int], list[str]] = {}
     for row in plan.rows:
         if row.run and trains(row.model):
             settings = configuration(plan.experiment, row.title, row.choices)
             there = round(images(row.choices["data"], row.choices.get("limit")) * row.choices.get("fraction", 1.0))
             there -= round(settings.get("holdout", 0.0) * there)
             if there < settings.get("batch_size", 0):
-                found.setdefault((row.model, there, settings["batch_size"]), []).append(row.title)
-    for (model, there, batch), titles in found.items():
+                found.setdefault((there, settings["batch_size"]), []).append(row.model)
+    for (there, batch), models in found.items():
         yield (
-            f"{model} has {there:,} images to train on, fewer than its batch of {batch:,}: {len(titles)} of "
-            f"{len(plan.rows)} rows will fail; stop, and give --set batch_size={1 << max(there.bit_length() - 1, 0)}."
+            f"{there:,} images to train on are fewer than the batch of {batch:,} of {', '.join(dict.fromkeys(models))}: "
+            f"{len(models)} of {len(plan.rows)} rows will fail; stop, and give --set batch_size={1 << max(there.bit_length() - 1, 0)}."
         )
 
 
