@@ -1,7 +1,13 @@
+import subprocess
+import sys
+
+import click
 import pytest
+from click.testing import CliRunner
 
 import geobench
 from geobench import GeobenchError, PluginError, UnknownNameError, get_dataset, get_encoder, get_gallery, unknown_name
+from geobench.cli.group import Commands, goes_on
 from geobench.errors import blaming
 from geobench.plugins import get_model_class
 
@@ -79,3 +85,32 @@ def test_our_own_errors_and_what_is_nobodys_fault_pass_unchanged(error):
     with pytest.raises(type(error)) as caught, blaming("the model m", "on mine"):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("mark", "said"),
+    [(goes_on, "Stopped. The same command, given again, goes on from here."), (lambda command: command, "Stopped.")],
+)
+def test_only_a_command_that_keeps_what_is_done_says_that_it_goes_on(mark, said):
+    @click.group(cls=Commands)
+    def group():
+        pass
+
+    @group.command()
+    @mark
+    def work():
+        raise KeyboardInterrupt
+
+    result = CliRunner().invoke(group, ["work"])
+    assert (result.exit_code, result.stderr.strip()) == (1, said)
+
+
+def test_output_that_nobody_reads_any_more_ends_quietly():
+    with subprocess.Popen(
+        [sys.executable, "-c", "from geobench.cli import main; main(['datasets', 'list', '--json'])"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
