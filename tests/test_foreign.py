@@ -102,7 +102,7 @@ def test_a_result_is_named_after_its_file_and_another_file_is_another_result(im2
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "a\tb"])
 def test_a_name_that_is_no_line_of_text_is_refused(im2gps, name):
-    with pytest.raises(ResultError, match=r"cannot be the name of a model.*such as --name PIGEOTTO"):
+    with pytest.raises(SettingError, match=r"cannot be the name of a model.*such as --name PIGEOTTO"):
         score_file(theirs("id,lat,lon\na.jpg,1,0"), "im2gps", name)
 
 

@@ -107,9 +107,11 @@ def _too_few(plan: Plan, images: Callable[[str, int | None], int]) -> Iterator[s
             if there < settings.get("batch_size", 0):
                 found.setdefault((there, settings["batch_size"]), []).append(row.model)
     for (there, batch), models in found.items():
+        called = " and ".join(dict.fromkeys(models))
+        fits = 1 << max(there.bit_length() - 1, 0)  # a power of two
         yield (
-            f"{there:,} images to train on are fewer than the batch of {batch:,} of {', '.join(dict.fromkeys(models))}: "
-            f"{len(models)} of {len(plan.rows)} rows will fail; stop, and give --set batch_size={1 << max(there.bit_length() - 1, 0)}."
+            f"{there:,} images to train on are fewer than the batch of {batch:,} of {called}; "
+            f"{len(models)} of {len(plan.rows)} rows will fail: stop, and give --set batch_size={fits}."
         )
 
 

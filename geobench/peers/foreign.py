@@ -12,7 +12,7 @@ import numpy as np
 
 from geobench import files, metrics
 from geobench.checkpoints import now
-from geobench.errors import ResultError
+from geobench.errors import ResultError, SettingError
 from geobench.geo import FloatArray, haversine_km
 from geobench.images import SUFFIXES
 from geobench.peers.foreign_file import read_answers
@@ -66,7 +66,8 @@ def score_file(
         progress: told what a reader of the scores must know: ids that are missing, unknown or matched loosely.
 
     Raises:
-        ResultError: the file cannot be used; names the line. Or the name is empty or more than a line.
+        ResultError: the file cannot be used; names the line.
+        SettingError: the name is empty or more than a line.
         DatasetNotFoundError: the set's table is not on this machine.
     """
     dataset = get_dataset(dataset) if isinstance(dataset, str) else dataset
@@ -92,9 +93,9 @@ def score_file(
 
 
 def _checked(name: str) -> str:
-    """Return ``name`` without blanks around it; raise ``ResultError`` where it is no line of text."""
+    """Return ``name`` without blanks around it; raise ``SettingError`` where it is no line of text."""
     if not name.strip() or not name.isprintable():
-        raise ResultError(
+        raise SettingError(
             f"{name!r} cannot be the name of a model: it is empty, or holds a line break or another sign that is not "
             "printed; give a line of text, such as --name PIGEOTTO."
         )
