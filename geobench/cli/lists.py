@@ -98,7 +98,8 @@ def show_dataset(name: str, as_json: bool) -> None:
         "here": dataset.present,
     }
     if not as_json:
-        known |= {f"split {split}": _plain(keys) for split, keys in known.pop("splits").items()}
+        usual = {"images": "images"} if dataset.stored else {}
+        known |= {f"split {split}": _plain(usual | keys) for split, keys in known.pop("splits").items()}
         known |= {what: _plain(known[what]) for what in ("columns", "tables", "settings")}
         known["sources"] = "\n".join(
             f"{source.get('file', '')}: {address}"
