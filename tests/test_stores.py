@@ -1,5 +1,6 @@
 """Every layout from a small real instance of it, written by its own tools; and what hostile ones come to."""
 
+import functools
 import io
 import json
 import multiprocessing
@@ -549,9 +550,9 @@ def test_a_worker_that_is_started_anew_reads_the_same_images(root, jpegs, metada
 
     add_dataset("mine", hub_parquet(root, jpegs), metadata)
     dataset = get_dataset("mine")
-    rows = [(dataset, name) for name in IDS]
-    loader = DataLoader(rows, batch_size=None, num_workers=1, collate_fn=read_colour, multiprocessing_context="spawn")
-    assert list(loader) == [read_colour(row) for row in rows]
+    read = functools.partial(dataset.read_image, purpose="test")
+    loader = DataLoader(list(IDS), batch_size=None, num_workers=1, collate_fn=read, multiprocessing_context="spawn")
+    assert [image.getpixel((0, 0)) for image in loader] == [read_colour((dataset, name)) for name in IDS]
 
 
 def test_rows_of_parquet_are_read_in_any_order(root, jpegs):
