@@ -432,7 +432,8 @@ def test_workers_do_the_same_cells_as_one_process(toml, own_home, monkeypatch, t
         assert one["scores"] == other["scores"]
 
 
-def test_a_process_that_dies_costs_its_task_only():
+def test_a_process_that_dies_costs_its_task_only(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])  # the processes find the function below there
     said = []
     ended = dict(spread(_kill_at_two, [1, 2, 3, 4], processes=2, threads=1, say=said.append))
     lost = ended.pop(2)
