@@ -114,3 +114,24 @@ def test_output_that_nobody_reads_any_more_ends_quietly():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+FROM_C = """
+import ctypes, signal
+import geobench.cli.group as group
+
+def interrupted(*arguments, **options):
+    run = ctypes.pythonapi.PyRun_String
+    run.restype, run.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_int, ctypes.py_object, ctypes.py_object]
+    run(b"import signal; signal.raise_signal(signal.SIGTERM)", 257, {"__builtins__": __builtins__}, {})
+
+group.main.commands["models"].invoke = interrupted
+group.main(["models"])
+"""
+
+
+def test_sigterm_while_a_library_runs_code_from_c_ends_with_1(tmp_path):
+    (tmp_path / "terminated.py").write_text(FROM_C)
+    command = [sys.executable, "-m", "terminated"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.split()) == (1, ["Stopped."])

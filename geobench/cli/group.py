@@ -60,8 +60,13 @@ class _Told(click.ClickException):
         self.exit_code = error.exit_code  # type: ignore[misc]
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM. Not KeyboardInterrupt itself: where that leaves code which a library ran from C, as torch does at
+    import, ``python -m`` ends by SIGINT, although it was caught and told."""
+
+
 def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    raise _Terminated
 
 
 def goes_on(command: Callable[P, R]) -> Callable[P, R]:
