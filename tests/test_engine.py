@@ -182,5 +182,24 @@ def test_no_memory_left_says_what_to_lower(tmp_path):
     def loss(features, targets, generator):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
-    with pytest.raises(TrainingError, match=r"no memory left .*lower batch_size, queue_length or hidden_dim"):
+    with pytest.raises(TrainingError, match=r"no memory is left .*lower batch_size, queue_length or hidden_dim"):
+        training(tmp_path, loss=loss).run()
+
+
+def test_a_step_that_cannot_be_compiled_says_how_to_go_without(tmp_path):
+    def broken(graph, inputs):
+        raise RuntimeError("no compiler here")
+
+    run = training(tmp_path)
+    plain = run.loss
+    run.loss = torch.compile(plain, backend=broken)
+    with pytest.raises(TrainingError, match=r"could not compile the step \(.*no compiler here.*--set compiled=no"):
+        run.run()
+
+
+def test_an_error_of_the_model_itself_is_not_dressed_up(tmp_path):
+    def loss(features, targets, generator):
+        return features @ targets
+
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         training(tmp_path, loss=loss).run()

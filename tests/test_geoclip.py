@@ -1,6 +1,7 @@
 """GeoCLIP: projection, networks, noise, queue and loss against numbers worked out by hand."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -177,3 +178,26 @@ def test_the_symmetric_loss_adds_the_other_direction():
     other = sum(torch.nn.functional.cross_entropy(scale * places[:3] @ images[:, view].T, own) for view in (0, 1))
     expected = (info_nce(images, places, scale) + other) / 2
     assert trained.loss(features, coordinates, torch.Generator()).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiled_embeddings_are_one_graph_and_give_the_loss_and_the_gradients_of_eager_ones(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    config = GeoClipConfig(batch_size=8, queue_length=16, hidden_dim=32, dim=16, fourier_rows=8, head_dim=16)
+    features, places = torch.randn(8, 2, 12), (torch.rand(8, 2) - 0.5) * 170
+    found = {}
+    for how in ("eager", "compiled"):
+        torch.manual_seed(0)
+        contrast = Contrast(GeoClip(config, 12), config, seed=0).train()
+        if how == "compiled":
+            contrast.compile_embed()
+        loss = contrast.loss(features, places, torch.Generator().manual_seed(0))
+        loss.backward()
+        gradients = {name: p.grad for name, p in contrast.named_parameters()}
+        contrast.eval()  # what is held out takes the eager path: no second compilation
+        held_out = contrast.loss(features[:3], places[:3], torch.Generator().manual_seed(0))
+        found[how] = {"loss": loss.detach(), "held out": held_out.detach(), **gradients}
+    assert found["compiled"].keys() == found["eager"].keys()
+    for name, value in found["eager"].items():
+        # The phases of σ = 256 make the last bits of an angle count.
+        torch.testing.assert_close(found["compiled"][name], value, rtol=1e-3, atol=2e-4, msg=name)

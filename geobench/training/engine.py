@@ -41,6 +41,7 @@ class Schedule:
     holdout: float = 0.0  # share of the images whose loss decides when to stop
     patience: int = 0  # epochs without a lower held-out loss after which training stops; 0 trains all epochs
     precision: str = "auto"  # "fp32", "bf16", or "auto": bf16 on a GPU
+    compiled: str = "auto"  # "yes", "no", or "auto": torch.compile, and a CUDA graph of the whole step, on a GPU
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -53,12 +54,17 @@ class Schedule:
             "holdout": (0 <= self.holdout < 1, "at least 0 and below 1"),
             "patience": (self.patience >= 0, "at least 0"),
             "precision": (self.precision in ("auto", "fp32", "bf16"), "auto, fp32 or bf16"),
+            "compiled": (self.compiled in ("auto", "yes", "no"), "auto, yes or no"),
         }
         for name, (valid, text) in checks.items():
             if not valid:
                 raise SettingError(f"{name} must be {text}, not {getattr(self, name)!r}.")
         if self.patience and not self.holdout:
             raise SettingError("patience needs held-out images: set holdout as well, such as holdout=0.05.")
+
+    def compiles(self, device: str) -> bool:
+        """Return whether the step is compiled on ``device``."""
+        return self.compiled == "yes" or (self.compiled == "auto" and device.startswith("cuda"))
 
 
 @dataclass
@@ -96,19 +102,17 @@ class Training:
             CheckpointError: the state in ``scratch`` is damaged.
             KeyboardInterrupt: asked to stop by SIGINT or SIGTERM; the state is saved first.
         """
-        import torch
-
         self._prepare()
         total = self.per_epoch * self.schedule.epochs
         with _stop_signal() as stop, self.progress.track(self.what, total, "steps", self.step) as advance:
             try:
                 while self.step < total and not self._converged():
                     self._epoch(stop, advance)
-            except torch.OutOfMemoryError as error:
-                raise TrainingError(
-                    f"{self.what}: {self.device} has no memory left ({str(error).splitlines()[0]}); lower batch_size, "
-                    f"queue_length or hidden_dim with --set; the last whole epoch is kept."
-                ) from error
+            except RuntimeError as error:
+                remedy = _remedy(error)
+                if remedy is None:
+                    raise
+                raise TrainingError(f"{self.what} on {self.device}: {remedy}") from error
         self.network.eval()
 
     def _prepare(self) -> None:
@@ -134,7 +138,8 @@ class Training:
             capturable=on_gpu,
         )
         generator = torch.Generator(self.device).manual_seed(self.seed)
-        kind = GraphedStep if on_gpu and group.size == 1 else EagerStep
+        graphed = on_gpu and group.size == 1 and schedule.compiles(self.device)
+        kind = GraphedStep if graphed else EagerStep
         self.take_step = kind(self.network, self.loss, optimiser, generator, precision)
         self.state = TrainingState(self.network, optimiser, generator, self.scratch)
         self.step = self.state.resume()
@@ -153,8 +158,7 @@ class Training:
         losses: list[Tensor] = []
         started = time.monotonic()
         batches = self._rows_of(epoch)[first:]
-        for chosen, features in zip(batches, self.source.batches(batches, epoch), strict=True):
-            targets = self.targets[torch.from_numpy(chosen).to(self.targets.device)]
+        for targets, features in zip(self._targets_of(batches), self.source.batches(batches, epoch), strict=True):
             losses.append(self.take_step(features, targets).clone())
             self.step += 1
             advance(1)
@@ -182,6 +186,13 @@ class Training:
         order = torch.randperm(len(self.training_rows), generator=generator).numpy()
         return _parts(self.training_rows[order], size)
 
+    def _targets_of(self, batches: list[Rows]) -> Iterator[Tensor]:
+        """Yield the targets of each batch; all row numbers go to the device at once, so that no step waits for them."""
+        import torch
+
+        for chosen in torch.from_numpy(np.stack(batches)).to(self.targets.device):
+            yield self.targets.index_select(0, chosen)
+
     def _report(self, losses: list[float], lr: float, rate: float) -> float:
         """Log the losses of the last steps; raise ``TrainingError`` where one is not finite."""
         first = self.step - len(losses)
@@ -203,8 +214,7 @@ class Training:
         generator = torch.Generator(self.device).manual_seed(self.seed)
         total = 0.0
         with torch.inference_mode():
-            for rows, features in zip(batches, self.source.batches(batches, epoch), strict=True):
-                targets = self.targets[torch.from_numpy(rows).to(self.targets.device)]
+            for targets, features in zip(self._targets_of(batches), self.source.batches(batches, epoch), strict=True):
                 total += float(self.loss(features, targets, generator))
         value = distributed.current().mean(total / len(batches))
         self.state.note_held_out(value)
@@ -216,6 +226,22 @@ class Training:
         if converged:
             self.progress.say(f"{self.what}: the held-out loss has not fallen for {patience} epochs; training ends.")
         return converged
+
+
+def _remedy(error: RuntimeError) -> str | None:
+    """Return what went wrong in torch and what to do; None where only a developer can tell."""
+    import torch
+
+    inner = getattr(error, "inner_exception", error)  # what a compiler's error wraps
+    reason = (str(inner).strip() or type(inner).__name__).splitlines()[0]
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            f"no memory is left ({reason}); lower batch_size, queue_length or hidden_dim with --set; "
+            f"the last whole epoch is kept."
+        )
+    if any(parent.__module__ == "torch._dynamo.exc" for parent in type(error).__mro__):  # not imported to find out
+        return f"torch could not compile the step ({reason}); take it uncompiled: --set compiled=no."
+    return None
 
 
 @contextmanager

@@ -30,7 +30,8 @@ class GeoClipModel(Model):
         config, rows, source = self.config, training_set.readable, training_set.source(self.device)
         torch.manual_seed(seed)
         contrast = Contrast(GeoClip(config, source.width), config, seed).to(self.device)
-        contrast.compile_for(self.device)
+        if config.compiles(self.device):
+            contrast.compile_embed()
         coordinates = torch.tensor(training_set.coordinates, dtype=torch.float32, device=self.device)
         Training(
             what=f"train {self.name}",

@@ -14,6 +14,8 @@ from geobench.training import distributed
 from .config import GeoClipConfig
 from .network import GeoClip
 
+COMPILE_MODE = "max-autotune-no-cudagraphs"  # the CUDA graph is the whole step's: geobench.training.steps
+
 
 def add_noise(coordinates: Tensor, noise_m: float, generator: torch.Generator) -> Tensor:
     """Return ``coordinates`` (n, 2) moved by Gaussian noise of ``noise_m`` metres to the north and to the east.
@@ -49,6 +51,7 @@ class Contrast(nn.Module):
         super().__init__()
         self.network, self.config = network, config
         self.register_buffer("queue", start_queue(config, torch.Generator().manual_seed(seed)))
+        self.embed_in_training = self.embed
 
     def loss(self, features: Tensor, coordinates: Tensor, generator: torch.Generator) -> Tensor:
         """Return the loss of a batch; in training, let the queue take its coordinates.
@@ -66,7 +69,8 @@ class Contrast(nn.Module):
         near = add_noise(everyone, config.batch_noise_m, generator)
         far = add_noise(self.queue, config.queue_noise_m, generator)
         own, mine = group.part(len(near)), group.part(len(far))
-        images, batch, queue = self.embed(features, near[own], far[mine])
+        embed = self.embed_in_training if self.training else self.embed
+        images, batch, queue = embed(features, near[own], far[mine])
         locations = torch.cat([group.gather(batch), group.gather(queue)])  # (B + |Q|, dim)
         scale = self.network.logit_scale.exp()
         loss = info_nce(images, locations, scale, own.start)
@@ -77,10 +81,9 @@ class Contrast(nn.Module):
             self.enqueue(everyone)
         return loss
 
-    def compile_for(self, device: str) -> None:
-        """Compile the embeddings on a GPU; random numbers and queue stay outside, they are no work to speak of."""
-        if device.startswith("cuda"):
-            self.embed = torch.compile(self.embed, mode="max-autotune-no-cudagraphs", dynamic=False)
+    def compile_embed(self) -> None:
+        """Compile the embeddings for training; random numbers and queue stay outside, they are no work to speak of."""
+        self.embed_in_training = torch.compile(self.embed, mode=COMPILE_MODE, dynamic=False, fullgraph=True)
 
     def embed(self, features: Tensor, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the unit embeddings of images (b, P, dim), batch (b, dim) and queue (q, dim): nearly all the work."""

@@ -6,8 +6,6 @@ geopy).
 """
 
 import argparse
-import contextlib
-import io
 import os
 import statistics
 import subprocess
@@ -54,20 +52,13 @@ def training_step():
     """One step of Adam on features: forward, loss, backward, update, queue. Both from weights drawn at random."""
     config = GeoClipConfig(batch_size=BATCH, queue_length=QUEUE)
     contrast = Contrast(GeoClip(config, WIDTH), config, seed=0).train()
-    options = {"lr": config.lr, "weight_decay": config.weight_decay}
-    optimiser = torch.optim.Adam(contrast.parameters(), fused=True, **options)
+    optimiser = torch.optim.Adam(contrast.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     step = EagerStep(contrast, contrast.loss, optimiser, torch.Generator().manual_seed(0), "fp32")
-    theirs = peer.load("model.GeoCLIP").GeoCLIP(from_pretrained=False, queue_size=QUEUE, clip_pretrained=False)
-    their_optimiser = torch.optim.Adam(theirs.parameters(), **options)
-    features, places = torch.randn(BATCH, WIDTH), torch.rand(BATCH, 2) * 90
-    train = peer.load("train.train").train
-
-    def their_step():
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            train([(features, places)], theirs, their_optimiser, 0, BATCH, "cpu")
-
+    features, places = torch.randn(BATCH, 1, WIDTH), torch.rand(BATCH, 2) * 90
     compare(
-        f"training step, batch {BATCH}, queue {QUEUE}, float32", lambda: step(features[:, None], places), their_step
+        f"training step, batch {BATCH}, queue {QUEUE}, float32",
+        lambda: step(features, places),
+        peer.training_step(BATCH, QUEUE, WIDTH),
     )
 
 

@@ -1,24 +1,27 @@
-"""Every figure that needs a GPU, in one go: python tests/benchmarks/gpu.py [--quick]
+"""Everything that needs a GPU, in one go: python tests/benchmarks/gpu.py [--quick]
 
-Prints a short table; skips with a reason what cannot be had (no GPU, no package ``geoclip``, no embedded imagery).
+Runs the tests that need one, then prints a short table of figures; one that cannot be had says why and leaves the
+others (no GPU, no package ``geoclip``, no compiler, no embedded imagery).
 """
 
 import argparse
 import statistics
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import peer
 import torch
-from torch.nn import functional
 
 from geobench.training.engine import Training
 from geobench.training.sources import Resident
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.contrast import Contrast
-from geobench_plugins.geoclip.network import GeoClip, LocationEncoder
+from geobench_plugins.geoclip.network import GeoClip
 
 DIM, DEVICE = 768, "cuda"
 PAPER_STEPS = 92_190  # 4.72 M photos × 10 epochs / 512
@@ -41,7 +44,8 @@ def training(n: int, **settings) -> Training:
     config = GeoClipConfig(**settings)
     torch.manual_seed(0)
     contrast = Contrast(GeoClip(config, DIM), config, seed=0).to(DEVICE)
-    contrast.compile_for(DEVICE)
+    if config.compiles(DEVICE):
+        contrast.compile_embed()
     coordinates = (torch.rand(n, 2, device=DEVICE) - 0.5) * torch.tensor([180.0, 360.0], device=DEVICE)
     return Training(
         what="bench",
@@ -56,48 +60,33 @@ def training(n: int, **settings) -> Training:
     )
 
 
-def seconds_of(n: int, **settings) -> tuple[float, float]:
-    """Return seconds of one epoch over ``n`` photos after a first one that compiles, and of a step."""
+def seconds_of(n: int, **settings) -> tuple[float, float, float]:
+    """Return seconds of preparing and compiling, of an epoch over ``n`` photos, and of a step of it."""
+
+    def epoch():
+        started = time.perf_counter()
+        run._epoch(threading.Event(), lambda *given, **figures: None)
+        torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    started = time.perf_counter()
     run = training(n, epochs=2, **settings)
     run._prepare()
-    import threading
-
-    run._epoch(threading.Event(), lambda *a, **k: None)
-    torch.cuda.synchronize()
-    started = time.perf_counter()
-    run._epoch(threading.Event(), lambda *a, **k: None)
-    torch.cuda.synchronize()
-    seconds = time.perf_counter() - started
-    return seconds, seconds / run.per_epoch
+    prepared = time.perf_counter() - started
+    first, second = epoch(), epoch()
+    return prepared + max(0, first - second), second, second / run.per_epoch
 
 
 def peer_step() -> float:
-    """Return seconds of the released code's step: eager, float32, its own networks and queue, no backbone."""
-    config = GeoClipConfig()
-    locations, head = LocationEncoder(config).to(DEVICE), GeoClip(config, DIM).image_head.to(DEVICE)
-    if peer.find() is not None:  # the authors' own class; ours has the same layers
-        locations = peer.load("model.location_encoder").LocationEncoder(from_pretrained=False).to(DEVICE)
-    else:
-        print("package geoclip is not here: the peer is the same eager step on our layers")
-    scale = torch.nn.Parameter(torch.tensor(2.66, device=DEVICE))
-    optimiser = torch.optim.Adam([*locations.parameters(), *head.parameters(), scale], lr=3e-5, weight_decay=1e-6)
-    queue = torch.rand(4096, 2, device=DEVICE) * 90
-    times = []
-    for step in range(60):
-        features, coordinates = torch.randn(512, DIM, device=DEVICE), torch.rand(512, 2, device=DEVICE) * 90
+    """Return seconds of a step of the released code: its own loop on the card, eager, float32, without the backbone."""
+    step, times = peer.training_step(512, 4096, DIM, DEVICE), []
+    for _ in range(60):
         torch.cuda.synchronize()
         started = time.perf_counter()
-        optimiser.zero_grad()
-        images = functional.normalize(head(features), dim=1)
-        places = functional.normalize(locations(torch.cat([coordinates, queue])), dim=1)
-        loss = functional.cross_entropy(scale.exp() * images @ places.T, torch.arange(512, device=DEVICE))
-        loss.backward()
-        optimiser.step()
-        queue = torch.cat([queue[512:], coordinates])
-        loss.item()
-        if step >= 20:
-            times.append(time.perf_counter() - started)
-    return statistics.median(times)
+        step()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[20:])
 
 
 def ceilings() -> tuple[float, float]:
@@ -156,64 +145,89 @@ def vit(images: int) -> tuple[float, float]:
         return images / (time.perf_counter() - started), memory
 
 
-def accuracies(precision: str, device: str) -> dict[str, float]:
-    """Return the scores of GeoCLIP trained on bluemarble in ``precision``."""
+def accuracies(**settings) -> dict[str, float]:
+    """Return the scores of GeoCLIP trained on bluemarble with ``settings``."""
     from geobench import run, train
 
-    checkpoint = train("geoclip", settings={"precision": precision}, device=device)
+    checkpoint = train("geoclip", settings=settings, device=DEVICE)
     with tempfile.TemporaryDirectory() as folder:
-        (result,) = run([checkpoint.spec], ["bluemarble"], folder=Path(folder), device=device).results
+        (result,) = run([checkpoint.spec], ["bluemarble"], folder=Path(folder), device=DEVICE).results
     return {name: value for name, value in result.scores.items() if name.startswith("acc")}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer photos: to see that everything runs")
-    quick = parser.parse_args().quick
-    if not torch.cuda.is_available():
-        print("skipped: there is no GPU here")
-        return
-    rows: list[tuple[str, str]] = [("card", torch.cuda.get_device_name())]
+def tests() -> str:
+    """Return the last line of the tests that need a GPU."""
+    path = Path(__file__).parents[1] / "test_gpu.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--tb=line", str(path)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        print(done.stdout[-3000:], flush=True)
+    return done.stdout.strip().splitlines()[-1]
 
-    def measure(what, work):
-        try:
-            rows.append((what, work()))
-        except Exception as error:  # one figure that cannot be had leaves the others
-            rows.append((what, f"not measured: {type(error).__name__}: {str(error).splitlines()[0][:150]}"))
-        print(f"{rows[-1][0]}: {rows[-1][1]}", flush=True)
 
-    flops, bandwidth = ceilings()
-    rows.append(("ceilings", f"{flops:.0f} TFLOP/s bf16, {bandwidth:.2f} TB/s copy"))
-    rows.append(("floor of a step", f"{1000 * FLOP_PER_STEP / flops / 1e12:.3f} ms ({FLOP_PER_STEP / 1e9:.0f} GFLOP)"))
+HOW = {  # the ways to take a step, the one that training takes by itself first
+    "bf16, compiled, captured": {"precision": "bf16"},
+    "float32, compiled, captured": {"precision": "fp32"},
+    "bf16, eager": {"precision": "bf16", "compiled": "no"},
+    "float32, eager": {"precision": "fp32", "compiled": "no"},
+}
+
+
+def figures(quick: bool):
+    """Yield what is measured and the work that returns its text, in order; the later ones use what the first found."""
     small, large = 512 * (100 if quick else 1000), 512 * (500 if quick else PAPER_STEPS // 10)
-    steps = {}
-    for precision in ("bf16", "fp32"):
+    steps: dict[str, float] = {}
 
-        def step(precision=precision):
-            steps[precision] = seconds_of(small, precision=precision)[1]
-            return f"{1000 * steps[precision]:.3f} ms"
+    def floor():
+        flops, bandwidth = ceilings()
+        at_least = f"a step at least {1000 * FLOP_PER_STEP / flops / 1e12:.3f} ms ({FLOP_PER_STEP / 1e9:.0f} GFLOP)"
+        return f"{flops:.0f} TFLOP/s bf16, {bandwidth:.2f} TB/s copy; {at_least}"
 
-        measure(f"step, batch 512, queue 4096, {precision}", step)
-    measure("step of the released code, eager float32", lambda: f"{1000 * peer_step():.3f} ms")
-    measure("ratio to it, bf16", lambda: f"{peer_step() / steps['bf16']:.1f} ×")
+    def step(how):
+        begin, _, steps[how] = seconds_of(small, **HOW[how])
+        return f"{1000 * steps[how]:.3f} ms; {begin:.0f} s to begin"
+
+    def ratio():
+        alone = peer_step()
+        return f"{1000 * alone:.3f} ms, {alone / steps[next(iter(HOW))]:.1f} × ours"
 
     def epoch():
-        seconds, _ = seconds_of(large, precision="bf16")
-        return f"{seconds:.1f} s an epoch of {large:,}; ten: {10 * seconds / 60:.2f} min"
-
-    measure("training on 4.72 M cached features", epoch)
+        begin, seconds, _ = seconds_of(large, precision="bf16")
+        return f"{begin:.0f} s to begin, {seconds:.1f} s an epoch of {large:,}; ten: {10 * seconds / 60:.2f} min"
 
     def extraction():
         files, memory = vit(512 if quick else 8192)
         return f"{files:.0f} photos/s from JPEG, {memory:.0f}/s from memory: {100 * files / memory:.0f} %"
 
-    measure("ViT-L/14 features", extraction)
-
     def compare():
-        graphed, eager = accuracies("bf16", "cuda"), accuracies("fp32", "cpu")
-        return ", ".join(f"{name[4:]} {graphed[name]:.1f} / {eager[name]:.1f}" for name in graphed)
+        ours, plain = accuracies(precision="bf16"), accuracies(precision="fp32", compiled="no")
+        return ", ".join(f"{name[4:]} {ours[name]:.1f} / {plain[name]:.1f}" for name in ours)
 
-    measure("bluemarble accuracy, bf16 GPU / fp32 eager CPU", compare)
+    yield "tests that need a GPU", tests
+    yield "what the card does", floor
+    for how in HOW:
+        yield f"step, batch 512, queue 4096, {how}", lambda how=how: step(how)
+    yield "step of the package geoclip, eager, float32", ratio
+    yield "training on 4.72 M cached features", epoch
+    yield "ViT-L/14 features", extraction
+    yield "bluemarble accuracy, bf16 compiled / float32 eager", compare
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer photos: to see that everything runs")
+    quick = parser.parse_args().quick
+    if not torch.cuda.is_available():
+        print("skipped: there is no GPU here")
+        return
+    rows = [("card", torch.cuda.get_device_name())]
+    for what, work in figures(quick):
+        try:
+            rows.append((what, work()))
+        except Exception as error:  # one figure that cannot be had leaves the others
+            rows.append((what, f"not measured: {type(error).__name__}: {str(error).splitlines()[0][:150]}"))
+        print(f"{rows[-1][0]}: {rows[-1][1]}", flush=True)
     print("\n" + "\n".join(f"{what:55s} {value}" for what, value in rows))
 
 

@@ -5,8 +5,10 @@ there: ``pip install --no-deps geoclip`` is enough. In place of the backbone sta
 so that the model takes backbone features (n, 768) where it took images; everything else is the authors' code.
 """
 
+import contextlib
 import importlib
 import importlib.util
+import io
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +39,23 @@ def load(name):
 def geoclip(queue_size=4096):
     """Return the package's model with its released weights; ``model(features, coordinates)`` gives logits."""
     return load("model.GeoCLIP").GeoCLIP(queue_size=queue_size, clip_pretrained=False)
+
+
+def training_step(batch, queue, width, device="cpu"):
+    """Return what takes one of the package's training steps on random features: its own loop, eager, float32, Adam."""
+    import torch
+
+    model = load("model.GeoCLIP").GeoCLIP(from_pretrained=False, queue_size=queue, clip_pretrained=False).to(device)
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-5, weight_decay=1e-6)
+    images = torch.randn(batch, width, device=device)
+    places = torch.rand(batch, 2, device=device) * 90
+    train = load("train.train").train
+
+    def step():
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            train([(images, places)], model, optimiser, 0, batch, device)
+
+    return step
 
 
 def flush(model):

@@ -1,0 +1,107 @@
+"""What only a GPU can show: the captured step, its generator, the sources and the search, beside the same on a CPU."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from geobench import search, train
+from geobench.training.engine import Schedule, Training
+from geobench.training.sources import Resident, Streamed
+from geobench_plugins.geoclip.config import GeoClipConfig
+from geobench_plugins.geoclip.contrast import Contrast
+from geobench_plugins.geoclip.network import GeoClip
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and there is none here")
+SIZES = {"batch_size": 64, "queue_length": 256, "hidden_dim": 128, "dim": 64, "head_dim": 64, "lr": 1e-3}
+
+
+def training(scratch=None, source=Resident, n=1000, **settings):
+    config = GeoClipConfig(**(SIZES | {"precision": "fp32", "epochs": 2} | settings))
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    contrast = Contrast(GeoClip(config, 32), config, seed=0).to("cuda")
+    if config.compiles("cuda"):
+        contrast.compile_embed()
+    return Training(
+        what="train toy",
+        network=contrast,
+        loss=contrast.loss,
+        source=source(rng.normal(size=(n, 2, 32)).astype(np.float16), "cuda"),
+        rows=np.arange(n),
+        targets=torch.tensor(rng.uniform(-80, 80, (n, 2)), dtype=torch.float32, device="cuda"),
+        schedule=config,
+        seed=0,
+        device="cuda",
+        scratch=scratch,
+    )
+
+
+def trained(**settings):
+    run = training(**settings)
+    run.run()
+    return {name: tensor.detach().cpu() for name, tensor in run.network.state_dict().items()}
+
+
+def assert_same(one, other, tolerance):
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=tolerance, atol=tolerance, msg=name)
+
+
+def captured(**settings):
+    """Train with the step captured, and not compiled: the same arithmetic as the eager one."""
+    run = training(compiled="yes", **settings)
+    run.network.embed_in_training = run.network.embed
+    run.run()
+    return {name: tensor.detach().cpu() for name, tensor in run.network.state_dict().items()}
+
+
+def test_a_captured_step_trains_like_an_eager_one_noise_and_queue_included():
+    assert_same(captured(), trained(compiled="no"), 1e-4)
+
+
+def test_a_captured_training_that_was_stopped_goes_on_as_if_it_never_was(tmp_path):
+    whole = captured(epochs=4)
+    stopped = training(tmp_path, epochs=4, compiled="yes")
+    stopped.network.embed_in_training = stopped.network.embed
+    stopped._prepare()
+    stopped._epoch(threading.Event(), lambda *given, **figures: None)
+    assert_same(captured(scratch=tmp_path, epochs=4), whole, 1e-5)
+
+
+def test_a_compiled_training_ends_close_to_an_eager_one():
+    assert_same(trained(), trained(compiled="no"), 5e-2)
+
+
+def test_bf16_lowers_the_loss_as_far_as_float32(tmp_path):
+    ends = {}
+    for precision in ("fp32", "bf16"):
+        run = training(tmp_path / precision, epochs=10, precision=precision, compiled="no")
+        run.run()
+        lines = (tmp_path / precision / "log.jsonl").read_text().splitlines()
+        ends[precision] = float(np.mean([json.loads(line)["loss"] for line in lines[-15:]]))
+    assert ends["bf16"] == pytest.approx(ends["fp32"], rel=0.03)
+
+
+def test_streamed_features_train_like_resident_ones():
+    assert_same(trained(source=Streamed, compiled="no"), trained(compiled="no"), 1e-5)
+
+
+def test_the_search_finds_what_it_finds_on_a_cpu():
+    rng = np.random.default_rng(0)
+    gallery = rng.normal(size=(40_000, 64)).astype(np.float32)
+    queries = torch.tensor(rng.normal(size=(1500, 64)), dtype=torch.float32)
+    ours, rows, shares = search.top_k(queries.to("cuda"), gallery, 5, scale=2.0)
+    values, expected, probabilities = search.top_k(queries, gallery, 5, scale=2.0)
+    assert np.abs(ours - values).max() < 1e-3
+    assert np.abs(shares - probabilities).max() < 1e-4
+    assert (rows == expected).mean() > 0.999  # near ties may change places
+
+
+@pytest.mark.parametrize("model", ["geoclip", "classifier"])
+def test_the_command_trains_on_a_gpu(model, tmp_path):
+    checkpoint = train(model, limit=1024, epochs=1, device="cuda")
+    assert checkpoint.device.startswith("cuda")
+    assert Schedule().compiles("cuda")
