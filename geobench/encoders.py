@@ -51,9 +51,22 @@ class Encoder(ABC):
     def encode_images(self, batch: Tensor) -> Tensor:
         """Return the features (n, d) in float32 of a preprocessed ``batch`` (n, 3, height, width)."""
 
+    def precision(self, device: str) -> str:
+        """Return the arithmetic of ``encode_images`` on ``device``: ``float32``, or what it is cast to by autocast."""
+        return "float32"
+
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Return the features (n, d) of ``texts``; raise ``EncoderError`` where there is no text tower."""
         raise EncoderError(f"the encoder {self.name} has no text tower; use a CLIP model such as ViT-L-14/openai.")
+
+
+def encode(encoder: Encoder, batch: Tensor) -> Tensor:
+    """Return features (n, d) float32 of a preprocessed ``batch``, on the encoder's device in its precision there."""
+    import torch
+
+    kind, precision = torch.device(encoder.device).type, encoder.precision(encoder.device)
+    with torch.no_grad(), torch.autocast(kind, getattr(torch, precision), enabled=precision != "float32"):
+        return encoder.encode_images(batch.to(encoder.device, non_blocking=True)).float()
 
 
 def file_key(path: Path) -> str:

@@ -99,7 +99,7 @@ def extract(
         raise SettingError(f"crops must be one of {', '.join(map(str, CROPS))}, not {crops}.")
     group = current()
     decoder = Decoder(dataset, encoder, purpose, crops, augmentation)
-    key = group.share(_key(decoder, table) if group.main else "")
+    key = group.share(_key(decoder, table, device) if group.main else "")
     folder = files.home() / "features" / key
     if not group.share(folder.is_dir()):
         with files.locked(folder, progress.say) if group.main else nullcontext():
@@ -113,15 +113,17 @@ def extract(
     return _open(folder, key, len(table))
 
 
-def _key(decoder: Decoder, table: pd.DataFrame) -> str:
+def _key(decoder: Decoder, table: pd.DataFrame, device: str) -> str:
     """Return 16 digits for all that the features depend on."""
     augmentation, encoder = decoder.augmentation, decoder.encoder
+    precision = encoder.precision(device)
     return files.digest(
         decoder.dataset.content_key(table, decoder.purpose),
         encoder.name,
         encoder.weights_key(),
         asdict(augmentation) if augmentation is not None else decoder.crops,
         {"jpeg_decoded_to": decoder.jpeg_decoded_to},
+        *([precision] if precision != "float32" else []),
     )
 
 

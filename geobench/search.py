@@ -29,6 +29,8 @@ GPU_TILE = 1024
 """On a GPU the groups are larger: small ones would leave it idle."""
 BLOCK = 16_384
 """Gallery rows compared at a time: 32 MB of embeddings at 512-d float32."""
+CHUNK = 1024
+"""Of a block, gallery rows multiplied at a time."""
 STAYS_MAPPED = 2**29
 """A memory-mapped gallery of at most so many bytes stays in memory between queries; of a larger one only a block."""
 
@@ -72,8 +74,7 @@ def top_k(
         block = _as_tensor(gallery[start : start + BLOCK]).to(queries.device)
         found = []
         for first, tile in _tiles(queries):
-            # As block × queries: on a CPU a third faster than queries × block. The padding ends here.
-            products = (block @ tile.T).T[: n - first].contiguous()  # (queries of the tile, block)
+            products = _products(block, tile).T[: n - first].contiguous()  # (queries, block); the padding ends here
             values, index = products.topk(min(k, len(block)), dim=1)
             found.append((values, index + start, torch.logsumexp(scale * products, dim=1)))
         values, index, block_sum = (torch.cat(parts) for parts in zip(*found, strict=True))
@@ -90,6 +91,19 @@ def top_k(
         rows.cpu().numpy().astype(np.intp),
         probabilities.double().cpu().numpy(),
     )
+
+
+def _products(block: Tensor, tile: Tensor) -> Tensor:
+    """Return the inner products (m, t) of gallery rows (m, d) and queries (t, d).
+
+    On a CPU many small products are a fifth faster than one: what each packs for itself stays in the cache.
+    """
+    import torch
+
+    whole = len(block) - len(block) % CHUNK
+    chunks = block[:whole].view(-1, CHUNK, block.shape[1])
+    products = torch.bmm(chunks, tile.T.expand(len(chunks), -1, -1)).flatten(0, 1)
+    return products if whole == len(block) else torch.cat([products, block[whole:] @ tile.T])
 
 
 def _as_tensor(block: npt.NDArray[np.float32]) -> Tensor:

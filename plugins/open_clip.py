@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from geobench import Encoder, EncoderError, file_key, hookimpl, unknown_name
+from geobench import Encoder, EncoderError, file_key, files, hookimpl, unknown_name
 
 DEFAULT = "ViT-L-14/openai"
+SUFFIXES = (".safetensors", ".pt", ".bin")
+FOLDER = "weights"
+"""In ``GEOBENCH_HOME``: ``weights/ViT-L-14/openai.pt`` is read in place of a download of ``ViT-L-14/openai``."""
+NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers among the tensors of OpenAI's archives
 
 
 class OpenClip(Encoder):
     """A CLIP model of the package ``open_clip``, its image features projected into the space shared with text.
 
     The name is ``ARCHITECTURE/TAG``, or ``ARCHITECTURE/PATH`` of a weights file (``.safetensors``, ``.pt``, ``.bin``;
-    never unpickled beyond tensors). A file of OpenAI's weights goes with an architecture such as
-    ``ViT-L-14-quickgelu``.
+    never unpickled beyond tensors). A state dict of OpenAI's weights goes with an architecture such as
+    ``ViT-L-14-quickgelu``; OpenAI's own file says by itself what it needs.
     """
 
     def __init__(self, name: str) -> None:
@@ -36,35 +42,78 @@ class OpenClip(Encoder):
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    @property
+    def file(self) -> Path | None:
+        """Return the local file of the weights: the one named, or what lies in ``FOLDER`` for the tag; else None."""
+        if self.weights is not None:
+            if not self.weights.is_file():
+                raise EncoderError(f"the weights file {self.weights} is not there; it was looked for as {self.name}.")
+            return self.weights
+        places = [self._place(suffix) for suffix in SUFFIXES]
+        return next((place for place in places if place.is_file()), None)
+
+    def _place(self, suffix: str) -> Path:
+        return files.home() / FOLDER / self.architecture / f"{self.tag}{suffix}"
+
     def load(self, device: str = "cpu") -> None:
-        """Build the model and read its weights: from the file, else as open_clip finds them (it may download)."""
+        """Build the model and read its weights: from a local file, else as open_clip finds them (it may download)."""
         import open_clip
         import torch
 
         self._check_name(open_clip)
-        released = {} if self.weights else open_clip.get_pretrained_cfg(self.architecture, self.tag)
+        file = self.file
         # Its libraries log every retry of a download; what the user needs is the one line below.
         logging.disable(logging.ERROR)
         try:
-            model, _, preprocess = open_clip.create_model_and_transforms(
-                self.architecture,
-                pretrained=str(self.weights or self.tag),
-                device=device,
-                weights_only=True,
-                # OpenAI's weights need QuickGELU; open_clip only warns when the architecture's name does not say so.
-                force_quick_gelu=bool(released.get("quick_gelu")),
-            )
+            model, preprocess = self._openais(file) if _is_torchscript(file) else self._create(str(file or self.tag))
+        except EncoderError:
+            raise
         except Exception as error:  # hub, network and file errors of several libraries end here
-            reason = str(error).splitlines()[0][:300]
+            reason = (str(error).splitlines() or [""])[0][:300]
+            remedy = (
+                f"give a local file as --encoder {self.architecture}/PATH"
+                if self.weights
+                else f"put a file of them at {self._place('.safetensors')} (or .pt, .bin)"
+            )
             raise EncoderError(
-                f"the weights of {self.name} cannot be had ({type(error).__name__}: {reason}); give a local file as "
-                f"--encoder {self.architecture}/PATH, or use the embedded encoder efficientnet_lite0."
+                f"the weights of {self.name} cannot be had ({type(error).__name__}: {reason}); {remedy}, or use the "
+                f"embedded encoder efficientnet_lite0."
             ) from error
         finally:
             logging.disable(logging.NOTSET)
-        self.model, self._preprocess, self.device = model.eval().to(torch.float32), preprocess, device
+        self.model, self._preprocess, self.device = model.eval().to(device, torch.float32), preprocess, device
         size = open_clip.get_model_config(self.architecture)["embed_dim"]
         self.dim = int(size)
+
+    def _create(self, pretrained, quick_gelu=False):
+        """Return open_clip's model and its preprocessing, with the weights of a tag or a file, or without any."""
+        import open_clip
+
+        released = {} if self.weights else open_clip.get_pretrained_cfg(self.architecture, self.tag)
+        own = {f"image_{name}": released.get(name) for name in ("mean", "std", "interpolation", "resize_mode")}
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            self.architecture,
+            pretrained=pretrained,
+            weights_only=True,
+            # OpenAI's weights need QuickGELU; open_clip only warns when the architecture's name does not say so.
+            force_quick_gelu=quick_gelu or bool(released.get("quick_gelu")),
+            **own,
+        )
+        return model, preprocess
+
+    def _openais(self, file):
+        """Return model and preprocessing with the weights in OpenAI's TorchScript archive, known by its digest."""
+        import torch
+
+        if _digest(file) not in _published(self.architecture):
+            raise EncoderError(
+                f"{file} is a TorchScript archive, which holds code, and not the one that OpenAI published for "
+                f"{self.architecture}, so it is not opened; save its tensors as .safetensors and give that file."
+            )
+        tensors = torch.jit.load(file, map_location="cpu").state_dict()
+        model, preprocess = self._create(None, quick_gelu=True)
+        model.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in NO_WEIGHTS})
+        return model, preprocess
 
     def _check_name(self, open_clip) -> None:
         if open_clip.get_model_config(self.architecture) is None:
@@ -72,20 +121,19 @@ class OpenClip(Encoder):
         tags = open_clip.list_pretrained_tags_by_model(self.architecture)
         if self.weights is None and self.tag not in tags:
             raise unknown_name(f"tag of {self.architecture}", self.tag, tags, "A weights file works as well.")
-        if self.weights is not None and not self.weights.is_file():
-            raise EncoderError(f"the weights file {self.weights} is not there; it was looked for as {self.name}.")
 
     def describe(self) -> str:
         """Return where the preprocessing comes from."""
-        return f"open_clip's own for {self.name}: bicubic to the model's input size, centre cut, CLIP mean and std"
+        own = f"open_clip's own for {self.name}: bicubic to the model's input size, centre cut, CLIP mean and std"
+        return f"{own}; float16 on a GPU"
+
+    def precision(self, device):
+        """Return half precision on a GPU, as the weights were released and several times as fast."""
+        return "float16" if device.startswith("cuda") else "float32"
 
     def weights_key(self) -> str:
-        """Return digits for the weights file, or the tag, which names released weights."""
-        if self.weights is None:
-            return self.tag
-        if not self.weights.is_file():
-            raise EncoderError(f"the weights file {self.weights} is not there; it was looked for as {self.name}.")
-        return file_key(self.weights)
+        """Return digits for the weights file that is named, or the tag, which names released weights."""
+        return self.tag if self.weights is None else file_key(self.file)
 
     def preprocess(self, image):
         """Return the model's input."""
@@ -103,6 +151,27 @@ class OpenClip(Encoder):
         tokens = open_clip.get_tokenizer(self.architecture)(list(texts)).to(self.device)
         with torch.inference_mode():
             return self.model.encode_text(tokens).float()
+
+
+def _is_torchscript(file):
+    """Return whether ``file`` is an archive of ``torch.jit.save``: one with code in it."""
+    if file is None or not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _digest(file):
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _published(architecture):
+    """Return the SHA-256 of the archives that OpenAI published for ``architecture``: its addresses state them."""
+    import open_clip
+
+    url = open_clip.get_pretrained_cfg(architecture.removesuffix("-quickgelu"), "openai").get("url", "")
+    return set(url.split("/"))
 
 
 @hookimpl

@@ -1,5 +1,6 @@
 """What every registered model and encoder must keep to, whoever wrote it."""
 
+import hashlib
 from dataclasses import fields
 from pathlib import Path
 
@@ -309,6 +310,79 @@ def test_a_weights_file_is_never_unpickled(tmp_path):
     with pytest.raises(EncoderError, match="cannot be had"):
         get_encoder(f"{ARCHITECTURE}/{tmp_path / 'trap.pt'}").load("cpu")
     assert not Path("sprung").exists()
+
+
+def archived(tensors, path):
+    """Write a TorchScript archive with ``tensors``, as OpenAI published its weights."""
+    import torch
+
+    root = torch.nn.Module()
+    for name, tensor in tensors.items():
+        *parents, last = name.split(".")
+        module = root
+        for parent in parents:
+            if not hasattr(module, parent):
+                module.add_module(parent, torch.nn.Module())
+            module = getattr(module, parent)
+        module.register_buffer(last, tensor)
+    torch.jit.save(torch.jit.script(root), path)
+    return path
+
+
+def test_the_archive_that_openai_published_is_read_with_what_it_needs_and_no_other_is_opened(
+    weights, tmp_path, monkeypatch
+):
+    import open_clip
+    import torch
+    from safetensors.torch import load_file
+
+    from geobench_plugins import open_clip as plugin
+
+    extra = {name: torch.tensor(1) for name in plugin.NO_WEIGHTS}
+    path = archived({**load_file(weights), **extra}, tmp_path / "ViT-S-32.pt")
+    encoder = get_encoder(f"{ARCHITECTURE}/{path}")
+    with pytest.raises(EncoderError, match=r"ViT-S-32\.pt is a TorchScript archive.*not the one that OpenAI published"):
+        encoder.load("cpu")
+    monkeypatch.setattr(plugin, "_published", lambda architecture: {hashlib.sha256(path.read_bytes()).hexdigest()})
+    encoder.load("cpu")
+    inputs = torch.stack([encoder.preprocess(image) for image in pictures()])
+    judge = open_clip.create_model(ARCHITECTURE, pretrained=str(weights), force_quick_gelu=True).eval()
+    with torch.inference_mode():
+        assert torch.equal(encoder.encode_images(inputs), judge.encode_image(inputs))
+
+
+def test_the_published_digest_is_in_openais_address():
+    from geobench_plugins.open_clip import _published
+
+    known = "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836"
+    assert known in _published("ViT-L-14") and known in _published("ViT-L-14-quickgelu")
+    assert known not in _published("ViT-B-32") and known not in _published(ARCHITECTURE)
+
+
+def test_weights_in_the_folder_of_their_tag_take_the_place_of_a_download(tmp_path, monkeypatch):
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    monkeypatch.setenv("GEOBENCH_HOME", str(tmp_path))
+    path = tmp_path / "weights/RN50/openai.safetensors"
+    path.parent.mkdir(parents=True)
+    model = open_clip.create_model("RN50").eval()
+    save_file(model.state_dict(), path)
+    encoder = get_encoder("RN50/openai")
+    assert encoder.weights_key() == "openai"  # the same features as after a download
+    encoder.load("cpu")
+    assert torch.equal(encoder.model.visual.attnpool.c_proj.weight, model.visual.attnpool.c_proj.weight)
+    kinds = {type(module).__name__ for module in encoder.model.modules()}
+    assert "QuickGELU" in kinds and "GELU" not in kinds
+
+
+def test_weights_that_cannot_be_downloaded_are_asked_for_by_their_place(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # no half a minute of retries
+    with pytest.raises(EncoderError, match=r"put a file of them at .*RN50/openai\.safetensors \(or \.pt") as told:
+        get_encoder("RN50/openai").load("cpu")
+    assert "\n" not in str(told.value)
 
 
 def test_an_unknown_tag_or_architecture_is_answered_with_the_nearest():

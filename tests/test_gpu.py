@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from geobench import search, train
+from geobench import extract, get_dataset, get_encoder, search, train
 from geobench.training.engine import Schedule, Training
 from geobench.training.sources import Resident, Streamed
 from geobench_plugins.geoclip.config import GeoClipConfig
@@ -105,3 +105,23 @@ def test_the_command_trains_on_a_gpu(model, tmp_path):
     checkpoint = train(model, limit=1024, epochs=1, device="cuda")
     assert checkpoint.device.startswith("cuda")
     assert Schedule().compiles("cuda")
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "ViT-S-32-alt"])
+def test_features_from_a_gpu_are_those_from_a_cpu(name, tmp_path, monkeypatch):
+    if name.startswith("ViT"):
+        import open_clip
+        from safetensors.torch import save_file
+
+        torch.manual_seed(0)
+        save_file(open_clip.create_model(name).state_dict(), tmp_path / "random.safetensors")
+        name = f"{name}/{tmp_path / 'random.safetensors'}"
+    dataset = get_dataset("bluemarble")
+    table, found = dataset.table("test", 600), {}
+    for device in ("cpu", "cuda"):
+        monkeypatch.setenv("GEOBENCH_HOME", str(tmp_path / device))
+        features = extract(dataset, table, get_encoder(name), device=device)
+        assert features.ok.all() and features.about["encoder_busy"] > 0
+        found[device] = torch.from_numpy(np.array(features.array[:, 0]))
+    similarity = torch.nn.functional.cosine_similarity(found["cpu"], found["cuda"])
+    assert similarity.min() > 0.999

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
+from geobench.encoders import encode
 from geobench.extraction.decoding import Batch, Decoder, decoded
 from geobench.extraction.shards import Made, Shards
 from geobench.progress import Advance, Progress
@@ -83,6 +84,7 @@ class Extraction:
                     batch = next(batches)
                     shard.add(batch)
                     watch.count(len(batch.names), sum(map(bool, batch.errors)))
+                shard.finish()
                 ended = time.monotonic()
                 made = Made(tuple(shard.failures), ended - started, shard.encoding_s, process)
                 started = ended
@@ -163,18 +165,55 @@ class _Growing:
         self.failures: list[dict[str, str]] = []
         self.filled = 0
         self.encoding_s = 0.0
+        self.pending: tuple[npt.NDArray[np.intp], Tensor, _Clock] | None = None
 
     def add(self, batch: Batch) -> None:
-        """Encode a batch into the next rows."""
+        """Encode a batch into the next rows; a GPU is at it while the next batch is being decoded."""
         readable = self.filled + np.flatnonzero([not error for error in batch.errors])
         if batch.inputs is not None:
-            started = time.monotonic()
-            self.features[readable] = _encode(self.encoder, batch.inputs, self.tile)
-            self.encoding_s += time.monotonic() - started
+            with _Clock(self.encoder.device) as clock:
+                features = _encode(self.encoder, batch.inputs, self.tile)
+            self.finish()
+            self.pending = readable, features, clock
         self.ok[readable] = True
         pairs = zip(batch.names, batch.errors, strict=True)
         self.failures += [{"image": name, "reason": error} for name, error in pairs if error]
         self.filled += len(batch.names)
+
+    def finish(self) -> None:
+        """Take the features of the batch before, and wait for them where a GPU is not done."""
+        if self.pending is not None:
+            rows, features, clock = self.pending
+            self.features[rows] = features.cpu().numpy()
+            self.encoding_s += clock.seconds()
+            self.pending = None
+
+
+class _Clock:
+    """How long the device is at work on what is asked of it inside the ``with``; a GPU counts for itself."""
+
+    def __init__(self, device: str) -> None:
+        self.on_gpu = device.startswith("cuda")
+
+    def __enter__(self) -> _Clock:
+        self.begin = self._now()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end = self._now()
+
+    def _now(self) -> Any:
+        if not self.on_gpu:
+            return time.monotonic()
+        import torch
+
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+
+    def seconds(self) -> float:
+        """Return the time; on a GPU what was asked must be done."""
+        return float(self.begin.elapsed_time(self.end) / 1000 if self.on_gpu else self.end - self.begin)
 
 
 class _Watch:
@@ -208,14 +247,15 @@ class _Watch:
             self.look()
 
 
-def _encode(encoder: Encoder, batch: Tensor, tile: int) -> npt.NDArray[np.float32]:
+def _encode(encoder: Encoder, batch: Tensor, tile: int) -> Tensor:
     """Return the features (n, views, d) of ``batch`` (n, views, 3, h, w), computed in tiles of one fixed size."""
     import torch
 
     flat = batch.flatten(0, 1)  # (n * views, 3, h, w)
     encoded = []
-    with torch.inference_mode():
-        for inputs in flat.split(tile):  # type: ignore[no-untyped-call]
-            padded = torch.cat([inputs, inputs.new_zeros(tile - len(inputs), *inputs.shape[1:])])
-            encoded.append(encoder.encode_images(padded.to(encoder.device))[: len(inputs)].float().cpu())
-    return torch.cat(encoded).reshape(*batch.shape[:2], -1).numpy()
+    for inputs in flat.split(tile):  # type: ignore[no-untyped-call]
+        padded = torch.cat([inputs, inputs.new_zeros(tile - len(inputs), *inputs.shape[1:])])
+        if encoder.device.startswith("cuda"):
+            padded = padded.pin_memory()  # copied beside the encoder's work
+        encoded.append(encode(encoder, padded)[: len(inputs)])
+    return torch.cat(encoded).reshape(*batch.shape[:2], -1)

@@ -104,8 +104,9 @@ class Live:
 
     def batches(self, rows: Sequence[Rows], epoch: int) -> Iterator[Tensor]:
         """Yield the features (b, views, d) of freshly augmented images."""
-        import torch
         from torch.utils.data import DataLoader
+
+        from geobench.encoders import encode
 
         if not rows:
             return
@@ -113,8 +114,7 @@ class Live:
         images: Any = _Augmented(self, epoch)
         loader: Any = DataLoader(images, batch_sampler=[batch.tolist() for batch in rows], num_workers=self.workers)
         for batch in loader:  # (b, views, 3, h, w)
-            with torch.no_grad():
-                features = self.encoder.encode_images(batch.flatten(0, 1).to(self.device))
+            features = encode(self.encoder, batch.flatten(0, 1))
             yield features.reshape(*batch.shape[:2], -1)
 
 
