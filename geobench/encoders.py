@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+
+
 class Encoder(ABC):
     """The contract of an encoder. ``load`` is called once before it encodes.
 
@@ -24,12 +27,15 @@ class Encoder(ABC):
         device: where it computes.
         side: shorter side in pixels to which ``preprocess`` scales an image; None where it may look at every pixel.
             A large JPEG is then decoded at a reduced scale: :func:`geobench.images.open_image`. Known before ``load``.
+        normalisation: mean and standard deviation of each channel by which ``preprocess`` scales pixels in [0, 1]; None
+            where it does something else. Known once it is loaded.
     """
 
     name: str
     dim: int
     device: str = "cpu"
     side: int | None = None
+    normalisation: Normalisation | None = None
 
     @abstractmethod
     def load(self, device: str = "cpu") -> None:

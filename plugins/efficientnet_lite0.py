@@ -19,6 +19,7 @@ class EfficientNetLite0(Encoder):
     """
 
     dim = 1280
+    normalisation = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
     def __init__(self, name: str = NAME) -> None:
         _, _, side = name.partition("@")

@@ -84,6 +84,9 @@ class OpenClip(Encoder):
         self.model, self._preprocess, self.device = model.eval().to(device, torch.float32), preprocess, device
         size = open_clip.get_model_config(self.architecture)["embed_dim"]
         self.dim = int(size)
+        self.normalisation = next(
+            ((tuple(step.mean), tuple(step.std)) for step in preprocess.transforms if hasattr(step, "std")), None
+        )
 
     def _create(self, pretrained, quick_gelu=False):
         """Return open_clip's model and its preprocessing, with the weights of a tag or a file, or without any."""

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from geobench import SettingError, get_dataset, get_model, train
+from geobench import SettingError, get_dataset, get_encoder, get_model, train
 from geobench.checkpoints import get_checkpoints
 from geobench.training.augment import Augmentation
 
@@ -33,9 +34,26 @@ def test_views_differ_from_each_other_and_repeat_with_their_seed(image, kind):
         assert (np.array(first) != np.array(pixels(other))).any()
 
 
-def test_views_take_nothing_from_the_global_random_state(image):
-    import torch
+def test_official_views_are_scaled_as_for_imagenet_whatever_the_encoder_does(image):
+    from torchvision.transforms import functional
 
+    encoder = get_encoder("efficientnet_lite0")
+    augmentation = Augmentation(2, "official")
+    for view, made in zip(augmentation(image, "a"), augmentation.inputs(image, "a", encoder), strict=True):
+        pixels = (encoder.preprocess(view) + 1) / 2  # it scales to [−1, 1]
+        expected = functional.normalize(pixels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        torch.testing.assert_close(made, expected)
+    simclr = Augmentation(1)
+    assert torch.equal(simclr.inputs(image, "a", encoder)[0], encoder.preprocess(simclr(image, "a")[0]))
+
+
+def test_official_views_of_an_encoder_that_does_not_say_how_it_scales_are_refused(image):
+    encoder = get_encoder("tiny")
+    with pytest.raises(SettingError, match=r"the encoder tiny does not say.*--augmentation simclr"):
+        Augmentation(2, "official").inputs(image, "a", encoder)
+
+
+def test_views_take_nothing_from_the_global_random_state(image):
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
@@ -50,7 +68,13 @@ def test_an_unknown_augmentation_is_refused():
 
 def test_a_model_trains_on_cached_views_and_the_checkpoint_says_so(own_home):
     checkpoint = train("geoclip", settings=SMALL, views=3, **DATA)
-    assert checkpoint.augmentation == {"views": 3, "kind": "simclr", "seed": 0, "live": False}
+    assert checkpoint.augmentation == {
+        "views": 3,
+        "kind": "simclr",
+        "seed": 0,
+        "normalisation": "the encoder's own",
+        "live": False,
+    }
     (features,) = (own_home / "features").glob("*/features.npy")
     assert np.load(features).shape == (48, 3, 48)
 

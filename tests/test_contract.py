@@ -256,12 +256,14 @@ def test_an_encoder_without_a_text_tower_says_so():
 
 
 def test_open_clip_encodes_texts_into_the_space_of_the_images(weights):
+    import open_clip
     import torch
 
     encoder = get_encoder(f"{ARCHITECTURE}/{weights}")
     encoder.load("cpu")
     texts = encoder.encode_texts(["a street in Lyon", "the sea"])
     assert texts.shape == (2, encoder.dim) and texts.dtype == torch.float32
+    assert encoder.normalisation == (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
     assert not texts.requires_grad and not torch.allclose(texts[0], texts[1])
 
 

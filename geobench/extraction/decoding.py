@@ -88,8 +88,9 @@ class Decoder:
             image = self.dataset.read_image(name, self.purpose, self.side)
         except ImageError as error:
             return None, str(error) or "unreadable"
-        made = self.augmentation(image, name) if self.augmentation is not None else views(image, self.crops)
-        return torch.stack([self.encoder.preprocess(view) for view in made]), ""
+        if self.augmentation is not None:
+            return self.augmentation.inputs(image, name, self.encoder), ""
+        return torch.stack([self.encoder.preprocess(view) for view in views(image, self.crops)]), ""
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from geobench.errors import ImageError, SettingError
@@ -15,21 +15,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from geobench.datasets import Dataset
-    from geobench.encoders import Encoder
+    from geobench.encoders import Encoder, Normalisation
+
+
+OWN = "the encoder's own"  # normalisation
 
 
 @dataclass(frozen=True)
 class Strength:
-    """How strongly images are changed: share of the area kept, colour jitter, blur."""
+    """How strongly images are changed: share of the area kept, colour jitter, blur, and what scales the pixels."""
 
     area: tuple[float, float]
     jitter: tuple[float, float, float, float]  # brightness, contrast, saturation, hue, with probability 0.8
     blur: float  # probability
+    normalisation: str = OWN
 
+
+IMAGENET: Normalisation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 STRENGTHS = {
     "simclr": Strength((0.08, 1.0), (0.8, 0.8, 0.8, 0.2), 0.5),  # Chen et al. 2020, appendix A, strength 1
-    "official": Strength((0.08, 1.0), (0.4, 0.4, 0.4, 0.1), 0.0),  # package geoclip 1.3.0, without its normalisation
+    "official": Strength((0.08, 1.0), (0.4, 0.4, 0.4, 0.1), 0.0, "imagenet"),  # package geoclip 1.3.0
 }
 
 
@@ -41,11 +47,13 @@ class Augmentation:
         views: P, at least 1.
         kind: ``simclr`` or ``official``.
         seed: the same image, seed and epoch give the same views.
+        normalisation: of the pixels; it follows from ``kind``.
     """
 
     views: int
     kind: str = "simclr"
     seed: int = 0
+    normalisation: str = field(default=OWN, init=False)
 
     def __post_init__(self) -> None:
         if self.kind not in STRENGTHS or self.views < 1:
@@ -53,6 +61,7 @@ class Augmentation:
                 f"views must be at least 1 and the augmentation {' or '.join(STRENGTHS)}, "
                 f"not {self.views} and {self.kind!r}."
             )
+        object.__setattr__(self, "normalisation", STRENGTHS[self.kind].normalisation)
 
     def __call__(self, image: Image.Image, name: str, epoch: int = 0) -> list[Image.Image]:
         """Return the views of ``image``, whose ``name`` is part of the seed."""
@@ -65,6 +74,26 @@ class Augmentation:
                 torch.manual_seed(int.from_bytes(seed, "big") >> 1)
                 made.append(_augmented(image, STRENGTHS[self.kind]))
         return made
+
+    def inputs(self, image: Image.Image, name: str, encoder: Encoder, epoch: int = 0) -> Tensor:
+        """Return the encoder's inputs (views, 3, h, w) for the views of ``image``.
+
+        Raises:
+            SettingError: the pixels are to be scaled in another way than the encoder's, and its own is not known.
+        """
+        import torch
+
+        made = torch.stack([encoder.preprocess(view) for view in self(image, name, epoch)])
+        if self.normalisation == OWN:
+            return made
+        if encoder.normalisation is None:
+            raise SettingError(
+                f"the augmentation {self.kind} scales pixels as for ImageNet, and the encoder {encoder.name} does not "
+                f"say how it scales them itself; choose --augmentation simclr."
+            )
+        (mean, std), (theirs, spread) = (torch.tensor(n)[:, :, None, None] for n in (encoder.normalisation, IMAGENET))
+        scaled: Tensor = (made * std + mean - theirs) / spread
+        return scaled
 
 
 def _augmented(image: Image.Image, strength: Strength) -> Image.Image:
@@ -124,12 +153,9 @@ class _Augmented:
     epoch: int
 
     def __getitem__(self, row: int) -> Tensor:
-        import torch
-
         source, name = self.source, self.source.names[row]
         try:
             image = source.dataset.read_image(name, "train")
         except ImageError as error:
             raise ImageError(f"{error}; it could be read before the training began.") from error
-        views = source.augmentation(image, name, self.epoch)
-        return torch.stack([source.encoder.preprocess(view) for view in views])
+        return source.augmentation.inputs(image, name, source.encoder, self.epoch)
