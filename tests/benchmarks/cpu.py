@@ -7,6 +7,7 @@ geopy).
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -50,16 +51,24 @@ def show(what, mine, other):
 
 def training_step():
     """One step of Adam on features: forward, loss, backward, update, queue. Both from weights drawn at random."""
-    config = GeoClipConfig(batch_size=BATCH, queue_length=QUEUE)
+    theirs = peer.training_step(BATCH, QUEUE, WIDTH)
+    for compiled, note in (("no", ""), ("yes", ", compiled=yes")):
+        if compiled == "yes" and shutil.which("g++") is None:
+            print("training step, compiled: skipped, torch.compile needs a C++ compiler")
+            continue
+        compare(f"training step, batch {BATCH}, queue {QUEUE}, float32{note}", our_step(compiled), theirs)
+
+
+def our_step(compiled):
+    """Return what takes one of our steps, as training on a CPU does."""
+    config = GeoClipConfig(batch_size=BATCH, queue_length=QUEUE, compiled=compiled)
     contrast = Contrast(GeoClip(config, WIDTH), config, seed=0).train()
+    if config.compiles("cpu"):
+        contrast.compile_embed()
     optimiser = torch.optim.Adam(contrast.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     step = EagerStep(contrast, contrast.loss, optimiser, torch.Generator().manual_seed(0), "fp32")
     features, places = torch.randn(BATCH, 1, WIDTH), torch.rand(BATCH, 2) * 90
-    compare(
-        f"training step, batch {BATCH}, queue {QUEUE}, float32",
-        lambda: step(features, places),
-        peer.training_step(BATCH, QUEUE, WIDTH),
-    )
+    return lambda: step(features, places)
 
 
 def gallery_encoding(ours, n=16_384):
