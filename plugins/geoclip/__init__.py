@@ -32,6 +32,8 @@ class GeoClipModel(Model):
         contrast = Contrast(GeoClip(config, source.width), config, seed).to(self.device)
         if config.compiles(self.device):
             contrast.compile_embed()
+            if progress is not None:
+                progress.say(f"train {self.name}: the first step is compiled and takes a while (--set compiled=no).")
         coordinates = torch.tensor(training_set.coordinates, dtype=torch.float32, device=self.device)
         Training(
             what=f"train {self.name}",

@@ -14,7 +14,9 @@ from geobench.training import distributed
 from .config import GeoClipConfig
 from .network import GeoClip
 
-COMPILE_MODE = "max-autotune-no-cudagraphs"  # the CUDA graph is the whole step's: geobench.training.steps
+COMPILE_MODE = "default"
+"""Of torch.compile. "max-autotune-no-cudagraphs" tries more kernels, for minutes, before the first step. The CUDA graph
+is not its business: geobench.training.steps captures the whole step."""
 
 
 def add_noise(coordinates: Tensor, noise_m: float, generator: torch.Generator) -> Tensor:
