@@ -41,7 +41,10 @@ def as_coordinates(values: npt.ArrayLike) -> FloatArray:
     bad = invalid_rows(coordinates)
     if len(bad):
         rows = "; ".join(f"row {row}: {tuple(coordinates[row].tolist())}" for row in bad[:3])
-        raise GeobenchError(f"{len(bad)} coordinates out of range (latitude ±90, longitude ±180), such as {rows}.")
+        swapped = "; latitude comes first, and exchanged they would all fit" if fit_exchanged(coordinates) else ""
+        raise GeobenchError(
+            f"{len(bad)} coordinates out of range (latitude ±90, longitude ±180), such as {rows}{swapped}."
+        )
     return coordinates
 
 
@@ -50,6 +53,11 @@ def invalid_rows(coordinates: FloatArray) -> npt.NDArray[np.intp]:
     with np.errstate(invalid="ignore"):
         valid = np.isfinite(coordinates).all(axis=1) & (np.abs(coordinates) <= (90.0, 180.0)).all(axis=1)
     return np.flatnonzero(~valid)
+
+
+def fit_exchanged(coordinates: FloatArray) -> bool:
+    """Return whether some of ``coordinates`` (n, 2) are out of range as latitude, longitude, and none the other way."""
+    return bool(len(invalid_rows(coordinates))) and not len(invalid_rows(coordinates[:, ::-1]))
 
 
 def unit_vectors(coordinates: FloatArray) -> FloatArray:

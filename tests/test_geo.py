@@ -113,3 +113,10 @@ def test_points_keep_between_two_latitudes():
     assert points[:, 0].max() <= 0
     # The zone from 30° to 0° holds sin 30° / sin 60° = 57.7 % of it.
     assert np.mean(points[:, 0] > -30) == pytest.approx(0.577, abs=0.03)
+
+
+def test_coordinates_that_would_fit_exchanged_are_told_so():
+    with pytest.raises(GeobenchError, match="2 coordinates out of range.*latitude comes first, and exchanged they"):
+        as_coordinates([[139.7, 35.7], [-120.0, 40.0], [10.0, 50.0]])
+    with pytest.raises(GeobenchError, match=r"such as row 0: \(139.7, 95.0\)\.$"):
+        as_coordinates([[139.7, 95.0], [10.0, 50.0]])

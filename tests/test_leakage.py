@@ -12,11 +12,12 @@ from PIL import Image
 from geobench import FeatureError, get_dataset
 from geobench.audits.fingerprints import NOTHING_SEEN, OK, UNREADABLE, fingerprint, fingerprints, near
 from geobench.audits.leakage import audit
-from geobench.audits.sharing import photo_ids, photographers, same_photographer, twins
+from geobench.audits.sharing import photo_ids, same_photographer, twins
 from geobench.geo import unit_vectors
 from geobench.own import add_dataset
 from geobench.progress import SILENT
 from geobench.raster import RasterDataset
+from geobench.tables.photographers import photographers
 
 N = 60  # images on each side, of places that are at least 600 km apart
 EACH = 10  # planted leaks of each kind
@@ -221,6 +222,8 @@ def test_names_of_one_photo_give_one_id(names, expected):
 def test_photographers_come_from_a_column_or_from_the_names_of_flickr():
     named = pd.DataFrame({"image": ["a", "b"], "Author": [" 1@N00", "2%40N01"]})
     assert list(photographers(named)) == ["1@N00", "2@N01"]
+    broken = pd.DataFrame({"AUTHOR": ["9f05b2251e_1292_8504005@N07", "8504005@N07", "someone_else"]})
+    assert list(photographers(broken)) == ["8504005@N07", "8504005@N07", "someone_else"]
     flickr = pd.DataFrame({"image": ["10_ab_1_78841376@N00.jpg", "holiday.jpg"]})
     assert list(photographers(flickr)) == ["78841376@N00", ""]
     assert photographers(pd.DataFrame({"image": ["holiday.jpg"]})) is None

@@ -20,7 +20,7 @@ from geobench.checkpoints import now
 from geobench.errors import DatasetError, DatasetNotFoundError, SettingError, unknown_name
 from geobench.plugins import get_dataset
 from geobench.progress import SILENT, Progress
-from geobench.statistics.intervals import PHOTOGRAPHER
+from geobench.tables.photographers import PHOTOGRAPHER
 
 if TYPE_CHECKING:
     import pandas as pd

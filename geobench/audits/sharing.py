@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +15,14 @@ from geobench.audits.fingerprints import OK, Fingerprints, near
 from geobench.geo import place_keys
 from geobench.images import SUFFIXES
 from geobench.progress import SILENT, Progress
-from geobench.statistics.intervals import PHOTOGRAPHER
+from geobench.tables.photographers import FLICKR_USER, photographers
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Ints = npt.NDArray[np.int64]
-_FLICKR_USER = r"[0-9]+@N[0-9]{2}"
 _FLICKR_PHOTO = (
-    rf"([0-9]+)_[0-9a-f]+_[0-9]+_{_FLICKR_USER}",  # 1000269685_e60e9cdfb4_1125_78841376@N00: Im2GPS and Im2GPS3k
+    rf"([0-9]+)_[0-9a-f]+_[0-9]+_{FLICKR_USER}",  # 1000269685_e60e9cdfb4_1125_78841376@N00: Im2GPS and Im2GPS3k
     r"[0-9a-f]{2,3}_[0-9a-f]{2,3}_([0-9]+)",  # 45/77/3228511372: MP-16 and YFCC
     r"([0-9]{6,})_[0-9a-f]{8,10}(?:_[a-z0-9]{1,2})?",  # 3228511372_0a1b2c3d4e_b: as Flickr names a download
 )
@@ -94,15 +92,6 @@ def same_coordinate(ours: pd.DataFrame, theirs: pd.DataFrame) -> Matches:
     mine, other = (pd.Series(place_keys(table[axes].to_numpy(np.float64))) for table in (ours, theirs))
     text = ours["latitude"].astype(str) + " " + ours["longitude"].astype(str)
     return _same(mine, other, text)
-
-
-def photographers(table: pd.DataFrame) -> pd.Series[str] | None:
-    """Return who took each image, from a column or from Flickr's file names, '' where unknown; None where nowhere."""
-    column = next((name for name in table.columns if str(name).lower() in PHOTOGRAPHER), None)
-    if column is not None:
-        return table[column].astype(str).str.strip().map(unquote)
-    found = table["image"].str.extract(rf"_({_FLICKR_USER})(?:\.\w+)?$", expand=False).fillna("")
-    return found if bool((found != "").any()) else None
 
 
 def photo_ids(images: pd.Series[str]) -> pd.Series[str]:

@@ -14,12 +14,12 @@ from geobench import files, metrics
 from geobench.checkpoints import now
 from geobench.errors import ResultError, SettingError
 from geobench.geo import FloatArray, haversine_km
-from geobench.images import SUFFIXES
 from geobench.peers.foreign_file import read_answers
 from geobench.plugins import get_dataset
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
 from geobench.results import Result
+from geobench.stores.names import key_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,17 +128,16 @@ def _only(images: Sequence[str], plain: Any) -> dict[str, int]:
     return rows
 
 
-def _bare(image: str) -> PurePosixPath:
-    path = PurePosixPath(image.replace("\\", "/"))
-    return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
-
-
 def _flat(image: str) -> str:
-    return str(_bare(image)).replace("/", "_")
+    return key_of(str(_path(image)))
 
 
 def _last(image: str) -> str:
-    return _bare(image).name
+    return key_of(_path(image).name)
+
+
+def _path(image: str) -> PurePosixPath:
+    return PurePosixPath(image.replace("\\", "/"))
 
 
 def _predictions(answers: pd.DataFrame, rows: np.ndarray[Any, Any], n: int, path: Path) -> Predictions:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geobench.errors import DatasetError, ResultError, SettingError
-from geobench.geo import FloatArray
+from geobench.geo import FloatArray, fit_exchanged
 from geobench.tables.cells import SEPARATORS, Cells, encoding_of, first_row
 from geobench.tables.columns import AXES, RECOGNISED
 
@@ -195,10 +195,10 @@ def _check(
     if not beyond.any():
         return
     row = int(beyond.argmax())
-    swapped = np.nanmax(np.abs(longitude)) <= AXES["latitude"] and np.nanmax(np.abs(latitude)) <= AXES["longitude"]
+    answered = np.stack([latitude, longitude], axis=1)[~np.isnan(latitude)]
     advice = (
         f"they look swapped: --columns latitude={found['longitude']},longitude={found['latitude']}"
-        if swapped
+        if fit_exchanged(answered)
         else "correct them, or leave them empty for an image without an answer"
     )
     raise ResultError(

@@ -17,13 +17,12 @@ import numpy.typing as npt
 
 from geobench import metrics
 from geobench.geo import FARTHEST_KM, FloatArray, place_keys
+from geobench.tables.photographers import named_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LEVEL = 0.95
-PHOTOGRAPHER = ("author", "photographer", "owner", "user_id", "user_nsid", "creator_username", "creator_id")
-"""Columns of a test set that say who took a photo, in any case."""
 
 Interval = tuple[float, float]
 
@@ -69,20 +68,18 @@ def clusters_of(truth: FloatArray, extra: pd.DataFrame | None = None) -> Cluster
 
     Args:
         truth: degrees.
-        extra: the other columns of the test set; one named as in ``PHOTOGRAPHER`` that tells images apart is used. An
+        extra: the other columns of the test set; one that names photographers and tells images apart is used. An
             image whose photographer is blank is put with those of the same coordinate. Where all images would be one
             cluster, each stands alone.
     """
     places = np.unique(place_keys(truth), return_inverse=True)[1]
-    for column in () if extra is None else extra.columns:
-        if str(column).lower() in PHOTOGRAPHER:
-            who = extra[column].astype(str).str.strip().to_numpy(object)  # type: ignore[index]
-            if len(set(who)) > 1:
-                known = who != ""
-                people = np.unique(who[known].astype(str), return_inverse=True)[1]
-                labels = places + len(who)
-                labels[known] = people
-                return Clusters(np.unique(labels, return_inverse=True)[1], str(column))
+    for column, people in () if extra is None else named_columns(extra):
+        who = people.to_numpy(object)
+        if len(set(who)) > 1:
+            known = who != ""
+            labels = places + len(who)
+            labels[known] = np.unique(who[known].astype(str), return_inverse=True)[1]
+            return Clusters(np.unique(labels, return_inverse=True)[1], column)
     return Clusters(places) if places.any() else Clusters(np.arange(len(truth)), "image")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from geobench.errors import DatasetError
-from geobench.geo import FloatArray, invalid_rows
+from geobench.geo import FloatArray, fit_exchanged, invalid_rows
 from geobench.tables.columns import AXES, RECOGNISED, Layout, find_layout
 
 if TYPE_CHECKING:
@@ -238,9 +238,10 @@ def _reason(axis: str, text: str, value: float) -> str:
 
 def _advice(coordinates: FloatArray) -> str:
     """Return what all the coordinates together say about the unusable ones."""
-    latitude, longitude = coordinates[np.isfinite(coordinates).all(axis=1)].T
-    if (np.abs(latitude) > 90).any() and (np.abs(latitude) <= 180).all() and (np.abs(longitude) <= 90).all():
+    finite = coordinates[np.isfinite(coordinates).all(axis=1)]
+    if fit_exchanged(finite):
         return SWAPPED
+    longitude = finite[:, 1]
     if (longitude > 180).any() and ((longitude >= 0) & (longitude <= 360)).all():
         return "longitudes run from 0 to 360: subtract 360 from those above 180"
     return ""
