@@ -116,7 +116,7 @@ def test_points_keep_between_two_latitudes():
 
 
 def test_coordinates_that_would_fit_exchanged_are_told_so():
-    with pytest.raises(GeobenchError, match="2 coordinates out of range.*latitude comes first, and exchanged they"):
+    with pytest.raises(GeobenchError, match=r"2 coordinates out of range.*latitude comes first, and exchanged they"):
         as_coordinates([[139.7, 35.7], [-120.0, 40.0], [10.0, 50.0]])
     with pytest.raises(GeobenchError, match=r"such as row 0: \(139.7, 95.0\)\.$"):
         as_coordinates([[139.7, 95.0], [10.0, 50.0]])

@@ -190,7 +190,7 @@ def test_compiled_embeddings_are_one_graph_and_give_the_loss_and_the_gradients_o
         torch.manual_seed(0)
         contrast = Contrast(GeoClip(config, 12), config, seed=0).train()
         if how == "compiled":
-            contrast.compile_embed()
+            contrast.compile_for_training()
         loss = contrast.loss(features, places, torch.Generator().manual_seed(0))
         loss.backward()
         gradients = {name: p.grad for name, p in contrast.named_parameters()}

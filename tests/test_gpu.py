@@ -11,7 +11,7 @@ from geobench import extract, get_dataset, get_encoder, search, train
 from geobench.training.engine import Schedule, Training
 from geobench.training.sources import Resident, Streamed
 from geobench_plugins.geoclip.config import GeoClipConfig
-from geobench_plugins.geoclip.contrast import Contrast
+from geobench_plugins.geoclip.contrast import Contrast, displaced
 from geobench_plugins.geoclip.network import GeoClip
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and there is none here")
@@ -24,7 +24,7 @@ def training(scratch=None, source=Resident, n=1000, **settings):
     rng = np.random.default_rng(0)
     contrast = Contrast(GeoClip(config, 32), config, seed=0).to("cuda")
     if config.compiles("cuda"):
-        contrast.compile_embed()
+        contrast.compile_for_training()
     return Training(
         what="train toy",
         network=contrast,
@@ -50,10 +50,14 @@ def assert_same(one, other, tolerance):
         torch.testing.assert_close(tensor, other[name], rtol=tolerance, atol=tolerance, msg=name)
 
 
+def uncompiled(run):
+    run.network.embed_in_training, run.network.move = run.network.embed, displaced
+    return run
+
+
 def captured(**settings):
     """Train with the step captured, and not compiled: the same arithmetic as the eager one."""
-    run = training(compiled="yes", **settings)
-    run.network.embed_in_training = run.network.embed
+    run = uncompiled(training(compiled="yes", **settings))
     run.run()
     return {name: tensor.detach().cpu() for name, tensor in run.network.state_dict().items()}
 
@@ -64,8 +68,7 @@ def test_a_captured_step_trains_like_an_eager_one_noise_and_queue_included():
 
 def test_a_captured_training_that_was_stopped_goes_on_as_if_it_never_was(tmp_path):
     whole = captured(epochs=4)
-    stopped = training(tmp_path, epochs=4, compiled="yes")
-    stopped.network.embed_in_training = stopped.network.embed
+    stopped = uncompiled(training(tmp_path, epochs=4, compiled="yes"))
     stopped._prepare()
     stopped._epoch(threading.Event(), lambda *given, **figures: None)
     assert_same(captured(scratch=tmp_path, epochs=4), whole, 1e-5)

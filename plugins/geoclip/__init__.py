@@ -31,7 +31,7 @@ class GeoClipModel(Model):
         torch.manual_seed(seed)
         contrast = Contrast(GeoClip(config, source.width), config, seed).to(self.device)
         if config.compiles(self.device):
-            contrast.compile_embed()
+            contrast.compile_for_training()
             if progress is not None:
                 progress.say(f"train {self.name}: the first step is compiled and takes a while (--set compiled=no).")
         coordinates = torch.tensor(training_set.coordinates, dtype=torch.float32, device=self.device)

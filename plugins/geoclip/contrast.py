@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -14,21 +15,30 @@ from geobench.training import distributed
 from .config import GeoClipConfig
 from .network import GeoClip
 
+Move = Callable[[Tensor, Tensor], Tensor]
 COMPILE_MODE = "default"
 """Of torch.compile. "max-autotune-no-cudagraphs" tries more kernels, for minutes, before the first step. The CUDA graph
 is not its business: geobench.training.steps captures the whole step."""
 
 
-def add_noise(coordinates: Tensor, noise_m: float, generator: torch.Generator) -> Tensor:
+def add_noise(coordinates: Tensor, noise_m: float, generator: torch.Generator, move: Move | None = None) -> Tensor:
     """Return ``coordinates`` (n, 2) moved by Gaussian noise of ``noise_m`` metres to the north and to the east.
 
-    The step is taken in the tangent plane, so a metre is a metre at every latitude, over the poles and across ±180°.
+    ``move`` stands in for :func:`displaced`: the same, compiled.
     """
     if noise_m == 0:
         return coordinates
-    latitude, longitude = torch.deg2rad(coordinates.double()).unbind(1)
     metres = torch.randn(coordinates.shape, generator=generator, device=coordinates.device, dtype=torch.float32)
-    north, east = (metres.double() * (noise_m * math.pi / 180 / METRES_PER_DEGREE)).unbind(1)  # radians
+    return (move or displaced)(coordinates, metres.double() * noise_m)
+
+
+def displaced(coordinates: Tensor, metres: Tensor) -> Tensor:
+    """Return ``coordinates`` (n, 2) in degrees moved by ``metres`` (n, 2) to the north and to the east.
+
+    The step is taken in the tangent plane, so a metre is a metre at every latitude, over the poles and across ±180°.
+    """
+    latitude, longitude = torch.deg2rad(coordinates.double()).unbind(1)
+    north, east = (metres * (math.pi / 180 / METRES_PER_DEGREE)).unbind(1)  # radians
     # In the meridian plane of the point: ``out`` from the axis, ``up`` along it, ``east`` across.
     out = torch.cos(latitude) - north * torch.sin(latitude)
     up = torch.sin(latitude) + north * torch.cos(latitude)
@@ -53,7 +63,7 @@ class Contrast(nn.Module):
         super().__init__()
         self.network, self.config = network, config
         self.register_buffer("queue", start_queue(config, torch.Generator().manual_seed(seed)))
-        self.embed_in_training = self.embed
+        self.embed_in_training, self.move = self.embed, displaced
 
     def loss(self, features: Tensor, coordinates: Tensor, generator: torch.Generator) -> Tensor:
         """Return the loss of a batch; in training, let the queue take its coordinates.
@@ -68,10 +78,10 @@ class Contrast(nn.Module):
         """
         config, group = self.config, distributed.current()
         everyone = group.gather(coordinates)  # (B, 2), B of all processes
-        near = add_noise(everyone, config.batch_noise_m, generator)
-        far = add_noise(self.queue, config.queue_noise_m, generator)
+        move, embed = (self.move, self.embed_in_training) if self.training else (displaced, self.embed)
+        near = add_noise(everyone, config.batch_noise_m, generator, move)
+        far = add_noise(self.queue, config.queue_noise_m, generator, move)
         own, mine = group.part(len(near)), group.part(len(far))
-        embed = self.embed_in_training if self.training else self.embed
         images, batch, queue = embed(features, near[own], far[mine])
         locations = torch.cat([group.gather(batch), group.gather(queue)])  # (B + |Q|, dim)
         scale = self.network.logit_scale.exp()
@@ -83,9 +93,12 @@ class Contrast(nn.Module):
             self.enqueue(everyone)
         return loss
 
-    def compile_embed(self) -> None:
-        """Compile the embeddings for training; random numbers and queue stay outside, they are no work to speak of."""
-        self.embed_in_training = torch.compile(self.embed, mode=COMPILE_MODE, dynamic=False, fullgraph=True)
+    def compile_for_training(self) -> None:
+        """Compile noise and embeddings; random numbers and queue stay outside, they are no work to speak of."""
+        self.embed_in_training, self.move = (
+            torch.compile(function, mode=COMPILE_MODE, dynamic=False, fullgraph=True)
+            for function in (self.embed, displaced)
+        )
 
     def embed(self, features: Tensor, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the unit embeddings of images (b, P, dim), batch (b, dim) and queue (q, dim): nearly all the work."""

@@ -64,7 +64,7 @@ def our_step(compiled):
     config = GeoClipConfig(batch_size=BATCH, queue_length=QUEUE, compiled=compiled)
     contrast = Contrast(GeoClip(config, WIDTH), config, seed=0).train()
     if config.compiles("cpu"):
-        contrast.compile_embed()
+        contrast.compile_for_training()
     optimiser = torch.optim.Adam(contrast.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     step = EagerStep(contrast, contrast.loss, optimiser, torch.Generator().manual_seed(0), "fp32")
     features, places = torch.randn(BATCH, 1, WIDTH), torch.rand(BATCH, 2) * 90

@@ -45,7 +45,7 @@ def training(n: int, **settings) -> Training:
     torch.manual_seed(0)
     network = contrast.Contrast(GeoClip(config, DIM), config, seed=0).to(DEVICE)
     if config.compiles(DEVICE):
-        network.compile_embed()
+        network.compile_for_training()
     coordinates = (torch.rand(n, 2, device=DEVICE) - 0.5) * torch.tensor([180.0, 360.0], device=DEVICE)
     return Training(
         what="bench",
