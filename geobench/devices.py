@@ -24,6 +24,8 @@ def pick_device(name: str = "auto") -> str:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
         raise SettingError(f"the device {name!r} is not there: torch sees {found} GPUs; --device cpu always works.")
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # streams, graphs and events are those of the current one
     return name
 
 

@@ -84,11 +84,18 @@ def blaming(who: str, doing: str) -> Iterator[None]:
     """Turn whatever the code of a stranger raises into a ``PluginError`` of one line: ``who`` failed ``doing``, why."""
     try:
         yield
-    except (GeobenchError, MemoryError):
+    except GeobenchError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).splitlines()[0] if str(error) else ""
         raise PluginError(f"{who} failed {doing}: {type(error).__name__}: {reason}".rstrip(": ")) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether ``error`` says that no memory is left: Python's, or torch's of a GPU, which need not be loaded."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str], hint: str = "") -> UnknownNameError:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from geobench import CheckpointError, SettingError, TrainingError
 from geobench.progress import Progress
 from geobench.training.engine import Schedule, Training
 from geobench.training.sources import Resident, Streamed
+from geobench.training.steps import GraphedStep
 
 
 class Killed(Exception):  # noqa: N818
@@ -203,3 +205,69 @@ def test_an_error_of_the_model_itself_is_not_dressed_up(tmp_path):
 
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         training(tmp_path, loss=loss).run()
+
+
+@pytest.fixture
+def no_cuda_needed(monkeypatch):
+    """Stand in for CUDA's streams and graphs: what is captured is done again at each replay. Torch's own need a GPU."""
+
+    class Stream:
+        def wait_stream(self, other):
+            pass
+
+    class Graph:
+        def register_generator_state(self, generator):
+            self.generator = generator
+
+        def replay(self):
+            self.step.result = self.step._inside()
+
+    capture = GraphedStep._capture
+
+    def capturing(step, features, targets):
+        capture(step, features, targets)
+        step.graph.step = step
+
+    monkeypatch.setattr(GraphedStep, "_capture", capturing)
+    for name, value in {
+        "Stream": Stream,
+        "current_stream": Stream,
+        "stream": lambda stream: nullcontext(),
+        "CUDAGraph": Graph,
+        "graph": lambda graph, **options: nullcontext(),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+
+
+def captured(run):
+    """Return ``run`` with the step that a GPU takes."""
+    run._prepare()
+    eager = run.take_step
+    run.take_step = GraphedStep(eager.network, eager.loss, eager.optimiser, eager.generator, eager.precision)
+    run._prepare = lambda: None
+    return run
+
+
+@pytest.mark.usefixtures("no_cuda_needed")
+def test_what_warming_up_for_a_capture_changes_is_undone_also_when_training_goes_on(tmp_path):
+    whole = training(tmp_path / "eager")
+    whole.run()
+    run = captured(training(tmp_path / "whole"))
+    run.run()
+    assert torch.equal(weights(run), weights(whole))
+
+    def kill():
+        raise Killed
+
+    with pytest.raises(Killed):
+        captured(training(tmp_path / "stopped", KillAfter(8, kill))).run()
+    again = captured(training(tmp_path / "stopped"))
+    assert 0 < again.step < 20
+    again.run()
+    assert torch.equal(weights(again), weights(whole))
+
+
+def test_a_step_that_cannot_be_captured_says_how_to_go_without(tmp_path):
+    run = captured(training(tmp_path))
+    with pytest.raises(TrainingError, match=r"the step cannot be captured .*--set compiled=no"):
+        run.run()  # there is no GPU here, or the tensors are not on it

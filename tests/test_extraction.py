@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geobench import Dataset, FeatureError, PluginError, extract, files, get_dataset, get_encoder
+from geobench import Dataset, EncoderError, FeatureError, PluginError, extract, files, get_dataset, get_encoder
 from geobench.extraction import shards as feature_shards
 from geobench.extraction.shards import SHARD_BYTES, SHARD_ROWS, Made, Shards
 from geobench.progress import Progress
@@ -250,6 +250,16 @@ def test_a_batch_never_has_more_views_than_asked_for(mine, tiny_encoder):
 
     extract(mine, mine.table("test"), Noticing(), crops=10, batch_size=24)
     assert sizes == [20] * 5
+
+
+def test_features_that_are_not_finite_are_refused_and_nothing_is_kept(mine, tiny_encoder):
+    class Overflowing(type(tiny_encoder)):
+        def encode_images(self, batch):
+            return super().encode_images(batch) / 0
+
+    with pytest.raises(EncoderError, match="the encoder tiny returned features that are not finite, in float32 on cpu"):
+        extract(mine, mine.table("test"), Overflowing())
+    assert not list((files.home() / "features").glob("*/features.npy"))
 
 
 class Killing:

@@ -11,7 +11,7 @@ from geobench import extract, get_dataset, get_encoder, search, train
 from geobench.training.engine import Schedule, Training
 from geobench.training.sources import Resident, Streamed
 from geobench_plugins.geoclip.config import GeoClipConfig
-from geobench_plugins.geoclip.contrast import Contrast, displaced
+from geobench_plugins.geoclip.contrast import Contrast, displaced, info_nce
 from geobench_plugins.geoclip.network import GeoClip
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and there is none here")
@@ -51,7 +51,7 @@ def assert_same(one, other, tolerance):
 
 
 def uncompiled(run):
-    run.network.embed_in_training, run.network.move = run.network.embed, displaced
+    run.network.embed_in_training, run.network.move, run.network.nce = run.network.embed, displaced, info_nce
     return run
 
 

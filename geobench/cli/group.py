@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from geobench.errors import GeobenchError
+from geobench.errors import GeobenchError, is_out_of_memory
 
 RESULTS = click.option(
     "--results", "folder", type=click.Path(path_type=Path), default="results", show_default=True, help="Results folder."
@@ -46,7 +46,9 @@ class Commands(click.Group):
             ctx.exit(1)
         except BrokenPipeError:  # whoever reads the output, such as head, has enough; click ends quietly
             raise
-        except MemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise click.ClickException("there is no memory left; lower --batch-size, --workers or --limit.") from error
         except OSError as error:
             raise click.ClickException(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")) from error

@@ -6,29 +6,21 @@ processes that torchrun started each has a part of them. When all are there the 
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from geobench import files
-from geobench.encoders import encode
-from geobench.extraction.decoding import Batch, Decoder, decoded
-from geobench.extraction.shards import Made, Shards
+from geobench.extraction.decoding import Decoder, decoded
+from geobench.extraction.encoding import GrowingShard
+from geobench.extraction.shards import Shards
 from geobench.progress import Advance, Progress
 from geobench.training.distributed import current
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
-
-    from geobench.encoders import Encoder
 
 TILE = 32
 """On a CPU images are encoded in groups of exactly so many, the last one padded: the kernels, and so the last bit of
@@ -75,21 +67,25 @@ class Extraction:
         views, encoder = self.decoder.views, self.decoder.encoder
         images = max(1, min(shards.rows, batch_size // views))
         tile = TILE if encoder.device == "cpu" else max(TILE, images * views)
-        process = f"{socket.gethostname()}:{os.getpid()}"
         with decoded(self.decoder, self._names(mine, images), workers) as batches:
             started = time.monotonic()
+            before: GrowingShard | None = None  # a GPU encodes the next shard's first batch while this one is written
             for rows in mine:
-                shard = _Growing(encoder, tile, (len(rows), *shards.shape[1:]))
+                shard = GrowingShard(encoder, tile, rows, shards.shape[1:])
                 while shard.filled < len(rows):
                     batch = next(batches)
                     shard.add(batch)
                     watch.count(len(batch.names), sum(map(bool, batch.errors)))
-                shard.finish()
-                ended = time.monotonic()
-                made = Made(tuple(shard.failures), ended - started, shard.encoding_s, process)
-                started = ended
-                shards.write(rows, shard.features, shard.ok, made)
+                    if before is not None:
+                        started = before.write(shards, started)
+                        before = None
+                if encoder.device == "cpu":
+                    started = shard.write(shards, started)
+                else:
+                    before = shard
                 watch.look()
+            if before is not None:
+                before.write(shards, started)
 
     def _names(self, shards: Sequence[range], images: int) -> Iterator[list[str]]:
         """Yield the names of the images of each batch; a batch is part of one shard."""
@@ -155,67 +151,6 @@ def _missing(shards: Shards, progress: Progress) -> tuple[list[range], int]:
     return missing, failed
 
 
-class _Growing:
-    """A shard that is being made."""
-
-    def __init__(self, encoder: Encoder, tile: int, shape: tuple[int, ...]) -> None:
-        self.encoder, self.tile = encoder, tile
-        self.features = np.zeros(shape, dtype=np.float32)
-        self.ok = np.zeros(shape[0], dtype=np.bool_)
-        self.failures: list[dict[str, str]] = []
-        self.filled = 0
-        self.encoding_s = 0.0
-        self.pending: tuple[npt.NDArray[np.intp], Tensor, _Clock] | None = None
-
-    def add(self, batch: Batch) -> None:
-        """Encode a batch into the next rows; a GPU is at it while the next batch is being decoded."""
-        readable = self.filled + np.flatnonzero([not error for error in batch.errors])
-        if batch.inputs is not None:
-            with _Clock(self.encoder.device) as clock:
-                features = _encode(self.encoder, batch.inputs, self.tile)
-            self.finish()
-            self.pending = readable, features, clock
-        self.ok[readable] = True
-        pairs = zip(batch.names, batch.errors, strict=True)
-        self.failures += [{"image": name, "reason": error} for name, error in pairs if error]
-        self.filled += len(batch.names)
-
-    def finish(self) -> None:
-        """Take the features of the batch before, and wait for them where a GPU is not done."""
-        if self.pending is not None:
-            rows, features, clock = self.pending
-            self.features[rows] = features.cpu().numpy()
-            self.encoding_s += clock.seconds()
-            self.pending = None
-
-
-class _Clock:
-    """How long the device is at work on what is asked of it inside the ``with``; a GPU counts for itself."""
-
-    def __init__(self, device: str) -> None:
-        self.on_gpu = device.startswith("cuda")
-
-    def __enter__(self) -> _Clock:
-        self.begin = self._now()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.end = self._now()
-
-    def _now(self) -> Any:
-        if not self.on_gpu:
-            return time.monotonic()
-        import torch
-
-        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
-        return event
-
-    def seconds(self) -> float:
-        """Return the time; on a GPU what was asked must be done."""
-        return float(self.begin.elapsed_time(self.end) / 1000 if self.on_gpu else self.end - self.begin)
-
-
 class _Watch:
     """What all processes have done, for the progress of the main one; the others watch nobody."""
 
@@ -245,17 +180,3 @@ class _Watch:
         while self.others:
             time.sleep(LOOK_S / 10)
             self.look()
-
-
-def _encode(encoder: Encoder, batch: Tensor, tile: int) -> Tensor:
-    """Return the features (n, views, d) of ``batch`` (n, views, 3, h, w), computed in tiles of one fixed size."""
-    import torch
-
-    flat = batch.flatten(0, 1)  # (n * views, 3, h, w)
-    encoded = []
-    for inputs in flat.split(tile):  # type: ignore[no-untyped-call]
-        padded = torch.cat([inputs, inputs.new_zeros(tile - len(inputs), *inputs.shape[1:])])
-        if encoder.device.startswith("cuda"):
-            padded = padded.pin_memory()  # copied beside the encoder's work
-        encoded.append(encode(encoder, padded)[: len(inputs)])
-    return torch.cat(encoded).reshape(*batch.shape[:2], -1)

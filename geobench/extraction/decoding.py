@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,7 +116,13 @@ def decoded(decoder: Decoder, names: Iterable[list[str]], workers: int) -> Itera
     given: Any = _Sharing(decoder)
     batches: Any = names
     loader: Any = DataLoader(
-        given, batch_size=None, sampler=batches, num_workers=workers, prefetch_factor=AHEAD_EACH, collate_fn=_as_it_is
+        given,
+        batch_size=None,
+        sampler=batches,
+        num_workers=workers,
+        prefetch_factor=AHEAD_EACH,
+        collate_fn=_as_it_is,
+        multiprocessing_context=start_method(),
     )
     try:
         yield _checked(iter(loader))
@@ -123,6 +130,14 @@ def decoded(decoder: Decoder, names: Iterable[list[str]], workers: int) -> Itera
         if "DataLoader worker" not in str(error):
             raise
         raise _lost(decoder, "was killed, most likely for lack of memory") from error
+
+
+def start_method() -> str | None:
+    """Return how processes that decode are started: copies of this one, so that no encoder is sent to them.
+
+    None is the system's own way, where there are no copies.
+    """
+    return "fork" if sys.platform == "linux" else None
 
 
 @dataclass

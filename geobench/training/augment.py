@@ -131,17 +131,20 @@ class Live:
         """Return d."""
         return self.encoder.dim
 
-    def batches(self, rows: Sequence[Rows], epoch: int) -> Iterator[Tensor]:
+    def batches(self, rows: Rows, epoch: int) -> Iterator[Tensor]:
         """Yield the features (b, views, d) of freshly augmented images."""
         from torch.utils.data import DataLoader
 
         from geobench.encoders import encode
+        from geobench.extraction.decoding import start_method
 
-        if not rows:
-            return
-        self.encoder.load(self.device)
         images: Any = _Augmented(self, epoch)
-        loader: Any = DataLoader(images, batch_sampler=[batch.tolist() for batch in rows], num_workers=self.workers)
+        loader: Any = DataLoader(
+            images,
+            batch_sampler=rows.tolist(),
+            num_workers=self.workers,
+            multiprocessing_context=start_method() if self.workers else None,
+        )
         for batch in loader:  # (b, views, 3, h, w)
             features = encode(self.encoder, batch.flatten(0, 1))
             yield features.reshape(*batch.shape[:2], -1)

@@ -129,16 +129,16 @@ class Training:
             )
         self.per_epoch = len(self.training_rows) // schedule.batch_size
         on_gpu = self.device.startswith("cuda")
+        graphed = on_gpu and group.size == 1 and schedule.compiles(self.device)
         precision = ("bf16" if on_gpu else "fp32") if schedule.precision == "auto" else schedule.precision
         optimiser = torch.optim.Adam(
             self.network.parameters(),
             lr=torch.tensor(schedule.lr, device=self.device) if on_gpu else schedule.lr,
             weight_decay=schedule.weight_decay,
             fused=True,
-            capturable=on_gpu,
+            capturable=graphed,
         )
         generator = torch.Generator(self.device).manual_seed(self.seed)
-        graphed = on_gpu and group.size == 1 and schedule.compiles(self.device)
         kind = GraphedStep if graphed else EagerStep
         self.take_step = kind(self.network, self.loss, optimiser, generator, precision)
         self.state = TrainingState(self.network, optimiser, generator, self.scratch)
@@ -166,8 +166,9 @@ class Training:
             stopping = stop.is_set() if distributed.current().size == 1 else False
             if len(losses) == REPORT_EVERY or last or stopping:
                 stopping = distributed.current().any(stop.is_set())
-                rate = len(losses) * self.schedule.batch_size / max(time.monotonic() - started, 1e-9)
-                value = self._report(torch.stack(losses).tolist(), lr, rate)
+                values = torch.stack(losses).tolist()  # waits for the device
+                rate = len(values) * self.schedule.batch_size / max(time.monotonic() - started, 1e-9)
+                value = self._report(values, lr, rate)
                 advance(0, epoch=f"{epoch + 1}/{self.schedule.epochs}", loss=f"{value:.3f}", images=f"{rate:,.0f}/s")
                 losses, started = [], time.monotonic()
             if stopping:
@@ -177,8 +178,8 @@ class Training:
             self._hold_out(epoch)
         self.state.keep(self.step)
 
-    def _rows_of(self, epoch: int) -> list[Rows]:
-        """Return the rows of every batch of ``epoch``: this process's part of each."""
+    def _rows_of(self, epoch: int) -> Rows:
+        """Return the rows (batches, b) of ``epoch``: this process's part of each batch."""
         import torch
 
         size = self.schedule.batch_size
@@ -186,11 +187,11 @@ class Training:
         order = torch.randperm(len(self.training_rows), generator=generator).numpy()
         return _parts(self.training_rows[order], size)
 
-    def _targets_of(self, batches: list[Rows]) -> Iterator[Tensor]:
+    def _targets_of(self, batches: Rows) -> Iterator[Tensor]:
         """Yield the targets of each batch; all row numbers go to the device at once, so that no step waits for them."""
         import torch
 
-        for chosen in torch.from_numpy(np.stack(batches)).to(self.targets.device):
+        for chosen in torch.from_numpy(batches).to(self.targets.device):
             yield self.targets.index_select(0, chosen)
 
     def _report(self, losses: list[float], lr: float, rate: float) -> float:
@@ -265,10 +266,10 @@ def _stop_signal() -> Iterator[threading.Event]:
             signal.signal(number, previous)
 
 
-def _parts(rows: Rows, size: int) -> list[Rows]:
-    """Return this process's part of every whole batch of ``size`` in ``rows``."""
-    part = distributed.current().part(size)
-    return [rows[start : start + size][part] for start in range(0, len(rows) - size + 1, size)]
+def _parts(rows: Rows, size: int) -> Rows:
+    """Return this process's part (batches, b) of every whole batch of ``size`` in ``rows``."""
+    whole = rows[: len(rows) - len(rows) % size].reshape(-1, size)
+    return np.ascontiguousarray(whole[:, distributed.current().part(size)])
 
 
 def _power_of_two(n: int) -> int:

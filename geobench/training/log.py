@@ -10,6 +10,7 @@ from geobench import files
 
 FILE = "log.jsonl"
 BOARD = "tensorboard"
+ONCE = {"lr", "images_per_s"}  # of a report, for TensorBoard: a scalar costs as much as a tenth of a step on a GPU
 LOGS = (FILE, BOARD)
 """What a checkpoint keeps of the training's scratch folder."""
 
@@ -51,5 +52,5 @@ class TrainingLog:
             file.writelines(json.dumps(record) + "\n" for record in records)
         if self.board is not None:
             for record in records:
-                for name in record.keys() - {"step"}:
+                for name in record.keys() - (ONCE if record is not records[-1] else set()) - {"step"}:
                     self.board.add_scalar(name, record[name], record["step"])

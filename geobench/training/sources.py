@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,8 +28,8 @@ class Source(Protocol):
         """Return d."""
         ...
 
-    def batches(self, rows: Sequence[Rows], epoch: int) -> Iterator[Tensor]:
-        """Yield the features (b, views, d) of each group of row numbers, on the device."""
+    def batches(self, rows: Rows, epoch: int) -> Iterator[Tensor]:
+        """Yield the features (b, views, d) of each batch of the row numbers (batches, b), on the device."""
 
 
 def cached(features: npt.NDArray[Any], device: str) -> Source:
@@ -55,14 +55,11 @@ class Resident:
         """Return d."""
         return int(self.features.shape[2])
 
-    def batches(self, rows: Sequence[Rows], epoch: int) -> Iterator[Tensor]:
+    def batches(self, rows: Rows, epoch: int) -> Iterator[Tensor]:
         """Yield features gathered on the device."""
         import torch
 
-        if not len(rows):
-            return
-        order = torch.from_numpy(np.stack(rows)).to(self.features.device)
-        for chosen in order:
+        for chosen in torch.from_numpy(rows).to(self.features.device):
             yield self.features.index_select(0, chosen).float()
 
 
@@ -78,7 +75,7 @@ class Streamed:
         """Return d."""
         return int(self.features.shape[2])
 
-    def batches(self, rows: Sequence[Rows], epoch: int) -> Iterator[Tensor]:
+    def batches(self, rows: Rows, epoch: int) -> Iterator[Tensor]:
         """Yield features that were read while the device computed."""
         import torch
 
@@ -87,7 +84,9 @@ class Streamed:
                 order = np.argsort(chosen, kind="stable")  # in file order, then back
                 batch = np.empty((len(chosen), *self.features.shape[1:]), dtype=np.float32)
                 batch[order] = self.features[chosen[order]]
-                yield torch.from_numpy(batch)
+                made = torch.from_numpy(batch)
+                # Of pinned memory a GPU takes its copy while it computes.
+                yield made.pin_memory() if self.device.startswith("cuda") else made
 
         with ahead(read(), AHEAD) as batches:
             for batch in batches:

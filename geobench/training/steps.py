@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from geobench.errors import TrainingError, is_out_of_memory
 from geobench.training import distributed
 
 if TYPE_CHECKING:
@@ -56,15 +58,24 @@ class EagerStep:
 
 
 class GraphedStep(EagerStep):
-    """The same step, captured once and replayed: the shapes of a batch never change."""
+    """The same step, captured once and replayed: the shapes of a batch never change.
 
-    def __post_init__(self) -> None:
-        self.graph: torch.cuda.CUDAGraph | None = None
+    Raises:
+        TrainingError: it cannot be captured.
+    """
+
+    graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, features: Tensor, targets: Tensor) -> Tensor:
         """Copy the batch to where the graph reads it, and replay."""
         if self.graph is None:
-            self._capture(features, targets)
+            try:
+                self._capture(features, targets)
+            except RuntimeError as error:
+                if is_out_of_memory(error) or "dynamo" in type(error).__module__:  # told elsewhere
+                    raise
+                reason = str(error).splitlines()[0]
+                raise TrainingError(f"the step cannot be captured ({reason}); leave it: --set compiled=no.") from error
         assert self.graph is not None
         self.features.copy_(features)
         self.targets.copy_(targets)
@@ -80,14 +91,14 @@ class GraphedStep(EagerStep):
         random = self.generator.get_state()
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        with torch.cuda.stream(side), warnings.catch_warnings(action="ignore"):  # Adam's, that this is no capture yet
             for _ in range(WARM_UP):
                 self._inside()
         torch.cuda.current_stream().wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
         self.graph.register_generator_state(self.generator)
         self.optimiser.zero_grad(set_to_none=True)
-        with torch.cuda.graph(self.graph):
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):  # another thread may pin memory
             self.result = self._inside()
         self._undo(parameters, moments, random)
 

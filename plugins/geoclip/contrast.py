@@ -63,7 +63,7 @@ class Contrast(nn.Module):
         super().__init__()
         self.network, self.config = network, config
         self.register_buffer("queue", start_queue(config, torch.Generator().manual_seed(seed)))
-        self.embed_in_training, self.move = self.embed, displaced
+        self.embed_in_training, self.move, self.nce = self.embed, displaced, info_nce
 
     def loss(self, features: Tensor, coordinates: Tensor, generator: torch.Generator) -> Tensor:
         """Return the loss of a batch; in training, let the queue take its coordinates.
@@ -85,7 +85,7 @@ class Contrast(nn.Module):
         images, batch, queue = embed(features, near[own], far[mine])
         locations = torch.cat([group.gather(batch), group.gather(queue)])  # (B + |Q|, dim)
         scale = self.network.logit_scale.exp()
-        loss = info_nce(images, locations, scale, own.start)
+        loss = (self.nce if self.training else info_nce)(images, locations, scale, own.start)
         if config.symmetric:
             everyones = group.gather(images)  # (B, P, dim)
             loss = (loss + location_nce(everyones, batch, scale, own.start)) / 2
@@ -94,10 +94,11 @@ class Contrast(nn.Module):
         return loss
 
     def compile_for_training(self) -> None:
-        """Compile noise and embeddings; random numbers and queue stay outside, they are no work to speak of."""
-        self.embed_in_training, self.move = (
+        """Compile embeddings, noise and loss; random numbers, the queue and what joins processes stay as they are."""
+        torch.compiler.reset()  # of other trainings in this process: torch gives up after eight of other sizes
+        self.embed_in_training, self.move, self.nce = (
             torch.compile(function, mode=COMPILE_MODE, dynamic=False, fullgraph=True)
-            for function in (self.embed, displaced)
+            for function in (self.embed, displaced, info_nce)
         )
 
     def embed(self, features: Tensor, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -73,7 +73,7 @@ class LocationEncoder(nn.Module):
         if self.projection == "equal_earth":
             x = equal_earth(coordinates, self.scale)
         else:
-            x = coordinates / coordinates.new_tensor([90.0, 180.0])
+            x = torch.stack([coordinates[:, 0] / 90, coordinates[:, 1] / 180], dim=1)
         return torch.stack([capsule(x) for capsule in self.children()]).sum(dim=0)
 
 

@@ -51,7 +51,7 @@ def show(what, mine, other):
 
 def training_step():
     """One step of Adam on features: forward, loss, backward, update, queue. Both from weights drawn at random."""
-    theirs = peer.training_step(BATCH, QUEUE, WIDTH)
+    theirs = peer.training_steps(BATCH, QUEUE, WIDTH)
     for compiled, note in (("no", ""), ("yes", ", compiled=yes")):
         if compiled == "yes" and shutil.which("g++") is None:
             print("training step, compiled: skipped, torch.compile needs a C++ compiler")

@@ -41,8 +41,8 @@ def geoclip(queue_size=4096):
     return load("model.GeoCLIP").GeoCLIP(queue_size=queue_size, clip_pretrained=False)
 
 
-def training_step(batch, queue, width, device="cpu"):
-    """Return what takes one of the package's training steps on random features: its own loop, eager, float32, Adam."""
+def training_steps(batch, queue, width, device="cpu", n=1):
+    """Return what takes ``n`` of the package's training steps on random features: its loop, eager, float32, Adam."""
     import torch
 
     model = load("model.GeoCLIP").GeoCLIP(from_pretrained=False, queue_size=queue, clip_pretrained=False).to(device)
@@ -51,11 +51,11 @@ def training_step(batch, queue, width, device="cpu"):
     places = torch.rand(batch, 2, device=device) * 90
     train = load("train.train").train
 
-    def step():
+    def steps():
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            train([(images, places)], model, optimiser, 0, batch, device)
+            train([(images, places)] * n, model, optimiser, 0, batch, device)
 
-    return step
+    return steps
 
 
 def flush(model):
