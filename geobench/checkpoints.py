@@ -16,13 +16,15 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.devices import pick_device
-from geobench.errors import CheckpointError, GeobenchError, blaming
+from geobench.errors import CheckpointError, GeobenchError, SettingError, UnknownNameError, blaming
 from geobench.geo import FloatArray, as_coordinates
 from geobench.models import Model
 from geobench.plugins import get_model_class, registry, who
 from geobench.settings import configure
 
 WEIGHTS = "weights.safetensors"
+SEAL = "seal"
+"""Digits of all else in a record, by which a change made by hand is noticed."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,16 @@ class Checkpoint:
         from safetensors import SafetensorError
 
         model_class = get_model_class(self.model)
-        model = model_class(configure(model_class.Config, self.config, self.model), device)
+        try:
+            model = model_class(configure(model_class.Config, self.config, self.model), device)
+        except (SettingError, UnknownNameError) as error:  # of another version of the model
+            raise CheckpointError(f"{self.spec} does not fit the model {self.model} of today: {error}") from error
         with blaming(who(model), f"in restore from {self.folder}"):
             try:
-                model.restore(self.arrays())
+                arrays = self.arrays()
+                if weights_digest(arrays) != self.weights:
+                    raise ValueError("its weights are not those that were saved with it")
+                model.restore(arrays)
             except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
                 raise _damaged(self.folder, error) from error
         model.checkpoint = self
@@ -107,11 +115,17 @@ class Checkpoint:
         from safetensors.numpy import save_file
 
         with files.replacing_folder(self.folder) as folder:
-            save_file({name: np.ascontiguousarray(array) for name, array in state.items()}, folder / WEIGHTS)
+            save_file({name: np.asarray(array, order="C") for name, array in state.items()}, folder / WEIGHTS)
             files.write_array(folder / "coordinates.npy", coordinates)
             for log in logs:
                 shutil.copytree(log, folder / log.name) if log.is_dir() else shutil.copy(log, folder / log.name)
-            files.write_json(folder / "checkpoint.json", asdict(self))
+            record = asdict(self)
+            files.write_json(folder / "checkpoint.json", record | {SEAL: files.digest(record)})
+
+
+def weights_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Return digits that stand for what a model has learnt: the names and values of its arrays."""
+    return files.digest(*(part for name in sorted(arrays) for part in (name, arrays[name])))
 
 
 def checkpoint_folder(model: str, identifier: str) -> Path:
@@ -179,13 +193,22 @@ def get_model(spec: str, device: str = "auto") -> Model:
 def _read(path: Path) -> Checkpoint:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return Checkpoint(**{field.name: values[field.name] for field in fields(Checkpoint)})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        seal = values.pop(SEAL)
+        checkpoint = Checkpoint(**{field.name: values[field.name] for field in fields(Checkpoint)})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path.parent, error) from error
+    if seal != files.digest(values):
+        raise CheckpointError(
+            f"{path} was changed after the training: it no longer says what the weights were trained with. Put it back "
+            f"as it was, or train with other settings: geobench train MODEL --set NAME=VALUE"
+        )
+    if path.parts[-3:-1] != (checkpoint.model, checkpoint.id):
+        raise CheckpointError(f"{path.parent} holds {checkpoint.spec}; move it back to {checkpoint.folder}.")
+    return checkpoint
 
 
 def _damaged(folder: Path, error: Exception) -> CheckpointError:
-    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    reason = " ".join(str(error).split())[:300] if str(error) else type(error).__name__
     return CheckpointError(f"the checkpoint {folder} is damaged or incomplete ({reason}); delete it and train again.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,18 @@ from geobench.models import Model
 from geobench.plugins import get_models, who
 from geobench.progress import SILENT, Progress
 from geobench.tables import read_coordinates
+
+
+def check_embedding(model: type[Model], output: Path) -> None:
+    """Raise ``GeobenchError`` where ``model`` has no location embeddings, or they cannot be written to ``output``."""
+    if model.embed is Model.embed:
+        able = ", ".join(name for name, other in get_models().items() if other.embed is not Model.embed)
+        raise GeobenchError(f"{model.name} has no location embeddings; these models have: {able or 'none'}.")
+    if output.suffix != ".npy":
+        raise GeobenchError(f"{output}: the embeddings are written as numpy's .npy; end the name of the output so.")
+    folder = next(parent for parent in output.absolute().parents if parent.exists())  # the rest is made
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise GeobenchError(f"{output}: {folder} is no folder that can be written to; give another --output.")
 
 
 def write_embeddings(
@@ -28,12 +41,10 @@ def write_embeddings(
         progress: told of the work.
 
     Raises:
-        GeobenchError: the model has no location embeddings.
+        GeobenchError: the model has no location embeddings, or ``output`` is no ``.npy`` that can be written.
         DatasetError: ``source`` cannot be read, or a row holds no coordinates.
     """
-    if type(model).embed is Model.embed:
-        able = ", ".join(name for name, other in get_models().items() if other.embed is not Model.embed)
-        raise GeobenchError(f"{model.name} has no location embeddings; these models have: {able or 'none'}.")
+    check_embedding(type(model), output)
     coordinates = read_coordinates(source)
     with blaming(who(model), f"to embed {source}"):
         width = model.embed(coordinates[:1], normalise=normalise).shape[1]

@@ -47,6 +47,13 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
+def check_ranges(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:
+    """Raise ``SettingError`` for the first setting of ``config`` whose check fails: (whether it is valid, what is)."""
+    for name, (valid, text) in checks.items():
+        if not valid:
+            raise SettingError(f"{name} must be {text}, not {getattr(config, name)!r}.")
+
+
 def as_dict(config: Any) -> dict[str, Any]:
     """Return the values of a config dataclass by name."""
     return asdict(config)
@@ -67,4 +74,6 @@ def _typed(name: str, value: Any, wanted: Any, model: str) -> Any:
     elif isinstance(wanted, type) and isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
         return value
     kind = getattr(wanted, "__name__", str(wanted)) if origin is None else str(wanted)
+    if origin is tuple:
+        kind = f"a list, such as {name}=[1, 2]: {kind}"
     raise SettingError(f"the setting {name} of {model} must be of the type {kind}, not {value!r}.")

@@ -9,8 +9,17 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from geobench import files
-from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint, iter_versions, now
+from geobench.checkpoints import (
+    Checkpoint,
+    checkpoint_folder,
+    find_checkpoint,
+    iter_versions,
+    now,
+    weights_digest,
+)
 from geobench.datasets import limited
 from geobench.devices import default_workers, describe_device, pick_device
 from geobench.errors import SettingError, TrainingError, blaming, unknown_name
@@ -44,7 +53,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     crops: int = 1,
     views: int = 0,
-    augmentation: str = "simclr",
+    augmentation: str | None = None,
     live: bool = False,
     limit: int | None = None,
     fraction: float = 1.0,
@@ -68,7 +77,7 @@ def train(
         settings: hyper-parameters; they go before the variant's, and these before those of the data set's TOML.
         crops: views of each image: 1, 5 or 10.
         views: P views made at random, in place of crops; 0 for none.
-        augmentation: how: ``simclr`` or ``official``.
+        augmentation: how: ``simclr``, which is the default, or ``official``.
         live: make the views anew at each step instead of once beforehand.
         limit: train on so many images.
         fraction: train on this part of the images, with the settings that the model's paper uses for it.
@@ -84,13 +93,16 @@ def train(
     model_class, dataset = get_model_class(model), get_dataset(data)
     if not model_class.trainable:
         raise TrainingError(f"{model} has nothing to learn; run it: geobench run --models {model} --datasets DATASET")
-    if live and not views:
-        raise SettingError("live views need their number: --live goes with --views 2, say.")
+    if (live or augmentation) and not views:
+        option = "--live" if live else f"--augmentation {augmentation}"
+        raise SettingError(f"views at random need their number: {option} goes with --views 2, say.")
+    if views and crops != 1:
+        raise SettingError("crops are views that are not random: give --views or --crops, not both.")
     config = configured(model_class, dataset, variant, fraction, dict(settings or {}), epochs, progress)
     dataset.prepare("train", progress)
     table = _part(dataset.table("train", limit), fraction)
     encode = get_encoder(encoder or dataset.default_encoder)
-    augment = Augmentation(views, augmentation, seed) if views else None
+    augment = Augmentation(views, augmentation or "simclr", seed) if views else None
     uses_features = model_class.input == "features"
     about = {
         "config": as_dict(config),
@@ -191,6 +203,7 @@ def _fit(model: Model, training_set: TrainingSet, identifier: str, about: dict[s
         if not group.main:
             return
         state = model.state()
+    _refuse_unless_finite(state, f"train {model.name}")
     checkpoint = Checkpoint(
         model=model.name,
         id=identifier,
@@ -200,13 +213,23 @@ def _fit(model: Model, training_set: TrainingSet, identifier: str, about: dict[s
         versions=dict(iter_versions(type(model))),
         device=describe_device(model.device),
         seconds=round(time.monotonic() - started, 2),
-        weights=files.digest(*(part for name in sorted(state) for part in (name, state[name]))),
+        weights=weights_digest(state),
         **about,
     )
     logs = [scratch / name for name in LOGS if (scratch / name).exists()]
     checkpoint.save(state, training_set.coordinates, logs)
     shutil.rmtree(scratch)
     progress.say(f"saved {checkpoint.spec}, trained on {len(training_set):,} images in {checkpoint.seconds:.0f} s.")
+
+
+def _refuse_unless_finite(state: Mapping[str, Any], what: str) -> None:
+    """Raise ``TrainingError`` where something that was learnt is NaN or infinite."""
+    wrong = [name for name, array in state.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+    if wrong:
+        raise TrainingError(
+            f"{what}: {len(wrong)} of {len(state)} arrays hold NaN or infinite numbers at the end, such as {wrong[0]}; "
+            f"no checkpoint is saved. Lower the learning rate with --set lr=VALUE."
+        )
 
 
 def configured(
@@ -222,13 +245,29 @@ def configured(
     if epochs is not None:
         if "epochs" not in {field.name for field in fields(model_class.Config)}:
             raise SettingError(f"{model_class.name} does not train in epochs; leave --epochs out.")
+        if "epochs" in settings:
+            raise SettingError("the epochs are given twice: with --epochs and with --set.")
         settings = settings | {"epochs": epochs}
     if variant and variant not in model_class.variants:
         raise unknown_name(f"variant of {model_class.name}", variant, model_class.variants)
-    chosen = {**model_class.fraction_settings.get(fraction, {}), **model_class.variants.get(variant, {}), **settings}
+    named = {
+        f"the fraction {fraction}": model_class.fraction_settings.get(fraction, {}),
+        f"the variant {variant}": model_class.variants.get(variant, {}),
+    }
+    for name, values in named.items():
+        if values:
+            progress.say(f"{model_class.name}: {name} sets {_listed(values)}.")
+    if fraction != 1 and model_class.fraction_settings and fraction not in model_class.fraction_settings:
+        known = ", ".join(map(str, model_class.fraction_settings))
+        progress.say(f"{model_class.name}: its paper has no settings for the fraction {fraction} (it has for {known}).")
+    chosen = {name: value for values in (*named.values(), settings) for name, value in values.items()}
     fitting = dict(dataset.settings.get(model_class.name, {}))
     used = {name: value for name, value in fitting.items() if name not in chosen}
     if used:
-        listed = ", ".join(f"{name}={value}" for name, value in used.items())
+        listed = _listed(used)
         progress.say(f"{model_class.name}: settings that fit {dataset.name}: {listed} (--set NAME=VALUE overrides).")
     return configure(model_class.Config, fitting | chosen, model_class.name)
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())

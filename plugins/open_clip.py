@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import pickle
+import warnings
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import shorten
 
 from geobench import Encoder, EncoderError, file_key, files, hookimpl, unknown_name
 
@@ -65,19 +68,18 @@ class OpenClip(Encoder):
         # Its libraries log every retry of a download; what the user needs is the one line below.
         logging.disable(logging.ERROR)
         try:
-            model, preprocess = self._openais(file) if _is_torchscript(file) else self._create(str(file or self.tag))
+            with warnings.catch_warnings(action="ignore"):  # torch tells of foreign pickles in lines of its own
+                model, preprocess = (
+                    self._openais(file) if _is_torchscript(file) else self._create(str(file or self.tag))
+                )
         except EncoderError:
             raise
+        except pickle.UnpicklingError:
+            raise EncoderError(f"{file} holds more than tensors and is refused; nothing in it was executed.") from None
         except Exception as error:  # hub, network and file errors of several libraries end here
-            reason = (str(error).splitlines() or [""])[0][:300]
-            remedy = (
-                f"give a local file as --encoder {self.architecture}/PATH"
-                if self.weights
-                else f"put a file of them at {self._place('.safetensors')} (or .pt, .bin)"
-            )
+            reason = shorten(str(error), 300, placeholder=" …")
             raise EncoderError(
-                f"the weights of {self.name} cannot be had ({type(error).__name__}: {reason}); {remedy}, or use the "
-                f"embedded encoder efficientnet_lite0."
+                f"the weights of {self.name} cannot be had ({type(error).__name__}: {reason}); {self._remedy(file)}."
             ) from error
         finally:
             logging.disable(logging.NOTSET)
@@ -86,6 +88,15 @@ class OpenClip(Encoder):
         self.dim = int(size)
         self.normalisation = next(
             ((tuple(step.mean), tuple(step.std)) for step in preprocess.transforms if hasattr(step, "std")), None
+        )
+
+    def _remedy(self, file) -> str:
+        if file is not None:
+            return f"{file} is damaged, or of another architecture than {self.architecture}"
+        openais = " or OpenAI's own file as .pt" if self.tag == "openai" else " or .pt, .bin"
+        return (
+            f"without a network put a file of them at {self._place('.safetensors')}{openais}; "
+            f"to train without them: --encoder efficientnet_lite0"
         )
 
     def _create(self, pretrained, quick_gelu=False):
@@ -135,8 +146,11 @@ class OpenClip(Encoder):
         return "float16" if device.startswith("cuda") else "float32"
 
     def weights_key(self) -> str:
-        """Return digits for the weights file that is named, or the tag, which names released weights."""
-        return self.tag if self.weights is None else file_key(self.file)
+        """Return the tag, which names released weights, or digits for a local file that is not known to hold them."""
+        file = self.file
+        if file is None or (self.weights is None and _digest(file) in _published(self.architecture)):
+            return self.tag
+        return file_key(file)
 
     def preprocess(self, image):
         """Return the model's input."""

@@ -91,6 +91,28 @@ def test_live_views_need_their_number(cli):
     assert "--live goes with --views 2" in cli("train", "geoclip", "--live", exit_code=2).output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--augmentation", "official"), "--augmentation official goes with --views 2"),
+        (("--views", 2, "--augmentation", "cutmix"), "simclr or official, not 2 and 'cutmix'"),
+        (("--views", 2, "--crops", 5), "give --views or --crops, not both"),
+        (("--epochs", 2, "--set", "epochs=3"), "the epochs are given twice"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(cli, arguments, message):
+    assert message in cli("train", "geoclip", "--limit", 48, "--encoder", "tiny", *arguments, exit_code=2).output
+
+
+def test_what_a_variant_and_a_fraction_set_is_said(cli):
+    cut = ("--limit", 600, "--encoder", "tiny", "--set", "hidden_dim=8", "--set", "head_dim=8", "--epochs", 1)
+    output = cli(
+        "train", "geoclip", "--variant", "official", "--fraction", "0.3", "--set", "batch_size=64", *cut
+    ).output
+    assert "geoclip: the variant official sets queue_start=origin, batch_noise_m=0.0" in output
+    assert "its paper has no settings for the fraction 0.3 (it has for 0.2, 0.1, 0.05)" in output
+
+
 def test_a_variant_is_a_list_of_settings_that_the_checkpoint_records(cli):
     small = [f"{name}={value}" for name, value in SMALL.items()]
     arguments = ["--limit", 48, "--encoder", "tiny", *(word for text in small for word in ("--set", text))]

@@ -21,6 +21,7 @@ from geobench import (
     get_model,
     train,
 )
+from geobench.encoders import file_key
 from geobench.evaluate import answer
 from geobench.own import add_dataset
 from geobench.plugins import registry
@@ -309,7 +310,7 @@ def test_a_weights_file_is_never_unpickled(tmp_path):
     import torch
 
     torch.save({"state_dict": Trap()}, tmp_path / "trap.pt")
-    with pytest.raises(EncoderError, match="cannot be had"):
+    with pytest.raises(EncoderError, match=r"trap\.pt holds more than tensors and is refused"):
         get_encoder(f"{ARCHITECTURE}/{tmp_path / 'trap.pt'}").load("cpu")
     assert not Path("sprung").exists()
 
@@ -366,6 +367,8 @@ def test_weights_in_the_folder_of_their_tag_take_the_place_of_a_download(tmp_pat
     import torch
     from safetensors.torch import save_file
 
+    from geobench_plugins import open_clip as plugin
+
     torch.manual_seed(0)
     monkeypatch.setenv("GEOBENCH_HOME", str(tmp_path))
     path = tmp_path / "weights/RN50/openai.safetensors"
@@ -373,7 +376,9 @@ def test_weights_in_the_folder_of_their_tag_take_the_place_of_a_download(tmp_pat
     model = open_clip.create_model("RN50").eval()
     save_file(model.state_dict(), path)
     encoder = get_encoder("RN50/openai")
-    assert encoder.weights_key() == "openai"  # the same features as after a download
+    assert encoder.weights_key() == file_key(path)  # nobody knows that these are OpenAI's
+    monkeypatch.setattr(plugin, "_published", lambda architecture: {hashlib.sha256(path.read_bytes()).hexdigest()})
+    assert encoder.weights_key() == "openai"  # and now they are: the same features as after a download
     encoder.load("cpu")
     assert torch.equal(encoder.model.visual.attnpool.c_proj.weight, model.visual.attnpool.c_proj.weight)
     kinds = {type(module).__name__ for module in encoder.model.modules()}
@@ -382,7 +387,7 @@ def test_weights_in_the_folder_of_their_tag_take_the_place_of_a_download(tmp_pat
 
 def test_weights_that_cannot_be_downloaded_are_asked_for_by_their_place(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # no half a minute of retries
-    with pytest.raises(EncoderError, match=r"put a file of them at .*RN50/openai\.safetensors \(or \.pt") as told:
+    with pytest.raises(EncoderError, match=r"put a file of them at .*RN50/openai\.safetensors or OpenAI's own") as told:
         get_encoder("RN50/openai").load("cpu")
     assert "\n" not in str(told.value)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from geobench import GeobenchError, Model, PluginError, get_model, search
-from geobench.checkpoints import Checkpoint
+from geobench.checkpoints import Checkpoint, weights_digest
 from geobench.embeddings import write_embeddings
 from geobench.geo import sample_sphere
 from geobench_plugins.geoclip import GeoClipModel
@@ -26,10 +26,11 @@ def geoclip():
     torch.manual_seed(0)
     model = GeoClipModel(GeoClipConfig(**SMALL))
     model.network = GeoClip(model.config, 8).eval()
-    about = dict.fromkeys(("variant", "dataset", "encoder", "encoder_weights", "created", "device", "weights"), "x")
+    about = dict.fromkeys(("variant", "dataset", "encoder", "encoder_weights", "created", "device"), "x")
     numbers = dict.fromkeys(("seed", "images", "unreadable", "crops", "limit", "seconds"), 0)
     empty = {"augmentation": {}, "versions": {}}
-    checkpoint = Checkpoint(model="geoclip", id="small", config=SMALL, **about, **numbers, **empty)
+    weights = weights_digest(model.state())
+    checkpoint = Checkpoint(model="geoclip", id="small", config=SMALL, weights=weights, **about, **numbers, **empty)
     checkpoint.save(model.state(), PLACES)
     return get_model("geoclip@small", "cpu")
 
@@ -105,3 +106,18 @@ def test_the_documented_example_runs_and_prints_what_it_says():
     document = Path(__file__).parents[1] / "docs/location-embeddings.md"
     failed, tried = doctest.testfile(str(document), module_relative=False, encoding="utf-8")
     assert failed == 0 and tried > 5
+
+
+def test_an_output_that_cannot_be_is_refused_before_anything_is_embedded(cli, geoclip, places):
+    before = places.read_bytes()
+    assert (
+        "the embeddings are written as numpy's .npy"
+        in cli("embed", places, "--model", "geoclip@small", "--output", places, exit_code=1).output
+    )
+    assert places.read_bytes() == before
+    output = cli("embed", places, "--model", "geoclip@small", "--output", f"{places}/x.npy", exit_code=1).output
+    assert f"{places} is no folder that can be written to" in output
+    assert (
+        "knn has no location embeddings; these models have: geoclip"
+        in cli("embed", places, "--model", "knn", "--output", "x.npy", exit_code=1).output
+    )

@@ -180,6 +180,38 @@ def test_the_log_has_a_line_for_every_step_whatever_happened(tmp_path):
     assert [record["step"] for record in records] == list(range(1, 21))
 
 
+def test_a_training_that_diverges_keeps_the_last_good_state_and_says_where(tmp_path):
+    run = training(tmp_path)
+    plain, steps = run.loss, []
+
+    def loss(features, targets, generator):
+        steps.append(1)
+        return plain(features, targets, generator) * (float("nan") if len(steps) == 13 else 1)
+
+    run.loss = loss
+    with pytest.raises(TrainingError, match=r"loss is nan at step 13; the state after step 10 is kept in .*scratch"):
+        run.run()
+    again = training(tmp_path)
+    again._prepare()
+    assert again.step == 10 and torch.isfinite(weights(again)).all()
+
+
+def test_weights_that_the_last_step_of_an_epoch_made_infinite_are_never_kept(tmp_path):
+    run = training(tmp_path)
+    plain, steps = run.loss, []
+
+    def loss(features, targets, generator):
+        steps.append(1)
+        if len(steps) == 5:
+            run.state.set_lr(float("inf"))  # after this loss was taken
+        return plain(features, targets, generator)
+
+    run.loss = loss
+    with pytest.raises(TrainingError, match=r"weights are no longer finite after step 5; no earlier state is kept"):
+        run.run()
+    assert not (tmp_path / "scratch/state.safetensors").exists()
+
+
 def test_no_memory_left_says_what_to_lower(tmp_path):
     def loss(features, targets, generator):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")

@@ -215,6 +215,29 @@ def test_a_damaged_checkpoint_is_named_and_blocks_no_other(cli):
     assert f"the checkpoint {broken.folder} is damaged or incomplete" in output
 
 
+def test_a_checkpoint_is_what_was_trained_or_it_is_refused():
+    one, other = train("knn", **KNN), train("knn", settings={"k": 3}, **KNN)
+    record, weights = one.folder / "checkpoint.json", one.folder / "weights.safetensors"
+    told, learnt = record.read_text(), weights.read_bytes()
+
+    def refused(match):
+        with pytest.raises(CheckpointError, match=match):
+            get_model(one.spec, "cpu")
+
+    for change in (('"k": 10', '"k": 4'), ('"created": "', '"created": "1'), ('"seed": 0', '"seed": [1]')):
+        assert change[0] in told
+        record.write_text(told.replace(*change))
+        refused("checkpoint.json was changed after the training")
+    record.write_text(told)
+    get_model(one.spec, "cpu")
+    weights.write_bytes((other.folder / "weights.safetensors").read_bytes()[:-4] + b"\0\0\0\0")
+    refused("its weights are not those that were saved with it")
+    weights.write_bytes(learnt)
+    moved = one.folder.rename(one.folder.with_name("elsewhere"))
+    with pytest.raises(CheckpointError, match=f"{moved} holds {one.spec}; move it back to {one.folder}"):
+        get_model("knn@elsewhere", "cpu")
+
+
 def exam_and_audit(cli, photos, own_home, against="lessons"):
     """Two sets of photos; five of the twenty of ``exam`` share a coordinate with ``lessons``."""
     (images, metadata), (others, lessons) = photos(20, own_home / "a", seed=1), photos(30, own_home / "b", seed=2)

@@ -32,8 +32,10 @@ def embed(coordinates: Path, model: str, output: Path, normalise: bool, device: 
     numbers that say what photos taken there show.
     """
     from geobench import get_model
-    from geobench.embeddings import write_embeddings
+    from geobench.embeddings import check_embedding, write_embeddings
+    from geobench.plugins import get_model_class
 
+    check_embedding(get_model_class(model.partition("@")[0]), output)
     ready = get_model(model, device)
     rows, width = write_embeddings(ready, coordinates, output, normalise=normalise, progress=ConsoleProgress())
     by = ready.checkpoint.spec if ready.checkpoint is not None else ready.name

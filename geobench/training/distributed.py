@@ -61,9 +61,10 @@ class Group:
     def part(self, n: int) -> slice:
         """Return this process's part of ``n`` rows that all processes hold alike."""
         if n % self.size:
+            below = n - n % self.size
             raise TrainingError(
-                f"{n} rows cannot be divided among {self.size} processes; "
-                f"choose a batch_size and a queue_length that can."
+                f"{n} rows cannot be divided among {self.size} processes; choose a batch_size and a queue_length that "
+                f"can, such as {f'{below} or ' if below else ''}{below + self.size}."
             )
         return slice(self.rank * n // self.size, (self.rank + 1) * n // self.size)
 
@@ -92,11 +93,20 @@ class Group:
         if self.size == 1:
             return value
         import torch
-        from torch import distributed
 
-        total = torch.tensor(value, dtype=torch.float64, device=_message_device())
-        distributed.all_reduce(total)
-        return float(total) / self.size
+        (mean,) = self.means(torch.tensor([value], dtype=torch.float64, device=_message_device()))
+        return mean
+
+    def means(self, values: Tensor) -> list[float]:
+        """Return the mean of each of ``values`` (n,) over the processes; waits for the device."""
+        if self.size > 1:
+            from torch import distributed
+
+            values = values.double()
+            distributed.all_reduce(values)
+            values /= self.size
+        found: list[float] = values.tolist()
+        return found
 
     def wait(self) -> None:
         """Wait until every process is here."""

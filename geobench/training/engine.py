@@ -16,6 +16,7 @@ import numpy as np
 
 from geobench.errors import SettingError, TrainingError
 from geobench.progress import SILENT, Progress
+from geobench.settings import check_ranges
 from geobench.training import distributed
 from geobench.training.log import TrainingLog
 from geobench.training.sources import Rows, Source
@@ -45,7 +46,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        checks = {
+        ranges = {
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "epochs": (self.epochs >= 1, "at least 1"),
             "lr": (self.lr > 0, "above 0"),
@@ -56,9 +57,7 @@ class Schedule:
             "precision": (self.precision in ("auto", "fp32", "bf16"), "auto, fp32 or bf16"),
             "compiled": (self.compiled in ("auto", "yes", "no"), "auto, yes or no"),
         }
-        for name, (valid, text) in checks.items():
-            if not valid:
-                raise SettingError(f"{name} must be {text}, not {getattr(self, name)!r}.")
+        check_ranges(self, ranges)
         if self.patience and not self.holdout:
             raise SettingError("patience needs held-out images: set holdout as well, such as holdout=0.05.")
 
@@ -166,7 +165,7 @@ class Training:
             stopping = stop.is_set() if distributed.current().size == 1 else False
             if len(losses) == REPORT_EVERY or last or stopping:
                 stopping = distributed.current().any(stop.is_set())
-                values = torch.stack(losses).tolist()  # waits for the device
+                values = distributed.current().means(torch.stack(losses))  # waits for the device
                 rate = len(values) * self.schedule.batch_size / max(time.monotonic() - started, 1e-9)
                 value = self._report(values, lr, rate)
                 advance(0, epoch=f"{epoch + 1}/{self.schedule.epochs}", loss=f"{value:.3f}", images=f"{rate:,.0f}/s")
@@ -176,6 +175,7 @@ class Training:
                 raise KeyboardInterrupt
         if len(self.held_out):
             self._hold_out(epoch)
+        self._check_finite()
         self.state.keep(self.step)
 
     def _rows_of(self, epoch: int) -> Rows:
@@ -199,12 +199,25 @@ class Training:
         first = self.step - len(losses)
         for number, value in enumerate(losses, first + 1):
             if not np.isfinite(value):
-                raise TrainingError(
-                    f"{self.what}: the loss is {value} at step {number}; the state of the last whole epoch is kept. "
-                    f"Lower the learning rate, such as --set lr={self.schedule.lr / 10:g}."
-                )
+                raise self._diverged(f"the loss is {value} at step {number}")
         self.log.steps(first, losses, lr, rate)
         return losses[-1]
+
+    def _check_finite(self) -> None:
+        """Raise ``TrainingError`` where a parameter is not finite: the loss of the last step was taken before it."""
+        import torch
+
+        with torch.no_grad():
+            finite = torch.stack([parameter.isfinite().all() for parameter in self.network.parameters()])
+        if not bool(finite.all()):
+            raise self._diverged(f"weights are no longer finite after step {self.step}")
+
+    def _diverged(self, how: str) -> TrainingError:
+        last = self.state.kept_step
+        kept = f"the state after step {last} is kept in {self.scratch}" if last else "no earlier state is kept"
+        return TrainingError(
+            f"{self.what}: {how}; {kept}. Lower the learning rate, such as --set lr={self.schedule.lr / 10:g}."
+        )
 
     def _hold_out(self, epoch: int) -> None:
         """Work out the held-out loss, and note whether it is lower than ever."""
@@ -218,6 +231,8 @@ class Training:
             for targets, features in zip(self._targets_of(batches), self.source.batches(batches, epoch), strict=True):
                 total += float(self.loss(features, targets, generator))
         value = distributed.current().mean(total / len(batches))
+        if not np.isfinite(value):
+            raise self._diverged(f"the held-out loss is {value} after step {self.step}")
         self.state.note_held_out(value)
         self.log.held_out(self.step, value)
 

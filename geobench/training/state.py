@@ -26,6 +26,7 @@ class TrainingState:
         folder: where it is kept; None keeps nothing.
         best: lowest held-out loss so far.
         epochs_without_progress: since then.
+        kept_step: of the state in the folder, 0 where there is none.
     """
 
     network: nn.Module
@@ -34,6 +35,7 @@ class TrainingState:
     folder: Path | None
     best: float = field(default=math.inf, init=False)
     epochs_without_progress: int = field(default=0, init=False)
+    kept_step: int = field(default=0, init=False)
 
     def set_lr(self, lr: float) -> None:
         """Set the learning rate, in place where a graph reads it."""
@@ -61,6 +63,7 @@ class TrainingState:
         about = {"step": str(step), "best": repr(self.best), "without_progress": str(self.epochs_without_progress)}
         with files.replacing(self.folder / FILE) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, about)
+        self.kept_step = step
 
     def resume(self) -> int:
         """Take back what was kept and return its step, 0 where nothing was.
@@ -79,7 +82,8 @@ class TrainingState:
                 about = file.metadata()
             self._take_back(tensors)
             self.best, self.epochs_without_progress = float(about["best"]), int(about["without_progress"])
-            return int(about["step"])
+            self.kept_step = int(about["step"])
+            return self.kept_step
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
             raise CheckpointError(
                 f"{path}: the state of the interrupted training is damaged ({error}); delete it and start again."

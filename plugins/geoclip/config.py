@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from geobench import SettingError
+from geobench.settings import check_ranges
 from geobench.training.engine import Schedule
 
 
@@ -48,19 +49,21 @@ class GeoClipConfig(Schedule):
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         super().__post_init__()
-        choices = {"projection": ("equal_earth", "none"), "queue_start": ("uniform", "origin")}
-        for name, valid in choices.items():
-            if getattr(self, name) not in valid:
-                raise SettingError(f"{name} must be {' or '.join(valid)}, not {getattr(self, name)!r}.")
-        for name in ("fourier_rows", "hierarchies", "hidden_dim", "hidden_layers", "dim", "head_dim"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        for name in ("sigma_min", "sigma_max", "temperature", "projection_scale"):
-            if getattr(self, name) <= 0:
-                raise SettingError(f"{name} must be above 0, not {getattr(self, name)}.")
-        for name in ("queue_length", "batch_noise_m", "queue_noise_m"):
-            if getattr(self, name) < 0:
-                raise SettingError(f"{name} must not be negative, as {getattr(self, name)} is.")
+        at_least_one = ("fourier_rows", "hierarchies", "hidden_dim", "hidden_layers", "dim", "head_dim")
+        above_zero = ("projection_scale", "sigma_min", "temperature")
+        not_negative = ("queue_length", "batch_noise_m", "queue_noise_m")
+        check_ranges(
+            self,
+            {
+                "projection": (self.projection in ("equal_earth", "none"), "equal_earth or none"),
+                "queue_start": (self.queue_start in ("uniform", "origin"), "uniform or origin"),
+                "sigma_max": (self.sigma_max >= self.sigma_min, f"at least sigma_min, {self.sigma_min}"),
+                "sigma_list": (all(sigma > 0 for sigma in self.sigma_list), "a list of numbers above 0"),
+            }
+            | {name: (getattr(self, name) >= 1, "at least 1") for name in at_least_one}
+            | {name: (getattr(self, name) > 0, "above 0") for name in above_zero}
+            | {name: (getattr(self, name) >= 0, "at least 0") for name in not_negative},
+        )
         if 0 < self.queue_length < self.batch_size:
             raise SettingError(
                 f"a queue of {self.queue_length} cannot take a batch of {self.batch_size}: "

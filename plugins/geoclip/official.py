@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from geobench import Checkpoint, CheckpointError, GalleryError, files, get_encoder
+from geobench import Checkpoint, CheckpointError, GalleryError, get_encoder
+from geobench.checkpoints import weights_digest
 
 from .config import GeoClipConfig
 
@@ -142,7 +143,7 @@ def _checkpoint(identifier, folder, gallery, versions):
         versions=versions,
         device="",
         seconds=0.0,
-        weights=files.digest(*(part for name in sorted(arrays) for part in (name, arrays[name]))),
+        weights=weights_digest(arrays),
         source=str(folder),
         own_gallery=gallery,
     )
