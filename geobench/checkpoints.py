@@ -193,6 +193,8 @@ def get_model(spec: str, device: str = "auto") -> Model:
 def _read(path: Path) -> Checkpoint:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        if SEAL not in values:
+            raise ValueError("it is incomplete, or an earlier geobench made it")
         seal = values.pop(SEAL)
         checkpoint = Checkpoint(**{field.name: values[field.name] for field in fields(Checkpoint)})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

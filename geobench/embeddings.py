@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,7 @@ def check_embedding(model: type[Model], output: Path) -> None:
         raise GeobenchError(f"{model.name} has no location embeddings; these models have: {able or 'none'}.")
     if output.suffix != ".npy":
         raise GeobenchError(f"{output}: the embeddings are written as numpy's .npy; end the name of the output so.")
-    folder = next(parent for parent in output.absolute().parents if parent.exists())  # the rest is made
-    if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise GeobenchError(f"{output}: {folder} is no folder that can be written to; give another --output.")
+    files.check_writable(output)
 
 
 def write_embeddings(

@@ -15,12 +15,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geobench.errors import SettingError
+
 
 def home() -> Path:
     """Return the folder of everything that is computed once: ``GEOBENCH_HOME``, else the user's cache folder."""
     from platformdirs import user_cache_path
 
     return Path(os.environ.get("GEOBENCH_HOME") or user_cache_path("geobench", appauthor=False))
+
+
+def check_writable(path: Path) -> None:
+    """Raise ``SettingError`` where no file can be written to ``path``; before the work, not after it."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())  # the rest is made
+    if path.is_dir() or not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise SettingError(f"{path} cannot be written; give a file in a folder where you may write.")
 
 
 @contextmanager

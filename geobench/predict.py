@@ -77,7 +77,7 @@ def predict(
     photos, texts = list(dict.fromkeys(photos)), list(dict.fromkeys(texts))
     if map_to is not None:
         _check_map(model, map_to, len(photos) + len(texts))
-    words = text_features(model, texts)
+    words = text_features(model, texts, progress)
     chosen, _ = choose_gallery(model, gallery, DEFAULT_GALLERY)
     rows: list[tuple[object, ...]] = []
     if photos:
@@ -96,7 +96,7 @@ def predict(
     return table
 
 
-def text_features(model: Model, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+def text_features(model: Model, texts: Sequence[str], progress: Progress = SILENT) -> npt.NDArray[np.float32]:
     """Return features (n, 1, d) of ``texts`` by the text tower of the encoder that ``model`` was trained with.
 
     They lie in one space with the features of images, so that a model answers them like an image's.
@@ -109,6 +109,7 @@ def text_features(model: Model, texts: Sequence[str]) -> npt.NDArray[np.float32]
     if model.input != "features" or (model.checkpoint is not None and not model.checkpoint.encoder):
         raise EncoderError(f"{model.name} does not answer from the features of an encoder, and so no texts.")
     encoder = encoder_of(model, PHOTOS.default_encoder)
+    progress.say(f"loading the encoder {encoder.name}.")
     with blaming(f"the encoder {encoder.name}", "on texts"):
         encoder.load(model.device)
         # One by one: an answer never depends, to the last bit, on what else is asked.

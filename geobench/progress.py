@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -36,11 +38,19 @@ class Progress:
 SILENT = Progress()
 
 
+def is_first_process() -> bool:
+    """Return whether this process is the first or only one, by what torchrun tells it."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 class ConsoleProgress(Progress):
-    """A bar with rate and time left on a terminal; elsewhere a line now and then."""
+    """A bar with rate and time left on a terminal; elsewhere a line now and then.
+
+    Of the processes that torchrun started only the first one speaks.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stderr
+        self.stream = (stream or sys.stderr) if is_first_process() else io.StringIO()
 
     def say(self, message: str) -> None:
         """Write ``message`` as a line."""

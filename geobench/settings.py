@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -52,6 +53,21 @@ def check_ranges(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:
     for name, (valid, text) in checks.items():
         if not valid:
             raise SettingError(f"{name} must be {text}, not {getattr(config, name)!r}.")
+
+
+def meanings(config_class: type[Any]) -> dict[str, str]:
+    """Return the comment behind each field of a config dataclass and of those that it extends, by the field's name."""
+    found: dict[str, str] = {}
+    for part in reversed(config_class.__mro__[:-1]):
+        try:
+            source = inspect.getsource(part)
+        except (OSError, TypeError):  # not from a file
+            continue
+        for line in source.splitlines():
+            name, comment = line.partition(":")[0].strip(), line.partition("  # ")[2].strip()
+            if comment and name in getattr(part, "__annotations__", {}):
+                found[name] = comment
+    return found
 
 
 def as_dict(config: Any) -> dict[str, Any]:

@@ -115,8 +115,8 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_embedded(cli, ge
         in cli("embed", places, "--model", "geoclip@small", "--output", places, exit_code=1).output
     )
     assert places.read_bytes() == before
-    output = cli("embed", places, "--model", "geoclip@small", "--output", f"{places}/x.npy", exit_code=1).output
-    assert f"{places} is no folder that can be written to" in output
+    output = cli("embed", places, "--model", "geoclip@small", "--output", f"{places}/x.npy", exit_code=2).output
+    assert f"{places}/x.npy cannot be written; give a file in a folder where you may write" in output
     assert (
         "knn has no location embeddings; these models have: geoclip"
         in cli("embed", places, "--model", "knn", "--output", "x.npy", exit_code=1).output

@@ -1,9 +1,10 @@
-from dataclasses import FrozenInstanceError, dataclass
+from dataclasses import FrozenInstanceError, dataclass, fields, make_dataclass
 
 import pytest
 
 from geobench import SettingError, UnknownNameError
-from geobench.settings import as_dict, configure, parse_assignments
+from geobench.settings import as_dict, configure, meanings, parse_assignments
+from geobench_plugins.geoclip.config import GeoClipConfig
 
 
 @dataclass(frozen=True)
@@ -104,3 +105,11 @@ def test_a_configuration_is_frozen_and_its_values_go_through_json_and_back():
     values = as_dict(config)
     assert values["sizes"] == (9,)
     assert configure(Example, values | {"sizes": [9], "window": [0.5, 1]}, "knn") == config
+
+
+def test_the_meaning_of_a_setting_is_the_comment_behind_it_also_of_those_it_extends():
+    told = meanings(GeoClipConfig)
+    assert told["lr_decay"] == "factor per epoch"
+    assert told["hidden_layers"] == "released code; the paper says four"
+    assert set(told) == {field.name for field in fields(GeoClipConfig)}
+    assert meanings(make_dataclass("Made", [("x", int, 1)])) == {}

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import click
 
 from geobench.cli.group import AS_JSON, counted, main, print_rows, warn_of_plugins
 from geobench.progress import ConsoleProgress
+
+MEANING_WIDTH = 70
 
 
 @main.group(invoke_without_command=True)
@@ -41,18 +44,33 @@ def show_model(model: str, as_json: bool) -> None:
 
     from geobench.checkpoints import find_checkpoint
     from geobench.plugins import get_model_class
+    from geobench.settings import meanings
 
     if "@" in model:
         checkpoint = find_checkpoint(model)
         assert checkpoint is not None
-        print_rows([{"what": name, "value": value} for name, value in asdict(checkpoint).items()], as_json)
+        record = asdict(checkpoint)
+        if not as_json:  # a line for each setting
+            record |= {f"config.{name}": value for name, value in record.pop("config").items()}
+        print_rows([{"what": name, "value": value} for name, value in record.items()], as_json)
         return
-    config = get_model_class(model).Config
+    model_class = get_model_class(model)
+    told = meanings(model_class.Config)
     rows = [
-        {"setting": f.name, "type": getattr(f.type, "__name__", str(f.type)), "default": f.default}
-        for f in fields(config)
+        {
+            "setting": f.name,
+            "type": getattr(f.type, "__name__", str(f.type)),
+            "default": f.default,
+            "what": told.get(f.name, "") if as_json else "\n".join(wrap(told.get(f.name, ""), MEANING_WIDTH)),
+        }
+        for f in fields(model_class.Config)
     ]
     print_rows(rows, as_json)
+    if not as_json:
+        named = {f"--variant {name}": values for name, values in model_class.variants.items()}
+        named |= {f"--fraction {part}": values for part, values in model_class.fraction_settings.items()}
+        for option, values in named.items():
+            click.echo(f"{option}: " + ", ".join(f"{name}={value}" for name, value in values.items()))
 
 
 @main.group(invoke_without_command=True)

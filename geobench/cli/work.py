@@ -23,7 +23,7 @@ from geobench.cli.group import (
     results_table,
 )
 from geobench.errors import PluginError
-from geobench.progress import ConsoleProgress
+from geobench.progress import ConsoleProgress, is_first_process
 
 
 @main.command()
@@ -80,7 +80,8 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 
     settings = parse_assignments(assignments)
     checkpoint = run_train(settings=settings, crops=int(crops), progress=ConsoleProgress(), **options)
-    click.echo(checkpoint.spec)
+    if is_first_process():
+        click.echo(checkpoint.spec)
 
 
 @main.command()

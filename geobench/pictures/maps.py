@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from geobench import files
 from geobench.errors import SettingError
 from geobench.geo import EARTH_RADIUS_KM, FloatArray
 from geobench.pictures.canvas import COLOURS, MARK, colour_bar, draw_world, new_figure, save, styled
@@ -51,6 +52,7 @@ def check_map(output: Path, panels: int = 1) -> None:
         raise SettingError(f"a map is written to a file that ends in {', '.join(SUFFIXES)}, not to {output.name!r}.")
     if panels > MOST_PANELS:
         raise SettingError(f"a map has room for {MOST_PANELS} queries, not for {panels}; draw them a few at a time.")
+    files.check_writable(output)
 
 
 def draw_similarity(panels: Sequence[Panel], grid: Grid, output: Path, title: str) -> None:

@@ -34,10 +34,10 @@ EPOCH_STRIDE = 1_000_003  # two seeds never share the order of an epoch
 class Schedule:
     """How long and how fast to train: Adam with a step decay per epoch. Configs of models with a network extend it."""
 
-    batch_size: int = 512
-    epochs: int = 10
-    lr: float = 3e-5
-    weight_decay: float = 1e-6
+    batch_size: int = 512  # images of a step, of all processes together
+    epochs: int = 10  # passes over the training images
+    lr: float = 3e-5  # of Adam, in the first epoch
+    weight_decay: float = 1e-6  # of Adam
     lr_decay: float = 0.87  # factor per epoch
     holdout: float = 0.0  # share of the images whose loss decides when to stop
     patience: int = 0  # epochs without a lower held-out loss after which training stops; 0 trains all epochs

@@ -17,30 +17,30 @@ class GeoClipConfig(Schedule):
     """
 
     # Location encoder L (section 3.2)
-    projection: str = "equal_earth"  # or "none": latitude / 90 and longitude / 180 as they are
+    projection: str = "equal_earth"  # or none: latitude / 90 and longitude / 180 as they are
     projection_scale: float = 66.50336  # projected coordinates × scale / 180: released code; the paper states none
     fourier: bool = True  # random Fourier features; False feeds the two projected numbers to the MLPs
     fourier_rows: int = 256  # rows of R; the encoding is twice as wide
-    sigma_min: float = 2.0**0
-    sigma_max: float = 2.0**8
+    sigma_min: float = 2.0**0  # σ of the coarsest hierarchy
+    sigma_max: float = 2.0**8  # σ of the finest
     hierarchies: int = 3  # σ_i lie between, equally spaced in log2: 1, 16, 256
     sigma_list: tuple[float, ...] = ()  # the σ_i themselves, in place of the three settings above
-    hidden_dim: int = 1024
+    hidden_dim: int = 1024  # width of the MLPs
     hidden_layers: int = 3  # released code; the paper says four
     dim: int = 512  # of the space shared by images and locations
 
     # Image encoder V: two linear layers on the frozen backbone's features
-    head_dim: int = 768
-    head_relu: bool = True  # released code; the paper does not say
+    head_dim: int = 768  # width between the two layers
+    head_relu: bool = True  # a ReLU between the two layers: released code; the paper does not say
 
     # Contrastive loss (equation 4)
-    queue_length: int = 4096  # 0 for no queue
-    queue_start: str = "uniform"  # over latitude and longitude: paper; the released code starts it within 1° of (0, 0)
-    queue_dynamic: bool = True
-    batch_noise_m: float = 150.0  # σ_η
-    queue_noise_m: float = 1000.0  # σ_η′
-    temperature: float = 0.07
-    temperature_learnable: bool = True
+    queue_length: int = 4096  # coordinates of earlier batches, as more negatives; 0 for no queue
+    queue_start: str = "uniform"  # over latitude and longitude: paper; or origin, within 1° of (0, 0): released code
+    queue_dynamic: bool = True  # the oldest make room for the coordinates of each batch
+    batch_noise_m: float = 150.0  # σ_η, of the noise on the coordinates of the batch, in metres
+    queue_noise_m: float = 1000.0  # σ_η′, of the noise on those of the queue
+    temperature: float = 0.07  # τ at the start
+    temperature_learnable: bool = True  # τ is trained with the rest
 
     symmetric: bool = False  # locations against images as well, as CLIP does; the paper does not
 
