@@ -139,9 +139,27 @@ def now() -> str:
 
 
 def get_checkpoints(model: str | None = None) -> list[Checkpoint]:
-    """Return the checkpoints of ``model``, of all models where it is None, the newest last."""
-    found = [_read(path) for path in _records(model or "*")]
-    return sorted(found, key=lambda checkpoint: checkpoint.created)
+    """Return the checkpoints of ``model``, of all models where it is None, the newest last.
+
+    Raises:
+        CheckpointError: one of them cannot be used; nobody knows then which is the newest.
+    """
+    found, refused = readable_checkpoints(model)
+    if refused:
+        raise refused[0]
+    return found
+
+
+def readable_checkpoints(model: str | None = None) -> tuple[list[Checkpoint], list[CheckpointError]]:
+    """Return the checkpoints that can be used, the newest last, and why the others cannot."""
+    found: list[Checkpoint] = []
+    refused: list[CheckpointError] = []
+    for path in _records(model or "*"):
+        try:
+            found.append(_read(path))
+        except CheckpointError as error:
+            refused.append(error)
+    return sorted(found, key=lambda checkpoint: checkpoint.created), refused
 
 
 def _records(model: str) -> list[Path]:

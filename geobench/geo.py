@@ -35,7 +35,10 @@ def haversine_km(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
 
 def as_coordinates(values: npt.ArrayLike) -> FloatArray:
     """Return ``values`` as float64 (n, 2); raise ``GeobenchError`` naming the first rows that are no coordinates."""
-    coordinates = np.asarray(values, dtype=np.float64)
+    try:
+        coordinates = np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise GeobenchError(f"coordinates must be numbers (n, 2): latitude, longitude; {error}.") from None
     if coordinates.ndim != 2 or coordinates.shape[1] != 2:
         raise GeobenchError(f"coordinates must have the shape (n, 2): latitude, longitude; got {coordinates.shape}.")
     bad = invalid_rows(coordinates)

@@ -115,6 +115,12 @@ def test_points_keep_between_two_latitudes():
     assert np.mean(points[:, 0] > -30) == pytest.approx(0.577, abs=0.03)
 
 
+def test_what_is_no_array_of_numbers_is_no_coordinates():
+    for values in ("x", [[1.0], [2.0, 3.0]], None, [1.0, 2.0]):
+        with pytest.raises(GeobenchError, match=r"coordinates must (be numbers|have the shape) \(n, 2\)"):
+            as_coordinates(values)
+
+
 def test_coordinates_that_would_fit_exchanged_are_told_so():
     with pytest.raises(GeobenchError, match=r"2 coordinates out of range.*latitude comes first, and exchanged they"):
         as_coordinates([[139.7, 35.7], [-120.0, 40.0], [10.0, 50.0]])

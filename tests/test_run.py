@@ -211,6 +211,8 @@ def test_a_damaged_checkpoint_is_named_and_blocks_no_other(cli):
     broken, good = train("knn", **KNN), train("knn", settings={"k": 3}, **KNN)
     (broken.folder / "checkpoint.json").write_text("{}")
     assert get_model(good.spec).checkpoint == good
+    listed = cli("models").output
+    assert good.id in listed and f"Warning: the checkpoint {broken.folder} is damaged or incomplete" in listed
     output = cli("run", "--models", "knn", "--datasets", "bluemarble", exit_code=1).output
     assert f"the checkpoint {broken.folder} is damaged or incomplete" in output
 

@@ -24,12 +24,15 @@ def models(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     from geobench import get_models
-    from geobench.checkpoints import get_checkpoints
+    from geobench.checkpoints import readable_checkpoints
 
     warn_of_plugins()
     rows: list[dict[str, Any]] = []
     for name, model in get_models().items():
-        there = [checkpoint.id for checkpoint in reversed(get_checkpoints(name))] + list(model.importable())
+        found, refused = readable_checkpoints(name)
+        for error in refused:
+            click.echo(f"Warning: {error}", err=True)
+        there = [checkpoint.id for checkpoint in reversed(found)] + list(model.importable())
         shown = there if as_json else "\n".join(there) or ("none yet" if model.trainable else "needs none")
         rows.append({"model": name, "what": model.summary, "checkpoints": shown})
     print_rows(rows, as_json)
