@@ -9,8 +9,6 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from geobench import files
 from geobench.checkpoints import (
     Checkpoint,
@@ -203,7 +201,6 @@ def _fit(model: Model, training_set: TrainingSet, identifier: str, about: dict[s
         if not group.main:
             return
         state = model.state()
-    _refuse_unless_finite(state, f"train {model.name}")
     checkpoint = Checkpoint(
         model=model.name,
         id=identifier,
@@ -220,16 +217,6 @@ def _fit(model: Model, training_set: TrainingSet, identifier: str, about: dict[s
     checkpoint.save(state, training_set.coordinates, logs)
     shutil.rmtree(scratch)
     progress.say(f"saved {checkpoint.spec}, trained on {len(training_set):,} images in {checkpoint.seconds:.0f} s.")
-
-
-def _refuse_unless_finite(state: Mapping[str, Any], what: str) -> None:
-    """Raise ``TrainingError`` where something that was learnt is NaN or infinite."""
-    wrong = [name for name, array in state.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
-    if wrong:
-        raise TrainingError(
-            f"{what}: {len(wrong)} of {len(state)} arrays hold NaN or infinite numbers at the end, such as {wrong[0]}; "
-            f"no checkpoint is saved. Lower the learning rate with --set lr=VALUE."
-        )
 
 
 def configured(

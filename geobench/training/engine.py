@@ -21,7 +21,7 @@ from geobench.training import distributed
 from geobench.training.log import TrainingLog
 from geobench.training.sources import Rows, Source
 from geobench.training.state import TrainingState
-from geobench.training.steps import EagerStep, GraphedStep, Loss
+from geobench.training.steps import EagerStep, GraphedStep, Loss, is_compiler_error
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -171,12 +171,11 @@ class Training:
                 advance(0, epoch=f"{epoch + 1}/{self.schedule.epochs}", loss=f"{value:.3f}", images=f"{rate:,.0f}/s")
                 losses, started = [], time.monotonic()
             if stopping:
-                self.state.keep(self.step)
+                self._keep()
                 raise KeyboardInterrupt
         if len(self.held_out):
             self._hold_out(epoch)
-        self._check_finite()
-        self.state.keep(self.step)
+        self._keep()
 
     def _rows_of(self, epoch: int) -> Rows:
         """Return the rows (batches, b) of ``epoch``: this process's part of each batch."""
@@ -203,14 +202,15 @@ class Training:
         self.log.steps(first, losses, lr, rate)
         return losses[-1]
 
-    def _check_finite(self) -> None:
-        """Raise ``TrainingError`` where a parameter is not finite: the loss of the last step was taken before it."""
+    def _keep(self) -> None:
+        """Keep the state; raise ``TrainingError`` where a parameter is not finite, which the last loss cannot show."""
         import torch
 
         with torch.no_grad():
             finite = torch.stack([parameter.isfinite().all() for parameter in self.network.parameters()])
         if not bool(finite.all()):
             raise self._diverged(f"weights are no longer finite after step {self.step}")
+        self.state.keep(self.step)
 
     def _diverged(self, how: str) -> TrainingError:
         last = self.state.kept_step
@@ -255,7 +255,7 @@ def _remedy(error: RuntimeError) -> str | None:
             f"no memory is left ({reason}); lower batch_size, queue_length or hidden_dim with --set; "
             f"the last whole epoch is kept."
         )
-    if any(parent.__module__ == "torch._dynamo.exc" for parent in type(error).__mro__):  # not imported to find out
+    if is_compiler_error(error):
         return f"torch could not compile the step ({reason}); take it uncompiled: --set compiled=no."
     return None
 

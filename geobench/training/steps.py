@@ -20,6 +20,11 @@ Loss = Callable[["Tensor", "Tensor", "torch.Generator"], "Tensor"]
 WARM_UP = 3  # steps on a side stream before a capture, as torch asks for; their effects are undone
 
 
+def is_compiler_error(error: BaseException) -> bool:
+    """Return whether torch.compile failed; its errors are not imported to find out."""
+    return any(parent.__module__ == "torch._dynamo.exc" for parent in type(error).__mro__)
+
+
 @dataclass
 class EagerStep:
     """Forward, backward, update.
@@ -72,7 +77,7 @@ class GraphedStep(EagerStep):
             try:
                 self._capture(features, targets)
             except RuntimeError as error:
-                if is_out_of_memory(error) or "dynamo" in type(error).__module__:  # told elsewhere
+                if is_out_of_memory(error) or is_compiler_error(error):  # the engine tells of these
                     raise
                 reason = str(error).splitlines()[0]
                 raise TrainingError(f"the step cannot be captured ({reason}); leave it: --set compiled=no.") from error
