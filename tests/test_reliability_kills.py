@@ -23,7 +23,7 @@ SETTINGS = {
     "queue_length": 16, "lr": 1e-3,
 }  # fmt: skip
 OF_THE_MOMENT = {
-    "created", "seconds", "peak_memory_mb", "encoder_busy", "images_per_second_of_each", "seconds_of_all_processes", "processes",
+    "created", "seal", "seconds", "peak_memory_mb", "encoder_busy", "images_per_second_of_each", "seconds_of_all_processes", "processes",
 }  # fmt: skip
 
 
