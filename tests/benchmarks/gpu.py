@@ -26,6 +26,7 @@ from geobench_plugins.geoclip.network import GeoClip
 
 DIM, DEVICE = 768, "cuda"
 PEER_STEPS = 40
+VIT_BATCH = 256
 DISTINCT = 2048  # JPEG files; more images are links to them
 PAPER_STEPS = 92_190  # 4.72 M photos × 10 epochs / 512
 FIRST, LATER = 3 * 512 * 1024, 3 * (2 * 1024**2 + 1024 * 512)  # weights that a location passes through
@@ -141,16 +142,18 @@ def vit(images: int) -> tuple[float, float, float]:
         table = pd.DataFrame({"image": [f"{number}.jpg" for number in range(images)]})
         encoder = get_encoder(f"ViT-L-14/{folder / 'random.pt'}")
         encoder.load(DEVICE)
-        batch = torch.randn(256, 3, 224, 224, device=DEVICE)
+        batch = torch.randn(VIT_BATCH, 3, 224, 224, device=DEVICE)
         for repeats in (3, 10):  # the first to warm up
             torch.cuda.synchronize()
             started = time.perf_counter()
             for _ in range(repeats):
                 encode(encoder, batch)
             torch.cuda.synchronize()
-        memory = 256 * repeats / (time.perf_counter() - started)
-        extract(dataset, table[:1024], encoder, device=DEVICE, batch_size=256, workers=16)  # files in the page cache
-        features = extract(dataset, table, encoder, device=DEVICE, batch_size=256, workers=16)
+        memory = VIT_BATCH * repeats / (time.perf_counter() - started)
+        extract(
+            dataset, table[:1024], encoder, device=DEVICE, batch_size=VIT_BATCH, workers=16
+        )  # files in the page cache
+        features = extract(dataset, table, encoder, device=DEVICE, batch_size=VIT_BATCH, workers=16)
         return features.about["images_per_second_of_each"], memory, features.about["encoder_busy"]
 
 
