@@ -15,7 +15,7 @@ from geobench.checkpoints import iter_versions, now
 from geobench.devices import default_workers, describe_device, peak_memory_mb
 from geobench.errors import EncoderError, ImageError, blaming
 from geobench.features import Features, extract
-from geobench.gallery import Gallery, choose_gallery
+from geobench.gallery import Gallery, choose_gallery, tell_of_few
 from geobench.models import Model
 from geobench.plugins import get_encoder, who
 from geobench.predictions import Predictions
@@ -65,6 +65,7 @@ def evaluate(
     table = dataset.table("test", limit)
     truth = table[["latitude", "longitude"]].to_numpy(np.float64)  # (n, 2) degrees
 
+    tell_of_few(gallery, top_k, progress)
     started = time.monotonic()
     extraction = {"crops": crops, "batch_size": batch_size, "workers": workers}
     predictions = answer(model, dataset, table, gallery, top_k, progress=progress, **extraction)

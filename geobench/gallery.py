@@ -20,6 +20,7 @@ from geobench.tables import read_coordinates
 
 if TYPE_CHECKING:
     from geobench.models import Model
+    from geobench.progress import Progress
 
 SIZES = {"k": 1_000, "M": 1_000_000}
 ORACLE_SHARE = 0.1
@@ -122,6 +123,12 @@ def default_gallery(spec: str, training: FloatArray | None, seed: int = 0) -> tu
             note = f"the default gallery {spec} is larger than the model's training set: all its {len(training):,}"
             return get_gallery(f"training:{len(training)}", training, seed), f"{note} coordinates are used."
     return get_gallery(spec, training, seed), ""
+
+
+def tell_of_few(gallery: Gallery | None, top_k: int, progress: Progress) -> None:
+    """Say so where ``gallery`` has fewer places than ``top_k`` asks for."""
+    if gallery is not None and len(gallery) < top_k:
+        progress.say(f"the gallery {gallery.spec} has {len(gallery):,} places: as many answers, not {top_k:,}.")
 
 
 def choose_gallery(model: Model, spec: str | None, default: str, seed: int = 0) -> tuple[Gallery | None, str]:

@@ -14,7 +14,7 @@ from geobench.datasets import Dataset, stamp
 from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, blaming
 from geobench.evaluate import answer, encoder_of
 from geobench.features import extract
-from geobench.gallery import choose_gallery
+from geobench.gallery import choose_gallery, tell_of_few
 from geobench.geo import FloatArray
 from geobench.images import open_image
 from geobench.models import Model
@@ -79,6 +79,7 @@ def predict(
         _check_map(model, map_to, len(photos) + len(texts))
     words = text_features(model, texts, progress)
     chosen, _ = choose_gallery(model, gallery, DEFAULT_GALLERY)
+    tell_of_few(chosen, top_k, progress)
     rows: list[tuple[object, ...]] = []
     if photos:
         predictions = answer(model, PHOTOS, _table(photos), chosen, top_k, progress=progress)

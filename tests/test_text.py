@@ -94,6 +94,8 @@ def desert(clip):
 
 def test_a_text_ranks_the_gallery_as_its_embedding_through_h1_and_h2_does(desert, cli):
     rows = json.loads(cli("predict", "--text", "Desert", "--gallery", GALLERY, "--top-k", 40, "--json").stdout)
+    many = cli("predict", "--text", "Desert", "--gallery", GALLERY, "--top-k", 5000)
+    assert f"the gallery {GALLERY} has " in many.output and "as many answers, not 5,000" in many.output
     places, cosine, probabilities = desert
     order = np.argsort(-probabilities)
     assert [row["query"] for row in rows] == ["Desert"] * 40 and [row["rank"] for row in rows] == list(range(1, 41))

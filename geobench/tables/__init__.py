@@ -99,7 +99,7 @@ def read_rows(
     problems: list[Problem] = []
     table = _read(layout, problems)
     if table.empty and not problems:
-        raise DatasetError(f"{path} holds no rows below its header; it needs a header and a row for each image.")
+        raise DatasetError(f"{path} holds no rows below its header; it needs a header and rows below it.")
     coordinates, wrong, advice = _coordinates(table)
     table["latitude"], table["longitude"] = coordinates.T
     if "image" in roles:

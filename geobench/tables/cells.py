@@ -126,4 +126,4 @@ def first_row(cells: Cells) -> tuple[int, list[str]]:
     for lines, rows in cells.blocks(1):
         if rows:
             return lines[0], rows[0]
-    raise DatasetError(f"{cells.path} holds no rows; it needs a header and a row for each image.")
+    raise DatasetError(f"{cells.path} holds no rows; it needs a header and rows below it.")
