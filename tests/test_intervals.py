@@ -132,6 +132,25 @@ def test_every_score_lies_in_its_interval_and_that_in_its_range(errors, size):
     assert found["mean_km"][0] >= 0 and found["geoscore"][1] <= 5000
 
 
+@pytest.mark.parametrize(
+    ("errors", "labels"),
+    [
+        ([0.0, 1.0], [0, 0]),  # one cluster
+        ([0.0, 1.0, 2.0, 3.0], [0, 0, 0, 0]),
+        ([0.0, 9.0, 0.0, 9.0], [0, 0, 1, 1]),  # in each cluster half are below the median: no scatter between them
+    ],
+)
+def test_the_median_lies_in_its_interval_where_clusters_do_not_differ(errors, labels):
+    low, high = intervals(np.array(errors), Clusters(np.array(labels)))["median_km"]
+    assert low <= np.median(errors) <= high
+
+
+def test_one_cluster_counts_as_one_observation():
+    hits = np.repeat([1.0, 0.0], 500)[:, None]
+    low, high = (float(end[0]) for end in share_interval(hits, Clusters(np.zeros(1000, dtype=np.intp))))
+    assert low < 0.1 and high > 0.9
+
+
 def places(*latitudes):
     return np.array([(latitude, 0.0) for latitude in latitudes])
 

@@ -114,7 +114,7 @@ def clustered_mean(values: FloatArray, clusters: Clusters) -> Mean:
     """Return the mean of ``values`` (n, …) with its scatter, from the residuals of clusters.
 
     The variance is the linearised one of survey statistics, g/(g−1) · Σ (sum − size · mean)² / n². Values without any
-    scatter say nothing on how alike a cluster is; it then counts as one observation.
+    scatter, and one cluster alone, say nothing on how alike the images of a cluster are: it counts as one observation.
     """
     n, sizes = len(values), clusters.sizes
     mean = values.mean(axis=0)
@@ -124,7 +124,7 @@ def clustered_mean(values: FloatArray, clusters: Clusters) -> Mean:
     alone = ((values - mean) ** 2).mean(axis=0) / n
     worst = clusters.largest_effect
     with np.errstate(invalid="ignore", divide="ignore"):
-        effect = np.where(alone > 0, variance / alone, worst)
+        effect = np.where((alone > 0) & (g > 1), variance / alone, worst)
     alike = np.clip((effect - 1) / (worst - 1), 0, 1) if worst > 1 else np.zeros_like(effect)
     return Mean(mean, effect, np.sqrt(effect * alone), alike, _freedom(sizes, alike))
 
@@ -166,7 +166,8 @@ def median_interval(errors: FloatArray, clusters: Clusters) -> tuple[FloatArray,
     n, ordered = len(errors), np.sort(errors, axis=0)
     below = clustered_share(errors <= np.median(errors, axis=0), clusters)
     half = 0.5 * below.t * np.sqrt(below.effect / n)
-    ends = np.floor((0.5 - half) * n), np.ceil((0.5 + half) * n) - 1
+    # The median lies between the two middle errors, also where the share below it does not scatter at all.
+    ends = np.minimum(np.floor((0.5 - half) * n), (n - 1) // 2), np.maximum(np.ceil((0.5 + half) * n) - 1, n // 2)
     low, high = (np.clip(end, 0, n - 1).astype(np.intp) for end in ends)
     take = [np.take_along_axis(ordered, end[None], axis=0)[0] for end in (low, high)]
     return take[0], take[1]
