@@ -111,7 +111,7 @@ class Training:
                 remedy = _remedy(error)
                 if remedy is None:
                     raise
-                raise TrainingError(f"{self.what} on {self.device}: {remedy}") from error
+                raise TrainingError(f"{self.what} on {self.device}: {remedy}; {self._kept()}.") from error
         self.network.eval()
 
     def _prepare(self) -> None:
@@ -213,11 +213,13 @@ class Training:
         self.state.keep(self.step)
 
     def _diverged(self, how: str) -> TrainingError:
-        last = self.state.kept_step
-        kept = f"the state after step {last} is kept in {self.scratch}" if last else "no earlier state is kept"
         return TrainingError(
-            f"{self.what}: {how}; {kept}. Lower the learning rate, such as --set lr={self.schedule.lr / 10:g}."
+            f"{self.what}: {how}; {self._kept()}. Lower the learning rate, such as --set lr={self.schedule.lr / 10:g}."
         )
+
+    def _kept(self) -> str:
+        last = self.state.kept_step
+        return f"the state after step {last} is kept in {self.scratch}" if last else "no earlier state is kept"
 
     def _hold_out(self, epoch: int) -> None:
         """Work out the held-out loss, and note whether it is lower than ever."""
@@ -251,12 +253,9 @@ def _remedy(error: RuntimeError) -> str | None:
     inner = getattr(error, "inner_exception", error)  # what a compiler's error wraps
     reason = (str(inner).strip() or type(inner).__name__).splitlines()[0]
     if isinstance(error, torch.OutOfMemoryError):
-        return (
-            f"no memory is left ({reason}); lower batch_size, queue_length or hidden_dim with --set; "
-            f"the last whole epoch is kept."
-        )
+        return f"no memory is left ({reason}); lower batch_size, queue_length or hidden_dim with --set"
     if is_compiler_error(error):
-        return f"torch could not compile the step ({reason}); take it uncompiled: --set compiled=no."
+        return f"torch could not compile the step ({reason}); take it uncompiled: --set compiled=no"
     return None
 
 

@@ -79,7 +79,7 @@ class GraphedStep(EagerStep):
             except RuntimeError as error:
                 if is_out_of_memory(error) or is_compiler_error(error):  # the engine tells of these
                     raise
-                reason = str(error).splitlines()[0]
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise TrainingError(f"the step cannot be captured ({reason}); leave it: --set compiled=no.") from error
         assert self.graph is not None
         self.features.copy_(features)
