@@ -1,4 +1,4 @@
-"""Experiments of GeoCLIP's paper, read by ``geobench.experiments``: adding one is adding a TOML."""
+"""Experiments of GeoCLIP's paper, read by ``geobench.experiments.definitions``: adding one is adding a TOML."""
 
 from pathlib import Path
 

@@ -4,8 +4,7 @@ Importing this package loads no torch, pandas, open_clip, timm or matplotlib; wh
 """
 
 from geobench.checkpoints import Checkpoint, get_model
-from geobench.datasets import Dataset
-from geobench.encoders import Encoder, file_key
+from geobench.data.dataset import Dataset
 from geobench.errors import (
     CheckpointError,
     DatasetError,
@@ -25,7 +24,8 @@ from geobench.errors import (
     unknown_name,
 )
 from geobench.evaluate import evaluate
-from geobench.features import Features, extract
+from geobench.features.cache import Features, extract
+from geobench.features.encoders import Encoder, file_key
 from geobench.gallery import Gallery, get_gallery
 from geobench.hookspecs import hookimpl
 from geobench.models import Model, TrainingSet

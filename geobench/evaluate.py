@@ -14,7 +14,7 @@ from geobench import files, metrics
 from geobench.checkpoints import iter_versions, now
 from geobench.devices import default_workers, describe_device, peak_memory_mb
 from geobench.errors import EncoderError, ImageError, blaming
-from geobench.features import Features, extract
+from geobench.features.cache import Features, extract
 from geobench.gallery import Gallery, choose_gallery, tell_of_few
 from geobench.models import Model
 from geobench.plugins import get_encoder, who
@@ -25,8 +25,8 @@ from geobench.results import Result
 if TYPE_CHECKING:
     import pandas as pd
 
-    from geobench.datasets import Dataset
-    from geobench.encoders import Encoder
+    from geobench.data.dataset import Dataset
+    from geobench.features.encoders import Encoder
 
 IMAGES_AT_ONCE = 64  # raw images held in memory for a model that predicts from them
 

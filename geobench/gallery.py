@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geobench import files
+from geobench.data.land import sample_land
+from geobench.data.tables.rows import read_coordinates
 from geobench.errors import DatasetError, GalleryError, blaming, unknown_name
 from geobench.geo import FloatArray, as_coordinates, place_keys, sample_sphere
-from geobench.land import sample_land
 from geobench.plugins import registry
-from geobench.tables import read_coordinates
 
 if TYPE_CHECKING:
     from geobench.models import Model

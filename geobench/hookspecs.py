@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pluggy import HookimplMarker, HookspecMarker
 
 if TYPE_CHECKING:
-    from geobench.datasets import Dataset
-    from geobench.encoders import Encoder
+    from geobench.data.dataset import Dataset
+    from geobench.features.encoders import Encoder
     from geobench.geo import FloatArray
     from geobench.models import Model
 

@@ -13,17 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench.errors import GeobenchError
+from geobench.features.loaders import Source, cached
 from geobench.geo import FloatArray
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
-from geobench.training.sources import Source, cached
 
 if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
     from geobench.checkpoints import Checkpoint
-    from geobench.features import Features
+    from geobench.features.cache import Features
     from geobench.gallery import Gallery
 
 

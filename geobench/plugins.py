@@ -17,8 +17,8 @@ from geobench import hookspecs
 from geobench.errors import PluginError, unknown_name
 
 if TYPE_CHECKING:
-    from geobench.datasets import Dataset
-    from geobench.encoders import Encoder
+    from geobench.data.dataset import Dataset
+    from geobench.features.encoders import Encoder
     from geobench.geo import FloatArray
     from geobench.models import Model
 
@@ -101,7 +101,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
 
 def _registrations(module: Any, plugin: str) -> list[tuple[str, str, Any]]:
     """Return kind, name and thing for all that one plugin registers, asked alone so that it fails alone and whole."""
-    from geobench.datasets import Dataset
+    from geobench.data.dataset import Dataset
     from geobench.models import Model
 
     found: list[tuple[str, str, Any]] = []
@@ -150,7 +150,7 @@ def plugin_errors() -> list[str]:
 
 def left_out() -> list[str]:
     """Return a line for each plugin, and each data set of the user's own, that is left out because it is broken."""
-    from geobench.datasets import broken_definitions
+    from geobench.data.dataset import broken_definitions
 
     broken = broken_definitions().items()
     return plugin_errors() + [f"your own data set {name} is left out: {error}" for name, error in broken]
@@ -177,7 +177,7 @@ def get_model_class(name: str) -> type[Model]:
 
 def get_datasets() -> dict[str, Dataset]:
     """Return every data set by name: those of plugins, then the user's own (``geobench datasets add``)."""
-    from geobench.datasets import own_datasets
+    from geobench.data.dataset import own_datasets
 
     datasets = dict(registry().datasets)
     for dataset in own_datasets():
@@ -187,7 +187,7 @@ def get_datasets() -> dict[str, Dataset]:
 
 def get_dataset(name: str) -> Dataset:
     """Return the data set called ``name``; raise ``UnknownNameError`` with the nearest names."""
-    from geobench.datasets import broken_definitions
+    from geobench.data.dataset import broken_definitions
 
     datasets = get_datasets()
     if name not in datasets:

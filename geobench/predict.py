@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.datasets import Dataset, stamp
+from geobench.data.dataset import Dataset, stamp
 from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, blaming
 from geobench.evaluate import answer, encoder_of
-from geobench.features import extract
+from geobench.features.cache import extract
 from geobench.gallery import choose_gallery, tell_of_few
 from geobench.geo import FloatArray
-from geobench.images import open_image
+from geobench.images.decoding import open_image
 from geobench.models import Model
 from geobench.pictures.maps import Panel, check_map, draw_similarity
 from geobench.pictures.worldmap import land_grid

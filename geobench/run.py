@@ -9,7 +9,7 @@ from typing import Any
 
 from geobench.audits.subsets import choose_subset, get_subsets, score_subset
 from geobench.checkpoints import find_checkpoint, get_model
-from geobench.datasets import Dataset
+from geobench.data.dataset import Dataset
 from geobench.errors import CheckpointError, GeobenchError
 from geobench.evaluate import evaluate, gallery_for, result_key
 from geobench.models import Model

@@ -18,24 +18,25 @@ from geobench.checkpoints import (
     now,
     weights_digest,
 )
-from geobench.datasets import limited
+from geobench.data.dataset import limited
 from geobench.devices import default_workers, describe_device, pick_device
+from geobench.distributed import current, joined, local_device
 from geobench.errors import SettingError, TrainingError, blaming, unknown_name
-from geobench.features import Features, extract
+from geobench.features.cache import Features, extract
+from geobench.features.live import Live
+from geobench.features.loaders import Source
+from geobench.images.augmentation import Augmentation
 from geobench.models import Model, TrainingSet
 from geobench.plugins import get_dataset, get_encoder, get_model_class, who
 from geobench.progress import SILENT, Progress
 from geobench.settings import as_dict, configure
-from geobench.training.augment import Augmentation, Live
-from geobench.training.distributed import current, joined, local_device
 from geobench.training.log import LOGS
-from geobench.training.sources import Source
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from geobench.datasets import Dataset
-    from geobench.encoders import Encoder
+    from geobench.data.dataset import Dataset
+    from geobench.features.encoders import Encoder
 
 DEFAULT_DATA = "bluemarble"
 

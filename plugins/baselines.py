@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from geobench import Model, Predictions, hookimpl
+from geobench.cells import adaptive_cells
 from geobench.geo import mean_position
-
-from .classifier.partition import adaptive_cells
 
 
 class Random(Model):

@@ -6,7 +6,7 @@ import torch
 
 from geobench import SettingError, get_dataset, get_encoder, get_model, train
 from geobench.checkpoints import get_checkpoints
-from geobench.training.augment import Augmentation
+from geobench.images.augmentation import Augmentation
 
 SMALL = {"batch_size": 16, "queue_length": 32, "hidden_dim": 16, "epochs": 2}
 DATA = {"encoder": "tiny", "limit": 48}

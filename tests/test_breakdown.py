@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from geobench import Predictions, ResultError, UnknownNameError, metrics
-from geobench.analysis.answers import Answers, load_answers
 from geobench.analysis.breakdown import breakdown, to_rows
+from geobench.analysis.details import Answers, load_answers
 from geobench.analysis.groupings import group_labels
 from geobench.analysis.weights import CELL_KM2, COLUMNS, ROWS, cells_of, weighted_share, weights
 from geobench.checkpoints import Checkpoint

@@ -8,8 +8,6 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from geobench import Predictions, ResultError, get_models
-from geobench.analysis import calibration_rows
-from geobench.analysis.answers import Answers
 from geobench.analysis.calibration import (
     check_probabilities,
     claimed_probability,
@@ -20,6 +18,8 @@ from geobench.analysis.calibration import (
     selective_accuracy,
     top_k_coverage,
 )
+from geobench.analysis.details import Answers
+from geobench.analysis.tables import calibration_rows
 from geobench.geo import FARTHEST_KM
 
 KM = 1 / 111.1950797  # degrees of latitude, R = 6371.0088 km

@@ -7,10 +7,10 @@ import pytest
 
 from geobench import UnknownNameError, get_gallery, metrics, train
 from geobench.audits.ceiling import ceiling, ceilings
+from geobench.data.land import sample_land
 from geobench.devices import peak_memory_mb
 from geobench.gallery import Gallery, is_oracle
 from geobench.geo import haversine_km, nearest_km, place_keys, sample_sphere
-from geobench.land import sample_land
 
 CORNERS = np.array([[90.0, 0.0], [-90.0, 12.0], [0.0, 180.0], [0.0, -180.0], [10.0, -179.9999], [10.0, 179.9999]])
 

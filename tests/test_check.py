@@ -12,10 +12,10 @@ from PIL import Image
 
 from geobench import DatasetNotFoundError
 from geobench.audits.check import check
-from geobench.audits.suspects import swapped
+from geobench.audits.positions import swapped
+from geobench.data.land import is_land, is_open_sea, sample_land
+from geobench.data.registration import add_dataset
 from geobench.geo import sample_sphere
-from geobench.land import is_land, is_open_sea, sample_land
-from geobench.own import add_dataset
 
 
 @pytest.fixture

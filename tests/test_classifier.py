@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from geobench import SettingError
-from geobench.land import sample_land
+from geobench.cells import adaptive_cells, ancestors_of, leaf_cells, parent_cells
+from geobench.data.land import sample_land
 from geobench_plugins.classifier import ClassifierConfig
 from geobench_plugins.classifier.heads import Heads
-from geobench_plugins.classifier.partition import adaptive_cells, ancestors_of, leaf_cells, parent_cells
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ from geobench import (
     get_model,
     train,
 )
-from geobench.encoders import file_key
+from geobench.data.registration import add_dataset
 from geobench.evaluate import answer
-from geobench.own import add_dataset
+from geobench.features.encoders import file_key
 from geobench.plugins import registry
 from geobench.settings import configure
 

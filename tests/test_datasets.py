@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from geobench import Dataset, DatasetError, DatasetNotFoundError, ImageError, get_dataset, get_datasets
-from geobench.datasets import STATUSES, limited, missing_images, own_datasets
-from geobench.own import add_dataset
-from geobench.tables import read_table
+from geobench.data.dataset import STATUSES, limited, missing_images, own_datasets
+from geobench.data.registration import add_dataset
+from geobench.data.tables.rows import read_table
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from PIL import ExifTags, Image
 
 from geobench import Dataset, get_dataset, get_encoder
-from geobench.extraction.decoding import AHEAD, Decoder, decoded
-from geobench.images import open_image
-from geobench.raster import _world
-from geobench.training.augment import Augmentation
+from geobench.data.raster import _world
+from geobench.features.decoding import AHEAD, Decoder, decoded
+from geobench.images.augmentation import Augmentation
+from geobench.images.decoding import open_image
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 SCRIPT = """
 import sys
 import numpy as np, torch
-from geobench.training.distributed import current, joined
+from geobench.distributed import current, joined
 from geobench.training.engine import Schedule, Training
-from geobench.training.sources import Resident
+from geobench.features.loaders import Resident
 from geobench_plugins.classifier.heads import Heads
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.contrast import Contrast
@@ -47,7 +47,7 @@ GRADIENT = """
 import sys
 import torch
 from safetensors.torch import save_file
-from geobench.training.distributed import joined
+from geobench.distributed import joined
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.contrast import Contrast
 from geobench_plugins.geoclip.network import GeoClip

@@ -10,7 +10,7 @@ import torch
 
 from geobench import GeobenchError, Model, PluginError, get_model, search
 from geobench.checkpoints import Checkpoint, weights_digest
-from geobench.embeddings import write_embeddings
+from geobench.features.locations import write_embeddings
 from geobench.geo import sample_sphere
 from geobench_plugins.geoclip import GeoClipModel
 from geobench_plugins.geoclip.config import GeoClipConfig

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from geobench import CheckpointError, SettingError, TrainingError
+from geobench.features.loaders import Resident, Streamed
 from geobench.progress import Progress
 from geobench.training.engine import Schedule, Training
-from geobench.training.sources import Resident, Streamed
 from geobench.training.steps import GraphedStep
 
 

@@ -15,13 +15,13 @@ import pytest
 from geobench import Model, Predictions
 from geobench.checkpoints import get_checkpoints
 from geobench.errors import ExperimentError
-from geobench.experiments import experiment_names, get_experiment
+from geobench.experiments.crew import Lost, dealt, order_for, spread
+from geobench.experiments.definitions import experiment_names, get_experiment
 from geobench.experiments.planning import Changes, make_plan
 from geobench.experiments.plans import with_galleries_that_exist
 from geobench.experiments.run import _too_few, run_plan
-from geobench.experiments.spread import Lost, dealt, order_for, spread
-from geobench.peers.published import published_rows
 from geobench.plugins import get_dataset, get_model_class
+from geobench.published.rows import published_rows
 from geobench.settings import as_dict, configure, parse_assignments
 
 pytestmark = pytest.mark.usefixtures("one_thread")

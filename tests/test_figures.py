@@ -11,15 +11,15 @@ import pytest
 from PIL import Image
 
 from geobench import Predictions, ResultError, metrics
-from geobench.analysis.answers import Answers
+from geobench.analysis.details import Answers
+from geobench.data.land import sample_land
 from geobench.geo import FARTHEST_KM
-from geobench.land import sample_land
 from geobench.pictures.bars import draw_breakdown
 from geobench.pictures.canvas import save, styled
 from geobench.pictures.curves import COLUMN_INCHES, PRINT_DPI, _spread, draw_cdf, draw_frontier
 from geobench.pictures.error_maps import COLOURS, draw_error_map
 from geobench.pictures.figures import STYLE, SUFFIXES, _settled, draw, labels
-from geobench.report import rows
+from geobench.report.rows import rows
 from geobench.statistics.intervals import share_interval
 
 TRUTH = sample_land(80, np.random.default_rng(0), -55, 70)

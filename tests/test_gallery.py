@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from geobench import Gallery, GalleryError, PluginError, UnknownNameError, get_gallery
+from geobench.data.land import is_land
 from geobench.gallery import choose_gallery, default_gallery, parse_size
 from geobench.geo import invalid_rows, sample_sphere, unit_vectors
-from geobench.land import is_land
 from geobench.plugins import Plugin, get_model_class, registry
 
 TRAINING = sample_sphere(3000, np.random.default_rng(0))

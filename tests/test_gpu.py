@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from geobench import extract, get_dataset, get_encoder, search, train
+from geobench.features.loaders import Resident, Streamed
 from geobench.training.engine import Schedule, Training
-from geobench.training.sources import Resident, Streamed
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.contrast import Contrast, displaced, info_nce
 from geobench_plugins.geoclip.network import GeoClip

@@ -13,14 +13,15 @@ import pytest
 
 from geobench import Predictions, metrics
 from geobench.analysis.breakdown import groups_of, within
+from geobench.data.registration import add_dataset
 from geobench.geo import haversine_km
-from geobench.html import explorer, page, thumbnails
-from geobench.html.explorer import image_sets
-from geobench.html.page import html_page
-from geobench.html.regions import regions
-from geobench.own import add_dataset
 from geobench.pictures.worldmap import equal_earth
-from geobench.report import report, rows
+from geobench.report.formats import report
+from geobench.report.html import explorer, page, thumbnails
+from geobench.report.html.explorer import image_sets
+from geobench.report.html.page import html_page
+from geobench.report.html.regions import regions
+from geobench.report.rows import rows
 from geobench.statistics.compare import compare
 from geobench.statistics.intervals import clusters_of, share_interval
 

@@ -8,7 +8,8 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from geobench import ImageError
-from geobench.images import exif_position, open_image, views
+from geobench.images.decoding import open_image, views
+from geobench.images.exif import exif_position
 
 GPS = ExifTags.GPS
 

@@ -12,12 +12,12 @@ from PIL import Image
 from geobench import FeatureError, get_dataset
 from geobench.audits.fingerprints import NOTHING_SEEN, OK, UNREADABLE, fingerprint, fingerprints, near
 from geobench.audits.leakage import audit
-from geobench.audits.sharing import photo_ids, same_photographer, twins
+from geobench.audits.overlap import photo_ids, same_photographer, twins
+from geobench.data.raster import RasterDataset
+from geobench.data.registration import add_dataset
+from geobench.data.tables.photographers import photographers
 from geobench.geo import unit_vectors
-from geobench.own import add_dataset
 from geobench.progress import SILENT
-from geobench.raster import RasterDataset
-from geobench.tables.photographers import photographers
 
 N = 60  # images on each side, of places that are at least 600 km apart
 EACH = 10  # planted leaks of each kind

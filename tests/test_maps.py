@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from geobench import PluginError, SettingError, get_dataset, get_gallery, train
+from geobench.data.land import is_land
 from geobench.geo import EARTH_RADIUS_KM, haversine_km, sample_sphere
-from geobench.land import is_land
 from geobench.pictures.canvas import MARK, shore
 from geobench.pictures.maps import MOST_PANELS, Panel, draw_positions, draw_similarity
 from geobench.pictures.worldmap import (

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from geobench.analysis.places import CONTINENTS, _settlements, country_name, find_places, settlements
+from geobench.data.land import is_land
 from geobench.geo import haversine_km, nearest_km, sample_sphere
-from geobench.land import is_land
 
 KNOWN = {
     "Lisbon": (38.72, -9.14, "PT", "PT Lisbon", "Europe"),

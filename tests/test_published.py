@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from geobench import UnknownNameError
-from geobench.peers.agreement import first_sources
-from geobench.peers.published import SELECTIONS, judge, published_rows, repeated_rows, verdict
-from geobench.report import report
+from geobench.published.agreement import first_sources
+from geobench.published.rows import SELECTIONS, judge, published_rows, repeated_rows, verdict
+from geobench.report.formats import report
 from geobench_published import FOLDER
 
 ACCURACIES = ["acc_1km", "acc_25km", "acc_200km", "acc_750km", "acc_2500km"]

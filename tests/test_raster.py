@@ -3,9 +3,9 @@ import pytest
 from PIL import Image
 
 from geobench import ImageError, get_dataset
+from geobench.data.land import basemap_file, is_land
+from geobench.data.raster import RasterDataset
 from geobench.geo import METRES_PER_DEGREE, haversine_km
-from geobench.land import basemap_file, is_land
-from geobench.raster import RasterDataset
 
 SPLITS = {"train": {"count": 30, "seed": 0}, "test": {"count": 20, "seed": 1}}
 

@@ -22,11 +22,12 @@ from geobench import (
     train,
 )
 from geobench.checkpoints import get_checkpoints
+from geobench.data.tables.rows import read_coordinates, read_rows, read_table
 from geobench.geo import as_coordinates, from_vectors, invalid_rows, mean_position, unit_vectors
-from geobench.images import exif_position, open_image
-from geobench.report import report
+from geobench.images.decoding import open_image
+from geobench.images.exif import exif_position
+from geobench.report.formats import report
 from geobench.results import load_result
-from geobench.tables import read_coordinates, read_rows, read_table
 
 FILE = Path("file")
 SEPARATORS = [",", ";", "\t", "|"]

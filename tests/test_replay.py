@@ -8,7 +8,7 @@ import pytest
 from geobench import Predictions, ResultError
 from geobench.geo import FARTHEST_KM, sample_sphere
 from geobench.metrics import score
-from geobench.peers.replay import RULES, Rule, geodesic_km, replay, replay_file, sphere, spread
+from geobench.published.replay import RULES, Rule, geodesic_km, replay, replay_file, sphere, spread
 
 # Im2GPS, photo Connecticut_00004_364162616, as the ISNs' authors answered it: their file says 749.34 km.
 CONNECTICUT = np.array([[41.387237, -72.984205]])

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from geobench import Predictions, ResultError, UnknownNameError, metrics
-from geobench.formats import FORMATS, HEADS
-from geobench.peers.published import published_rows
-from geobench.report import report, rows
+from geobench.published.rows import published_rows
+from geobench.report.formats import FORMATS, report
+from geobench.report.rows import rows
+from geobench.report.text import HEADS
 from geobench.statistics.intervals import clusters_of, intervals
 
 FOLDER = Path("results")

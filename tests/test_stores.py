@@ -24,11 +24,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from geobench import Dataset, DatasetError, DatasetNotFoundError, ImageError, get_dataset
-from geobench.own import add_dataset
+from geobench.data.registration import add_dataset
+from geobench.data.stores import zips
+from geobench.data.stores.layouts import open_store, recognise
+from geobench.data.stores.names import EXACT, OTHER, TAIL, WHOLE, fit
+from geobench.data.stores.store import Store
 from geobench.progress import Progress
-from geobench.stores import Store, zips
-from geobench.stores.layouts import open_store, recognise
-from geobench.stores.names import EXACT, OTHER, TAIL, WHOLE, fit
 
 IDS = [f"{a:02x}/{b:02x}/{3000 + 7 * a + b}.jpg" for a in (0x45, 0x46) for b in (0x10, 0x77, 0xA0)]
 PLACES = {name: (10.5 + number, -20.25 - number) for number, name in enumerate(IDS)}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geobench import DatasetError
-from geobench.tables import read_coordinates, read_rows, read_table
+from geobench.data.tables.rows import read_coordinates, read_rows, read_table
 
 METADATA = Path("metadata.csv")
 TEXT = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)

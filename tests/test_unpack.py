@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geobench.download.unpack import Limits, unpack
+from geobench.data.download.unpack import Limits, unpack
 from geobench.errors import DownloadError
 
 PHOTO = bytes(range(256)) * 20

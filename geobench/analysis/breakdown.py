@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import metrics
-from geobench.analysis.answers import Answers
+from geobench.analysis.details import Answers
 from geobench.analysis.groupings import GROUPINGS, PARTS, group_labels, is_continuous, labels_of
 from geobench.analysis.weights import CELL_KM2, Weights, weighted_share, weights
 from geobench.geo import FloatArray
@@ -62,7 +62,7 @@ def breakdown(answers: Answers, by: str = "continent", smallest: int = SMALLEST)
     """Return the scores of ``answers`` by group.
 
     Args:
-        answers: see :func:`geobench.analysis.answers.load_answers`.
+        answers: see :func:`geobench.analysis.details.load_answers`.
         by: ``continent``, ``country``, ``region``, ``scene``, ``training-distance`` or a column of the test set.
         smallest: groups of fewer images are joined, and their line says how many these are; bins of distance are not.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from geobench.analysis.answers import Answers
+from geobench.analysis.details import Answers
 from geobench.analysis.places import Texts, country_name
 from geobench.checkpoints import find_checkpoint
 from geobench.errors import CheckpointError, ResultError, UnknownNameError, unknown_name

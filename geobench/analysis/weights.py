@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench.analysis.places import settlements
+from geobench.data.land import sample_land
 from geobench.geo import EARTH_RADIUS_KM, FloatArray
-from geobench.land import sample_land
 from geobench.statistics.intervals import Clusters, Interval, clustered_mean
 
 ROWS, COLUMNS = 32, 64

@@ -17,7 +17,7 @@ from geobench.plugins import get_dataset
 from geobench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from geobench.datasets import Dataset
+    from geobench.data.dataset import Dataset
 
 
 @dataclass(frozen=True)

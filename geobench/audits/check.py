@@ -13,21 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.audits.looking import MISSING, OK, UNCLEAR, UNREADABLE, Seen, look_at_all
-from geobench.audits.scan import BLOCK
-from geobench.audits.sharing import photo_ids
-from geobench.audits.suspects import Finding, suspicious_coordinates
+from geobench.audits.overlap import photo_ids
+from geobench.audits.pool import BLOCK
+from geobench.audits.positions import Finding, suspicious_coordinates
+from geobench.audits.readability import MISSING, OK, UNCLEAR, UNREADABLE, Seen, look_at_all
+from geobench.data.stores.names import is_unread_name
+from geobench.data.tables.rows import SWAPPED
 from geobench.geo import FloatArray, haversine_km
 from geobench.plugins import get_dataset
 from geobench.progress import SILENT, Progress
-from geobench.stores.names import is_unread_name
-from geobench.tables import SWAPPED
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from geobench.datasets import Dataset
-    from geobench.tables import Rows
+    from geobench.data.dataset import Dataset
+    from geobench.data.tables.rows import Rows
 
 SAME_PLACE_KM = 1.0  # two positions of one photo may differ by so much
 NAMES = 10  # of a group of duplicates are listed

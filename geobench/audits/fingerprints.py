@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.audits.scan import BLOCK, scanning
+from geobench.audits.pool import BLOCK, scanning
 from geobench.errors import FeatureError, ImageError
 from geobench.progress import SILENT, Advance, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from geobench.datasets import Dataset
+    from geobench.data.dataset import Dataset
 
 DISTANCE = 16
 """Two images are twins when at most so many of the 128 bits differ.

@@ -14,18 +14,18 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.audits.fingerprints import BITS, DISTANCE, OK, fingerprints
-from geobench.audits.sharing import Matches, same_coordinate, same_id, same_photographer, twins
+from geobench.audits.overlap import Matches, same_coordinate, same_id, same_photographer, twins
 from geobench.audits.subsets import Subset
 from geobench.checkpoints import now
+from geobench.data.tables.photographers import PHOTOGRAPHER
 from geobench.errors import DatasetError, DatasetNotFoundError, SettingError, unknown_name
 from geobench.plugins import get_dataset
 from geobench.progress import SILENT, Progress
-from geobench.tables.photographers import PHOTOGRAPHER
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from geobench.datasets import Dataset
+    from geobench.data.dataset import Dataset
 
 
 @dataclass(frozen=True)

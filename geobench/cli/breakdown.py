@@ -43,8 +43,8 @@ def breakdown(results: tuple[Path, ...], by: str, smallest: int, style: str, as_
     GeoNames' places: no network is used. Below the groups stand all images, and all images weighted by area and by
     inhabitants, which tell what a test set from a few well-photographed places hides.
     """
-    from geobench.analysis import show_breakdown
-    from geobench.analysis.answers import load_answers
+    from geobench.analysis.details import load_answers
+    from geobench.analysis.tables import show_breakdown
 
     click.echo(show_breakdown([load_answers(path) for path in results], by, smallest, "json" if as_json else style))
 
@@ -68,8 +68,8 @@ def calibration(results: tuple[Path, ...], probabilities: bool | None, style: st
     Of a model whose scores are probabilities (geoclip) the expected calibration error is shown too. Other scores, such
     as the densities of knn, only order the images; what rests on the order is shown for all.
     """
-    from geobench.analysis import show_calibration
-    from geobench.analysis.answers import load_answers
+    from geobench.analysis.details import load_answers
+    from geobench.analysis.tables import show_calibration
 
     shown = show_calibration([load_answers(path) for path in results], probabilities, "json" if as_json else style)
     click.echo(shown)

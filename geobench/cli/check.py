@@ -158,7 +158,7 @@ def ceiling(as_json: bool, **options: Any) -> None:
 
 
 def _shown(found: Ceiling) -> dict[str, str]:
-    from geobench.formats import HEADS
+    from geobench.report.text import HEADS
 
     share = f"{found.in_gallery:,} ({100 * found.in_gallery / found.n:.1f} %)"
     return {

@@ -14,8 +14,8 @@ from geobench.cli.lists import datasets
 from geobench.progress import ConsoleProgress
 
 if TYPE_CHECKING:
-    from geobench.datasets import Dataset
-    from geobench.download import Item
+    from geobench.data.dataset import Dataset
+    from geobench.data.download.download import Item
 
 
 @datasets.command("download")
@@ -36,7 +36,7 @@ def download_dataset(name: str, split: str, yes: bool, take_changed: bool, as_js
     known, and recorded in downloads.json beside it. No other command downloads a data set.
     """
     from geobench import get_dataset
-    from geobench.download import download, plan
+    from geobench.data.download.download import download, plan
 
     dataset = get_dataset(name)
     items = plan(dataset, split)
@@ -78,7 +78,7 @@ def _show(dataset: Dataset, items: Sequence[Item]) -> None:
 
 def _group(items: Sequence[Item]) -> dict[str, str]:
     """Return the row of one source, which may stand for several files."""
-    from geobench.download.web import host
+    from geobench.data.download.web import host
 
     source, there = items[0].source, sum(item.there for item in items)
     begun = sum(item.bytes_here for item in items if not item.there)

@@ -32,7 +32,7 @@ def embed(coordinates: Path, model: str, output: Path, normalise: bool, device: 
     numbers that say what photos taken there show.
     """
     from geobench import get_model
-    from geobench.embeddings import check_embedding, write_embeddings
+    from geobench.features.locations import check_embedding, write_embeddings
     from geobench.plugins import get_model_class
 
     check_embedding(get_model_class(model.partition("@")[0]), output)

@@ -53,7 +53,7 @@ def _changes(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _plan(name: str, options: dict[str, Any]) -> Plan:
-    from geobench.experiments import get_experiment
+    from geobench.experiments.definitions import get_experiment
     from geobench.experiments.planning import Changes, make_plan
     from geobench.settings import parse_assignments
 
@@ -67,7 +67,7 @@ def _plan(name: str, options: dict[str, Any]) -> Plan:
 @AS_JSON
 def list_experiments(as_json: bool) -> None:
     """List the experiments that come with geobench: tables and figures of GeoCLIP's paper."""
-    from geobench.experiments import experiment_names, get_experiment
+    from geobench.experiments.definitions import experiment_names, get_experiment
     from geobench.experiments.planning import make_plan
 
     rows = []
@@ -164,7 +164,7 @@ def run_experiment(
     With --workers or torchrun the trainings are divided among processes; each training is one process's.
     """
     from geobench.errors import unknown_name
-    from geobench.formats import LAYOUTS
+    from geobench.report.text import LAYOUTS
 
     if format not in (valid := (*LAYOUTS, "csv", "json")):
         raise unknown_name("format", format, valid)

@@ -50,7 +50,7 @@ def features(
     """
     from geobench import extract, get_dataset, get_encoder
     from geobench.devices import default_workers, pick_device
-    from geobench.training.distributed import joined, local_device
+    from geobench.distributed import joined, local_device
 
     chosen, device = get_dataset(dataset), local_device(pick_device(device))
     with joined(device) as group:

@@ -63,8 +63,8 @@ def _frontier(found: Frontier) -> str:
     from tabulate import tabulate
 
     from geobench.experiments.frontier import smallest_line
-    from geobench.formats import HEADS
     from geobench.metrics import ACCURACIES
+    from geobench.report.text import HEADS
 
     rows = [
         {"Model": point.model, "Test set": point.dataset, "Gallery": point.gallery}

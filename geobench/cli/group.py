@@ -132,7 +132,7 @@ def main() -> None:
 
 def results_table(folder: Path, datasets: list[str] | None = None) -> str:
     """Return the table of the results in ``folder``, of all data sets where none are named."""
-    from geobench.report import report as make_report
+    from geobench.report.formats import report as make_report
 
     return make_report("table", folder, datasets)
 

@@ -186,7 +186,7 @@ def add(image_column: str, latitude_column: str, longitude_column: str, no_heade
     Photos are read where they are, also in zip and tar archives, webdataset, msgpack and parquet shards, and the parts
     of a split tar; nothing is unpacked. Names match with `/` written as `_`, and without their suffix.
     """
-    from geobench.own import add_dataset
+    from geobench.data.registration import add_dataset
 
     if options["exif"] and options["metadata"]:
         raise click.UsageError("give the positions in one way: --metadata CSV, or --exif.")
@@ -215,6 +215,6 @@ def _column(name: str, number: bool) -> str | int:
 @click.argument("name")
 def remove(name: str) -> None:
     """Forget your own data set NAME; the photos stay where they are."""
-    from geobench.own import remove_dataset
+    from geobench.data.registration import remove_dataset
 
     click.echo(f"removed {remove_dataset(name)}")

@@ -56,7 +56,7 @@ def report(
     then 1.
     """
     from geobench import files
-    from geobench.report import report as make_report
+    from geobench.report.formats import report as make_report
 
     damaged: list[str] = []
     if format == "html" and output is None:

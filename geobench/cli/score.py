@@ -44,8 +44,8 @@ def score(file: Path, dataset: str, name: str | None, columns: dict[str, str], a
     miss. Several answers to one image need a column rank (1 is the best) or score (higher is better); the tables count
     the best. Ids are matched without suffix or folder where they do not fit as they are.
     """
-    from geobench.peers.foreign import score_file
-    from geobench.report import report
+    from geobench.published.scoring import score_file
+    from geobench.report.formats import report
 
     result = score_file(file, dataset, name, columns, progress=ConsoleProgress())
     path = result.save(folder)
@@ -69,7 +69,7 @@ def replay(predictions: Path, as_json: bool) -> None:
     A rule is a model of the Earth, whether an error of exactly the threshold counts, and what becomes of an image
     without a prediction. PREDICTIONS is a predictions file in the results folder, or the .json record beside it.
     """
-    from geobench.peers.replay import replay_file, rows, spread, summary, table
+    from geobench.published.replay import replay_file, rows, spread, summary, table
 
     replayed = replay_file(predictions)
     if as_json:

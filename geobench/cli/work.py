@@ -32,8 +32,8 @@ from geobench.progress import ConsoleProgress, is_first_process
 @goes_on
 def demo(folder: Path, device: str) -> None:
     """Train three models and the floor on embedded imagery, show the table (about three minutes on two cores)."""
-    from geobench.demo import COMMANDS
-    from geobench.demo import demo as run_demo
+    from geobench.experiments.demo import COMMANDS
+    from geobench.experiments.demo import demo as run_demo
 
     click.echo("This stands for:\n" + "\n".join(f"  {command}" for command in COMMANDS) + "\n", err=True)
     outcome = run_demo(folder, device, ConsoleProgress())

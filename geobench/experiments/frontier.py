@@ -15,11 +15,11 @@ from geobench.devices import default_workers
 from geobench.errors import GeobenchError
 from geobench.evaluate import encoder_of
 from geobench.experiments.gallery_cost import QUERIES, Question, measure
-from geobench.features import extract
+from geobench.features.cache import extract
 from geobench.metrics import ACCURACIES, LEVELS_KM
 from geobench.plugins import get_dataset
 from geobench.progress import SILENT, Progress
-from geobench.report import rows
+from geobench.report.rows import rows
 from geobench.results import FOLDER, Result, load_result
 from geobench.run import run
 from geobench.statistics.intervals import Interval

@@ -10,7 +10,7 @@ from geobench.experiments.plans import PlannedRow
 from geobench.experiments.run import Finished
 from geobench.metrics import ACCURACIES
 from geobench.plugins import get_dataset
-from geobench.report import Row
+from geobench.report.rows import Row
 
 
 def notes(finished: Finished, ours: Sequence[Row], lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from geobench.errors import ExperimentError, GeobenchError, unknown_name
-from geobench.experiments import SCALARS, Experiment, ExperimentRow, merged
+from geobench.experiments.definitions import SCALARS, Experiment, ExperimentRow, merged
 from geobench.experiments.plans import Plan, PlannedRow, trains
 from geobench.gallery import SOURCES, parse_size
 from geobench.plugins import get_dataset, get_encoder, get_model_class, registry

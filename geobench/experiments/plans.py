@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from geobench import files
-from geobench.experiments import Experiment
+from geobench.experiments.definitions import Experiment
 from geobench.gallery import needs_training, parse_size
 from geobench.plugins import get_model_class
 

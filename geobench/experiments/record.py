@@ -15,9 +15,9 @@ from geobench.experiments.plans import PlannedRow
 from geobench.experiments.progress import Done
 from geobench.experiments.run import Finished
 from geobench.metrics import ACCURACIES, SCORES
-from geobench.peers.published import Verdict, published_rows, verdict
 from geobench.plugins import get_datasets
-from geobench.report import Row, rows
+from geobench.published.rows import Verdict, published_rows, verdict
+from geobench.report.rows import Row, rows
 from geobench.results import FOLDER, load_result
 
 SCHEMA = 1

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from geobench import files
 from geobench.devices import cores, pick_device
+from geobench.distributed import local_device
 from geobench.errors import DatasetNotFoundError, GeobenchError
+from geobench.experiments.crew import Lost, dealt, order_for, spread
 from geobench.experiments.planning import configuration
 from geobench.experiments.plans import Cell, Plan, Task, trains, with_galleries_that_exist
 from geobench.experiments.progress import Counted, Done, OfTraining, Once, Quiet, Say, Told, called
-from geobench.experiments.spread import Lost, dealt, order_for, spread
 from geobench.plugins import get_dataset
 from geobench.progress import SILENT, Progress
 from geobench.results import FOLDER
 from geobench.run import run
 from geobench.train import train
-from geobench.training.distributed import local_device
 
 GALLERY_SEED = 0
 """Of every gallery's draw: all rows and seeds choose from the same places."""

@@ -11,9 +11,9 @@ from typing import Any
 from geobench import files
 from geobench.errors import ResultError, unknown_name
 from geobench.experiments.record import SCHEMA
-from geobench.formats import HEADS, LAYOUTS, NONE, as_published
-from geobench.formats.latex import Cell, Table
 from geobench.metrics import ACCURACIES
+from geobench.report.latex import Cell, Table
+from geobench.report.text import HEADS, LAYOUTS, NONE, as_published
 from geobench.results import FOLDER
 
 FORMATS = (*LAYOUTS, "csv", "json")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from geobench.analysis.answers import Answers
 from geobench.analysis.breakdown import SMALLEST, groups_of, mean_shares, within
+from geobench.analysis.details import Answers
 from geobench.pictures.canvas import LINE, WIDTH_INCHES, new_figure
 from geobench.pictures.curves import GRID, OKABE_ITO, PRINT_DPI, legend_columns
-from geobench.report import Row
+from geobench.report.rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ import numpy as np
 from geobench.geo import FARTHEST_KM
 from geobench.metrics import ACCURACIES, LEVELS_KM
 from geobench.pictures.canvas import LINE, WIDTH_INCHES, new_figure
-from geobench.report import Row
+from geobench.report.rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geobench.analysis.answers import Answers
+from geobench.analysis.details import Answers
 from geobench.metrics import LEVELS_KM
 from geobench.pictures.canvas import WIDTH_INCHES, draw_world, new_figure
 from geobench.pictures.curves import PRINT_DPI

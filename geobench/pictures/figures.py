@@ -20,7 +20,7 @@ from geobench.pictures.canvas import save, styled
 from geobench.pictures.curves import draw_cdf, draw_frontier
 from geobench.pictures.error_maps import draw_error_map
 from geobench.progress import SILENT, Progress
-from geobench.report import Row, rows
+from geobench.report.rows import Row, rows
 from geobench.results import Result, read_results
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    from geobench.datasets import Dataset
+    from geobench.data.dataset import Dataset
 
 SUFFIXES = (".png", ".pdf", ".svg")
 MOST_PANELS = 40

@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from geobench.data.land import basemap_file, is_land
 from geobench.geo import FloatArray
-from geobench.land import basemap_file, is_land
 
 A1, A2, A3, A4 = 1.340264, -0.081106, 0.000893, 0.003796
 X_MAX, Y_MAX = 2.7066299, 1.3173628

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import metrics
+from geobench.data.tables.photographers import named_columns
 from geobench.geo import FARTHEST_KM, FloatArray, place_keys
-from geobench.tables.photographers import named_columns
 
 if TYPE_CHECKING:
     import pandas as pd

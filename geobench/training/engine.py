@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geobench import distributed
 from geobench.errors import SettingError, TrainingError
+from geobench.features.loaders import Rows, Source
 from geobench.progress import SILENT, Progress
 from geobench.settings import check_ranges
-from geobench.training import distributed
 from geobench.training.log import TrainingLog
-from geobench.training.sources import Rows, Source
 from geobench.training.state import TrainingState
 from geobench.training.steps import EagerStep, GraphedStep, Loss, is_compiler_error
 

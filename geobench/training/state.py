@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geobench import files
+from geobench import distributed, files
 from geobench.errors import CheckpointError
-from geobench.training import distributed
 
 if TYPE_CHECKING:
     import torch

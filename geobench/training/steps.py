@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from geobench import distributed
 from geobench.errors import TrainingError, is_out_of_memory
-from geobench.training import distributed
 
 if TYPE_CHECKING:
     import torch

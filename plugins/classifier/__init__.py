@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from geobench import Model, Predictions, SettingError, TrainingError, hookimpl, search
+from geobench.cells import adaptive_cells, ancestors_of
 from geobench.geo import mean_position
 from geobench.training.engine import Schedule, Training
-
-from .partition import adaptive_cells, ancestors_of
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geobench import distributed
 from geobench.geo import METRES_PER_DEGREE
-from geobench.training import distributed
 
 from .config import GeoClipConfig
 from .network import GeoClip

@@ -93,7 +93,7 @@ def package_folder():
 
 def coordinates():
     """Return the 100,000 coordinates (94,123 distinct) of the released gallery."""
-    from geobench.tables import read_coordinates
+    from geobench.data.tables.rows import read_coordinates
 
     root = package_folder()
     if root is None:

@@ -1,4 +1,4 @@
-"""Published figures, read by ``geobench.peers.published``; the head of each CSV file explains its columns."""
+"""Published figures, read by ``geobench.published.rows``; the head of each CSV file explains its columns."""
 
 from pathlib import Path
 

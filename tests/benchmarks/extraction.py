@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from geobench import extract, get_dataset
-from geobench.extraction.shards import SHARD_ROWS
+from geobench.features.shards import SHARD_ROWS
 from geobench_plugins.efficientnet_lite0 import EfficientNetLite0
 
 FEW = 1000

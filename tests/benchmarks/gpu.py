@@ -18,8 +18,8 @@ import numpy as np
 import peer
 import torch
 
+from geobench.features.loaders import Resident
 from geobench.training.engine import Training
-from geobench.training.sources import Resident
 from geobench_plugins.geoclip import contrast
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.network import GeoClip
@@ -124,8 +124,8 @@ def vit(images: int) -> tuple[float, float, float]:
     from PIL import Image
 
     from geobench import extract, get_encoder
-    from geobench.datasets import Dataset
-    from geobench.encoders import encode
+    from geobench.data.dataset import Dataset
+    from geobench.features.encoders import encode
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

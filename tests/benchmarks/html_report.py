@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from geobench import Predictions, Result, metrics
-from geobench.land import sample_land
-from geobench.report import report
+from geobench.data.land import sample_land
+from geobench.report.formats import report
 
 MODELS, TOP_K = 5, 5
 LIMIT_S, LIMIT_MB = 3.0, 30.0

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from geobench import Predictions, Result, formats, metrics
-from geobench import report as reports
+from geobench import Predictions, Result, metrics
+from geobench.report import formats
+from geobench.report import rows as reports
 from geobench.results import read_results
 
 MODELS, LIMIT_S = 5, 10.0

@@ -1,0 +1,298 @@
+"""Data sets: what they are (TOML), where they lie, and their tables. One TOML per set, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+
+from geobench import files
+from geobench.data.definitions import check_definition, read_definition
+from geobench.data.remote_files import check_source
+from geobench.data.stores.catalogue import first_broken
+from geobench.data.stores.layouts import is_there, open_store, recognise
+from geobench.data.tables.rows import Rows, read_rows, read_table
+from geobench.errors import DatasetError, DatasetNotFoundError
+from geobench.images.decoding import open_image
+from geobench.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL import Image
+
+    from geobench.data.stores.store import Store
+
+Table = TypeVar("Table")
+STATUSES = ("embedded", "available", "gated", "withdrawn", "never-released", "own")
+LIMIT_SEED = 0
+"""``limit`` draws the same images whatever the model's seed, so that two seeds differ in training alone."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set whose images lie in a folder, an archive or shards, with a table of their positions.
+
+    Attributes:
+        name: what it is called on the command line.
+        count: the number of images its authors state, of the test split where there is one.
+        status: one of ``embedded``, ``available``, ``gated``, ``withdrawn``, ``never-released``, ``own``.
+        obtain: how to get it, one sentence.
+        columns: the table's names for ``image``, ``latitude``, ``longitude`` where they are not recognised, or their
+            numbers, counted from 1.
+        header: False for a table whose first line is a row.
+        tables: other tables that serve in place of the split's, by file name: for each its ``columns`` and ``header``.
+        splits: for each split where its ``images`` are and the table ``metadata``, relative to :attr:`folder`, and the
+            ``layout`` of the images where it is not to be recognised.
+        settings: for each model the hyper-parameters that fit this training set; they give way to the user's own.
+        sources: its files and where they are, the tables that :class:`geobench.data.remote_files.Source` reads.
+    """
+
+    name: str
+    title: str
+    status: str = "own"
+    count: int | None = None
+    licence: str = ""
+    citation: str = ""
+    homepage: str = ""
+    obtain: str = ""
+    note: str = ""
+    default_gallery: str = "100k"
+    default_encoder: str = "ViT-L-14/openai"
+    columns: Mapping[str, str | int] = field(default_factory=dict)
+    header: bool = True
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    splits: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"all": {}})
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sources: Sequence[Mapping[str, Any]] = ()
+
+    kinds: ClassVar[dict[str, type[Dataset]]] = {}
+    stored: ClassVar[bool] = True  # its images are files, which may be missing or more than are listed
+    split_keys: ClassVar[Mapping[str, Any]] = {"images": str, "metadata": str, "layout": str}
+
+    def __init_subclass__(cls, kind: str) -> None:
+        """Let a TOML choose this class with ``kind = "..."``; the keys of its splits are its own."""
+        cls.split_keys = cls.__dict__.get("split_keys", {})
+        Dataset.kinds[kind] = cls
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Dataset:
+        """Return the data set that ``path`` defines; raise ``DatasetError`` naming the key that does not fit."""
+        import geobench.data.raster  # noqa: F401  registers kind = "raster"
+
+        values = read_definition(path)
+        kind = values.pop("kind", "folder")
+        if kind not in cls.kinds:
+            raise DatasetError(f"{path}: unknown kind {kind!r}; there are {', '.join(cls.kinds)}.")
+        chosen = cls.kinds[kind]
+        check_definition(path, values, chosen, chosen.split_keys, STATUSES)
+        for source in values.get("sources", ()):
+            check_source(path, source)
+        return chosen(**values)
+
+    @property
+    def folder(self) -> Path:
+        """Return where its files are looked for: ``GEOBENCH_HOME/data/NAME``."""
+        return files.home() / "data" / self.name
+
+    @property
+    def present(self) -> bool:
+        """Return whether its files are on this machine."""
+        try:
+            return not any(self._absent(split) for split in self.splits)
+        except DatasetError:  # what is there is no layout; using it says so
+            return False
+
+    def split_for(self, purpose: str) -> str:
+        """Return the split used to ``train`` or ``test``: the one of that name, else the only one."""
+        if purpose in self.splits:
+            return purpose
+        if len(self.splits) > 1 or "all" not in self.splits:
+            raise DatasetError(f"{self.name} has no {purpose} split; it has {', '.join(self.splits)}.")
+        return "all"
+
+    def prepare(self, purpose: str, progress: Progress = SILENT) -> None:
+        """List the images of an archive, once, where there is one; whatever needs the list makes it too, in silence.
+
+        Raises:
+            DatasetError: what is there is no layout that geobench reads, or an archive is damaged or cut off.
+        """
+        split = self.split_for(purpose)
+        if is_there(self._images(split)) and (store := self.store(purpose)).kind != "folder":
+            store.prepare(progress)
+
+    def table(self, purpose: str, limit: int | None = None) -> pd.DataFrame:
+        """Return the table to ``train`` or ``test`` on: ``image``, ``latitude``, ``longitude`` and extra columns.
+
+        Args:
+            purpose: ``train`` or ``test``.
+            limit: at most so many images, drawn with a fixed seed.
+
+        Raises:
+            DatasetNotFoundError: the files are not on this machine; says where they were looked for.
+            DatasetError: the table cannot be used.
+        """
+        self._refuse_absent(self.split_for(purpose))
+        return limited(self.positions(purpose), limit)
+
+    def positions(self, purpose: str) -> pd.DataFrame:
+        """Return the whole :meth:`table`; its images need not be on this machine, where the table is a file."""
+        return self._read(read_table, purpose)
+
+    def rows(self, purpose: str) -> Rows:
+        """Return the rows of :meth:`positions` that can be used, and what is wrong with the others."""
+        return self._read(read_rows, purpose)
+
+    def _read(self, reader: Callable[[Path, Mapping[str, str | int], bool], Table], purpose: str) -> Table:
+        """Return what ``reader`` makes of a split's table; an error names the shards that the table was made from."""
+        path, columns, header = self._table_file(purpose)
+        try:
+            return reader(path, columns, header)
+        except DatasetError as error:
+            if not path.is_relative_to(files.home() / "index"):
+                raise
+            told = str(error).replace(str(path), f"{self._images(self.split_for(purpose))}: what is told of its images")
+            broken = first_broken(path)
+            raise DatasetError(f"{told} {broken}".rstrip()) from None
+
+    def _table_file(self, purpose: str) -> tuple[Path, Mapping[str, str | int], bool]:
+        """Return the file of a split's table, which of its columns are which, and whether it has a header."""
+        split = self.split_for(purpose)
+        metadata = self._metadata(split)
+        if metadata.exists():  # a folder or a pipe is refused by its reader
+            table = self.tables.get(metadata.name, {"columns": self.columns, "header": self.header})
+            return metadata, table.get("columns", {}), table.get("header", True)
+        store = self.store(purpose)
+        store.prepare()
+        inside = store.table()
+        if inside is None:
+            raise DatasetNotFoundError(
+                f"{self.name}: there is no table: {metadata} is not there, and {store.path} tells no positions; give "
+                "them as a CSV file (geobench datasets add --metadata), or read them from the photos (--exif)."
+            )
+        return inside, {role: name for role, name in self.columns.items() if role != "image"}, True
+
+    def store(self, purpose: str, *, fresh: bool = True) -> Store:
+        """Return where the images to ``train`` or ``test`` on lie.
+
+        Args:
+            purpose: ``train`` or ``test``.
+            fresh: False is content with what this process found there before.
+
+        Raises:
+            DatasetNotFoundError: they are not on this machine.
+            DatasetError: what is there is no layout that geobench reads.
+        """
+        split = self.split_for(purpose)
+        if fresh and not is_there(self._images(split)):
+            self._refuse_absent(split)
+        return open_store(self._images(split), self._layout(split), self._id_column(), fresh=fresh)
+
+    def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
+        """Return the image called ``image`` as upright RGB; raise ``ImageError`` where it cannot be read.
+
+        ``side`` is the shorter side in pixels that is needed: :func:`geobench.images.decoding.open_image`.
+        """
+        return open_image(self.store(purpose, fresh=False).source(image), image, side)
+
+    def content_key(self, table: pd.DataFrame, purpose: str) -> str:
+        """Return 16 digits for the images of ``table``: names, and what changes when a file does: sizes and times."""
+        images = list(table["image"])
+        return files.digest(images, self.store(purpose).stamps(images))
+
+    def describe(self) -> str:
+        """Return a line on what the images are, for the record of a run."""
+        return self.title
+
+    def _absent(self, split: str) -> list[Path]:
+        """Return what of a split is not on this machine; a table that is not named may lie with the images."""
+        images, metadata = self._images(split), self._metadata(split)
+        absent = [] if is_there(images) else [images]
+        if metadata.is_file():
+            return absent
+        within = not absent and "metadata" not in self.splits[split]
+        return absent if within and recognise(images, self._layout(split))[0].carries_table else [metadata, *absent]
+
+    def _refuse_absent(self, split: str) -> None:
+        """Raise ``DatasetNotFoundError`` where something of a split is not on this machine."""
+        absent = self._absent(split)
+        if absent:
+            raise DatasetNotFoundError(
+                f"{self.name} is not on this machine: looked for {' and '.join(map(str, absent))}. "
+                f"Status: {self.status}. {self.obtain or self._advice()}"
+            )
+
+    def _advice(self) -> str:
+        """Return what to do where the files are missing and the definition does not say."""
+        if self.sources:
+            return f"Fetch it: geobench datasets download {self.name}"
+        if self.status != "own":
+            return "Put the files there."
+        return (
+            f"Bring the files back; if they have moved, register them anew: geobench datasets add {self.name} --replace"
+        )
+
+    def _images(self, split: str) -> Path:
+        return self.folder / str(self.splits[split].get("images", "images"))
+
+    def _metadata(self, split: str) -> Path:
+        """Return the table of a split, or the first of the others that is there in its place."""
+        named = self.folder / str(self.splits[split].get("metadata", "metadata.csv"))
+        others = [self.folder / name for name in self.tables]
+        return next((path for path in (named, *others) if path.is_file()), named)
+
+    def _layout(self, split: str) -> str:
+        return str(self.splits[split].get("layout", ""))
+
+    def _id_column(self) -> str | None:
+        """Return the field that names an image in shards, where it was told by name."""
+        column = self.columns.get("image")
+        return column if isinstance(column, str) else None
+
+
+Dataset.kinds["folder"] = Dataset
+
+
+def limited(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """Return ``limit`` rows of ``table`` drawn with a fixed seed, in their order; all of them where it is None."""
+    if limit is None or limit >= len(table):
+        return table
+    rows = np.sort(np.random.default_rng(LIMIT_SEED).permutation(len(table))[:limit])
+    return table.iloc[rows].reset_index(drop=True)
+
+
+def own_datasets() -> Iterator[Dataset]:
+    """Yield the data sets that the user added: ``GEOBENCH_HOME/data/*/dataset.toml``; a broken one is left out."""
+    return (found for found in _own_definitions().values() if isinstance(found, Dataset))
+
+
+def broken_definitions() -> dict[str, DatasetError]:
+    """Return what is wrong with each definition of the user's own that cannot be used, by the name of its folder."""
+    return {name: found for name, found in _own_definitions().items() if isinstance(found, DatasetError)}
+
+
+def _own_definitions() -> dict[str, Dataset | DatasetError]:
+    found: dict[str, Dataset | DatasetError] = {}
+    for path in sorted((files.home() / "data").glob("[!.]*/dataset.toml")):
+        try:
+            found[path.parent.name] = Dataset.from_toml(path)
+        except DatasetError as error:
+            found[path.parent.name] = error
+    return found
+
+
+def missing_images(dataset: Dataset, table: pd.DataFrame, purpose: str) -> list[str]:
+    """Return the images of ``table`` that are not where its images are."""
+    store = dataset.store(purpose)
+    return [image for image in table["image"] if store.find(image) is None]
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of change of a file, −1 and −1 where it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns

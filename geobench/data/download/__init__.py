@@ -1,0 +1,1 @@
+"""Downloads: the files of a data set, fetched, verified and unpacked."""

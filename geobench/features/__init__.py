@@ -1,0 +1,1 @@
+"""Features: encoders, extraction in bounded memory, and the loaders that training reads them through."""

@@ -1,0 +1,139 @@
+"""Features of a data set: extracted once in bounded memory, kept under a key of all they depend on.
+
+A finished set is a folder ``GEOBENCH_HOME/features/KEY`` with ``features.npy`` (n, views, d) float32, ``ok.npy`` (n,),
+``failures.jsonl`` and ``about.json``. During extraction (:mod:`geobench.features.extraction`) it is called
+``KEY.partial``.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geobench import files
+from geobench.distributed import current
+from geobench.errors import FeatureError, SettingError, blaming
+from geobench.features.decoding import Decoder
+from geobench.features.extraction import Extraction
+from geobench.images.decoding import CROPS
+from geobench.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from geobench.data.dataset import Dataset
+    from geobench.features.encoders import Encoder
+    from geobench.images.augmentation import Augmentation
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of n images.
+
+    Attributes:
+        array: (n, views, d) float32, memory-mapped; zeros in the rows of failed images.
+        ok: (n,), False where the image could not be read.
+        key: digits that stand for images, encoder, weights and crops.
+    """
+
+    array: npt.NDArray[np.float32]
+    ok: npt.NDArray[np.bool_]
+    key: str
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def folder(self) -> Path:
+        """Return where they lie."""
+        return files.home() / "features" / self.key
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return how they were made: encoder, preprocessing, failures, time, share of it that the encoder was busy."""
+        about: dict[str, Any] = json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
+        return about
+
+
+def extract(
+    dataset: Dataset,
+    table: pd.DataFrame,
+    encoder: Encoder,
+    *,
+    purpose: str = "test",
+    crops: int = 1,
+    augmentation: Augmentation | None = None,
+    device: str = "cpu",
+    batch_size: int = 64,
+    workers: int = 0,
+    progress: Progress = SILENT,
+) -> Features:
+    """Return the features of the images in ``table``, from the cache where they are there.
+
+    An extraction that was killed goes on; of its shards at most one is made again. Called in all processes of a group
+    (:func:`geobench.distributed.joined`) it is divided among them.
+
+    Args:
+        dataset: that ``table`` belongs to.
+        table: rows of the data set.
+        encoder: need not be loaded; it is, if anything has to be computed.
+        purpose: ``train`` or ``test``.
+        crops: views of each image: 1, 5 or 10.
+        augmentation: views made at random, in place of crops.
+        device: where the encoder computes.
+        batch_size: views encoded together; it never changes a feature.
+        workers: processes that decode; with 0 a thread of this one does.
+        progress: told of the work.
+
+    Raises:
+        FeatureError: the files on disk are truncated, or a process that decodes was killed.
+        EncoderError: the encoder's weights cannot be had.
+        SettingError: ``crops`` is not one of the policies.
+    """
+    if crops not in CROPS:
+        raise SettingError(f"crops must be one of {', '.join(map(str, CROPS))}, not {crops}.")
+    group = current()
+    decoder = Decoder(dataset, encoder, purpose, crops, augmentation)
+    key = group.share(_key(decoder, table, device) if group.main else "")
+    folder = files.home() / "features" / key
+    if not group.share(folder.is_dir()):
+        with files.locked(folder, progress.say) if group.main else nullcontext():
+            if not group.share(folder.is_dir()):  # a second extraction waits and finds the work done
+                partial = folder.with_suffix(".partial")
+                with blaming(f"the encoder {encoder.name}", f"on {dataset.name}"):
+                    Extraction(decoder, table, partial).run(device, batch_size, workers, progress)
+                if group.main:
+                    partial.rename(folder)
+                group.wait()
+    return _open(folder, key, len(table))
+
+
+def _key(decoder: Decoder, table: pd.DataFrame, device: str) -> str:
+    """Return 16 digits for all that the features depend on."""
+    augmentation, encoder = decoder.augmentation, decoder.encoder
+    precision = encoder.precision(device)
+    return files.digest(
+        decoder.dataset.content_key(table, decoder.purpose),
+        encoder.name,
+        encoder.weights_key(),
+        asdict(augmentation) if augmentation is not None else decoder.crops,
+        {"jpeg_decoded_to": decoder.jpeg_decoded_to},
+        *([precision] if precision != "float32" else []),
+    )
+
+
+def _open(folder: Path, key: str, n: int) -> Features:
+    try:
+        array = files.read_array(folder / "features.npy", np.float32, (None, None, None), mapped=True)
+        ok = files.read_array(folder / "ok.npy", np.bool_, (None,))
+    except (OSError, ValueError) as error:
+        raise FeatureError(f"{folder}: the features are damaged ({error}); delete the folder and run again.") from error
+    if len(array) != n or len(ok) != n:
+        raise FeatureError(f"{folder}: {len(array)} features where {n} belong; delete the folder and run again.")
+    return Features(array, ok, key)

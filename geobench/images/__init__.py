@@ -1,0 +1,1 @@
+"""Images: decoding, orientation, crops, positions in EXIF, augmentation."""

@@ -1,0 +1,211 @@
+"""Reading predictions that others wrote: CSV or JSON lines, whatever their columns are called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geobench.data.tables.columns import AXES, RECOGNISED
+from geobench.data.tables.parsing import SEPARATORS, Cells, encoding_of, first_row
+from geobench.errors import DatasetError, ResultError, SettingError
+from geobench.geo import FloatArray, fit_exchanged
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS_AT_ONCE = 100_000
+ROLES = ("image", "latitude", "longitude", "rank", "score")
+AFFIXES = ("predicted_{}", "pred_{}", "{}_predicted", "{}_pred", "{}")
+"""How a predicted position is called, for each name of a position: such a name goes before a bare ``lat``, which in a
+file with both is the truth."""
+OPTIONAL = {
+    "rank": ("rank", "place"),
+    "score": ("score", "probability", "prob", "confidence", "similarity"),
+}
+NOTHING = ("", "nan", "none", "null", "n/a")
+"""What stands for no answer; the image then is a miss."""
+
+
+def read_answers(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Return the answers in ``path``: ``line``, ``image``, ``latitude``, ``longitude``, ``score``, ``order``.
+
+    ``order`` is what answers to one image are sorted by, the best first; NaN positions are answers that were not given.
+    ``attrs["columns"]`` has the file's name of each role.
+    A file of ours, with ``latitude_1``, ``latitude_2``, … in a row, gives an answer for each.
+
+    Raises:
+        SettingError: ``columns`` names something else than ``image``, ``latitude``, ``longitude``, ``rank``, ``score``.
+        ResultError: the file is no table of answers; names the line.
+    """
+    import pandas as pd
+
+    unknown = sorted(set(columns) - set(ROLES))
+    if unknown:
+        raise SettingError(f"--columns names {', '.join(unknown)}; it takes {', '.join(ROLES)}.")
+    records = _long(list(_json_lines(path) if _is_json(path) else _csv_rows(path)))
+    if not records:
+        raise ResultError(f"{path} holds no predictions; it needs a row for each image: id, latitude, longitude.")
+    found = find_columns(path, list(dict.fromkeys(name for _, record in records for name in record)), columns)
+    text = {role: [_text(record.get(name)) for _, record in records] for role, name in found.items()}
+    lines = [line for line, _ in records]
+    numbers = {role: _numbers(values, role, lines, path) for role, values in text.items() if role != "image"}
+    _check(text["image"], numbers, lines, found, path)
+    score = numbers.get("score", np.full(len(lines), np.nan))
+    by_score = pd.Series(-score).rank(method="first")  # of equal scores the first in the file is the better one
+    order = pd.Series(numbers["rank"]) if "rank" in numbers else by_score
+    axes = {axis: numbers[axis] for axis in AXES}
+    table = pd.DataFrame({"line": lines, "image": text["image"], **axes, "score": score, "order": order.fillna(np.inf)})
+    table.attrs["columns"] = found
+    return table
+
+
+def find_columns(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the column of each role that ``path`` has: told by ``columns``, else recognised by its name."""
+    by_lower = {name.strip().lower(): name for name in names}
+    found = {}
+    for role, wanted in columns.items():
+        if wanted.strip().lower() not in by_lower:
+            raise ResultError(f"{path} has no column {wanted!r} for the {role}; it has {_listed(names)}.")
+        found[role] = by_lower[wanted.strip().lower()]
+    plain = {"image": RECOGNISED["image"], **OPTIONAL}
+    for role, candidates in plain.items():
+        name = next((by_lower[candidate] for candidate in candidates if candidate in by_lower), None)
+        if role not in found and name is not None:
+            found[role] = name
+    for affix in AFFIXES:
+        pair = {axis: _first(by_lower, [affix.format(name) for name in RECOGNISED[axis]]) for axis in AXES}
+        if all(pair.values()):
+            found = {axis: str(name) for axis, name in pair.items()} | found
+            break
+    missing = [role for role in RECOGNISED if role not in found]
+    if missing:
+        raise ResultError(
+            f"{path} has no {' and no '.join(missing)} column that is recognised; it has {_listed(names)}. Name it: "
+            f"--columns {','.join(f'{role}=NAME' for role in missing)}."
+        )
+    return found
+
+
+def _first(by_lower: Mapping[str, str], candidates: Sequence[str]) -> str | None:
+    return next((by_lower[candidate] for candidate in candidates if candidate in by_lower), None)
+
+
+def _is_json(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield line and record of each line that is not blank."""
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ResultError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}).") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise ResultError(f"{path}: line {number} is no JSON ({error}); write one object a line.") from None
+        if not isinstance(record, dict):
+            raise ResultError(
+                f"{path}: line {number} is no JSON object but a {type(record).__name__}; write one a line, such as "
+                '{"id": "a.jpg", "latitude": 48.85, "longitude": 2.35}.'
+            )
+        yield number, record
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield line and cells by column; the separator is the one that gives most columns."""
+    try:
+        encoding = encoding_of(path)
+        readings = [Cells(path, encoding, separator) for separator in SEPARATORS]
+        header, cells = max(((first_row(cells), cells) for cells in readings), key=lambda found: len(found[0][1]))
+        names = [name.strip() for name in header[1]]
+        repeated = sorted({name for name in names if name and names.count(name) > 1})
+        if repeated:
+            raise ResultError(f"{path} has several columns called {', '.join(repeated)}; rename all but one.")
+        for lines, rows in cells.blocks(ROWS_AT_ONCE):
+            for line, row in zip(lines, rows, strict=True):
+                if line > header[0] and len(row) != len(names):
+                    raise ResultError(f"{path}: line {line} holds {len(row)} cells where the header has {len(names)}.")
+                if line > header[0]:
+                    yield line, dict(zip(names, row, strict=True))
+    except DatasetError as error:
+        raise ResultError(str(error)) from None
+
+
+def _long(records: list[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:
+    """Return a record for each of ``latitude_1``, ``latitude_2``, … where the file has them in one row."""
+    if not records or not {"latitude_1", "longitude_1"} <= records[0][1].keys():
+        return records
+    ranks = [rank for rank in range(1, len(records[0][1])) if f"latitude_{rank}" in records[0][1]]
+    return [
+        (line, record | {"rank": rank} | {role: record.get(f"{role}_{rank}") for role in (*AXES, "score")})
+        for line, record in records
+        for rank in ranks
+    ]
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _numbers(texts: Sequence[str], what: str, lines: Sequence[int], path: Path) -> FloatArray:
+    """Return ``texts`` as numbers; NaN where there is no answer, an error where there is something else."""
+    import pandas as pd
+
+    empty = np.array([text.lower() in NOTHING for text in texts], dtype=np.bool_)
+    numbers: FloatArray = np.asarray(pd.to_numeric(pd.Series(texts), errors="coerce"), dtype=np.float64)
+    wrong = ~empty & ~np.isfinite(numbers)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ResultError(
+            f"{path}: line {lines[row]}: {what} {texts[row]!r} is no number (such lines: {int(wrong.sum()):,}); "
+            "correct it, or leave it empty for an image without an answer."
+        )
+    return np.where(empty, np.nan, numbers)
+
+
+def _check(
+    images: Sequence[str],
+    numbers: Mapping[str, FloatArray],
+    lines: Sequence[int],
+    found: Mapping[str, str],
+    path: Path,
+) -> None:
+    """Raise ``ResultError`` for a row without an id, with half a position, or a position that is out of range."""
+    latitude, longitude = numbers["latitude"], numbers["longitude"]
+    if "" in images:
+        raise ResultError(f"{path}: line {lines[images.index('')]} names no image.")
+    half = np.isnan(latitude) != np.isnan(longitude)
+    if half.any():
+        raise ResultError(
+            f"{path}: line {lines[int(half.argmax())]} has a latitude or a longitude, not both (such lines: "
+            f"{int(half.sum()):,}); complete it, or leave both empty for an image without an answer."
+        )
+    beyond = (np.abs(latitude) > AXES["latitude"]) | (np.abs(longitude) > AXES["longitude"])
+    if not beyond.any():
+        return
+    row = int(beyond.argmax())
+    answered = np.stack([latitude, longitude], axis=1)[~np.isnan(latitude)]
+    advice = (
+        f"they look swapped: --columns latitude={found['longitude']},longitude={found['latitude']}"
+        if fit_exchanged(answered)
+        else "correct them, or leave them empty for an image without an answer"
+    )
+    raise ResultError(
+        f"{path}: line {lines[row]}: {latitude[row]:g}, {longitude[row]:g} is out of range (latitude ±90, longitude "
+        f"±180; such lines: {int(beyond.sum()):,}); {advice}."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (f" and {len(names) - 12:,} more" if len(names) > 12 else "")
