@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geobench import Dataset, files
-from geobench.data.download.download import RECORD, download, plan, web
+from geobench.data.download import web
+from geobench.data.download.download import RECORD, download, plan
 from geobench.errors import DownloadError
 from geobench.progress import Progress
 
