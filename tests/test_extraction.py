@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from geobench import Dataset, EncoderError, FeatureError, PluginError, extract, files, get_dataset, get_encoder
-from geobench.features.extraction import shards as feature_shards
+from geobench.features import shards as feature_shards
 from geobench.features.shards import SHARD_BYTES, SHARD_ROWS, Made, Shards
 from geobench.progress import Progress
 
@@ -121,7 +121,7 @@ KILLS = """
     import numpy as np
     import torch  # once, for all children
     from geobench import Dataset, Encoder, extract, files
-    from geobench.features.extraction import shards as feature_shards
+    from geobench.features import shards as feature_shards
 
     feature_shards.SHARD_ROWS = 4
     out = sys.argv[1]
