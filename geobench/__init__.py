@@ -28,8 +28,17 @@ from geobench.features.cache import Features, extract
 from geobench.features.encoders import Encoder, file_key
 from geobench.gallery import Gallery, get_gallery
 from geobench.hookspecs import hookimpl
+from geobench.metrics import Metric, ScoredImages
 from geobench.models import Model, TrainingSet
-from geobench.plugins import get_dataset, get_datasets, get_encoder, get_encoders, get_models
+from geobench.plugins import (
+    get_dataset,
+    get_datasets,
+    get_encoder,
+    get_encoders,
+    get_metric,
+    get_metrics,
+    get_models,
+)
 from geobench.predictions import Predictions
 from geobench.results import Result, get_results
 from geobench.run import run
@@ -51,11 +60,13 @@ __all__ = [
     "GalleryError",
     "GeobenchError",
     "ImageError",
+    "Metric",
     "Model",
     "PluginError",
     "Predictions",
     "Result",
     "ResultError",
+    "ScoredImages",
     "SettingError",
     "TrainingError",
     "TrainingSet",
@@ -68,6 +79,8 @@ __all__ = [
     "get_encoder",
     "get_encoders",
     "get_gallery",
+    "get_metric",
+    "get_metrics",
     "get_model",
     "get_models",
     "get_results",

@@ -16,7 +16,7 @@ from geobench.data.land import sample_land
 from geobench.data.tables.rows import read_coordinates
 from geobench.errors import DatasetError, GalleryError, blaming, unknown_name
 from geobench.geo import FloatArray, as_coordinates, place_keys, sample_sphere
-from geobench.plugins import registry
+from geobench.plugins import OWN_GALLERIES, registry
 
 if TYPE_CHECKING:
     from geobench.models import Model

@@ -33,6 +33,19 @@ def haversine_km(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
     return np.asarray(haversine_vector(a, b, Unit.KILOMETERS), dtype=np.float64).reshape(-1)
 
 
+def errors_km(predicted: FloatArray, truth: FloatArray, failed: npt.NDArray[np.bool_]) -> FloatArray:
+    """Return the error (n,) in km of each image; a failed image counts as placed at the antipode.
+
+    Args:
+        predicted: (n, 2) coordinates; rows of failed images are ignored and may be NaN.
+        truth: (n, 2) coordinates.
+        failed: (n,), True where no prediction was made.
+    """
+    errors = np.full(len(truth), FARTHEST_KM)
+    errors[~failed] = haversine_km(predicted[~failed], truth[~failed])
+    return errors
+
+
 def as_coordinates(values: npt.ArrayLike) -> FloatArray:
     """Return ``values`` as float64 (n, 2); raise ``GeobenchError`` naming the first rows that are no coordinates."""
     try:

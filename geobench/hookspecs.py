@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
     from geobench.features.encoders import Encoder
     from geobench.geo import FloatArray
+    from geobench.metrics import Metric
     from geobench.models import Model
 
 hookspec = HookspecMarker("geobench")
@@ -41,4 +42,12 @@ def register_galleries(register: Callable[[str, Callable[[], FloatArray]], None]
     """Call ``register(name, coordinates)`` for each source of galleries; ``name:100k`` then draws from it.
 
     ``coordinates()`` reads and returns them: (m, 2) latitude, longitude in degrees.
+    """
+
+
+@hookspec
+def register_metrics(register: Callable[..., None]) -> None:
+    """Call ``register(metric)`` for each metric; for a family, ``register(pattern, factory)``.
+
+    A family such as ``acc_*km`` is a pattern with ``factory(name)``, which returns the :class:`Metric` of that name.
     """

@@ -1,63 +1,176 @@
-"""From errors in km to the scores of the field's tables."""
+"""Metrics: from the errors and predictions of a test set's images to the columns of its table.
+
+A :class:`Metric` is an object with everything that a table, a chart, an interval or a test needs to know about it.
+Plugins register metrics by the hook ``register_metrics`` (the field's own are in ``geobench_plugins.metrics``), and
+:func:`geobench.plugins.get_metrics` returns those of a test set. Nothing else lists metrics.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from geobench.geo import FARTHEST_KM, FloatArray, haversine_km
+from geobench.geo import FloatArray
 
-LEVELS_KM = {"street": 1, "city": 25, "region": 200, "country": 750, "continent": 2500}
-"""Distance thresholds of the field's tables (Hays and Efros 2008; Weyand et al. 2016)."""
-ACCURACIES = tuple(f"acc_{km}km" for km in LEVELS_KM.values())
-SCORES = (*ACCURACIES, "median_km", "mean_km", "geoscore")
-LOWER_IS_BETTER = frozenset({"median_km", "mean_km"})
-GEOSCORE_SCALE_KM = 1492.7
-"""Decay of GeoGuessr's world-map score (Haas et al. 2024, PIGEON)."""
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from geobench.data.places import Places
+    from geobench.predictions import Predictions
+
+Kind = Literal["share", "mean", "median", "whole"]
+"""How the values of the images become a score: the share of hits in percent, their mean, their median; ``whole`` for a
+metric that has no value for an image alone."""
 
 
-def errors_km(predicted: FloatArray, truth: FloatArray, failed: npt.NDArray[np.bool_]) -> FloatArray:
-    """Return the error (n,) in km of each image; a failed image counts as placed at the antipode.
+@dataclass(frozen=True)
+class ScoredImages:
+    """What a metric is computed from: n images, their true positions, and what was predicted.
+
+    Attributes:
+        errors_km: (n,) great-circle error of the best prediction; that of a failed image is half the circumference.
+        truth: (n, 2) true positions in degrees; None where only errors are known, as for the ceiling of a gallery.
+        predictions: for the n images; None likewise.
+        extra: the test set's other columns, one row per image, as text.
+    """
+
+    errors_km: FloatArray
+    truth: FloatArray | None = None
+    predictions: Predictions | None = None
+    extra: pd.DataFrame | None = None
+
+    def __len__(self) -> int:
+        return len(self.errors_km)
+
+    @property
+    def answered(self) -> bool:
+        """Return whether predictions and true positions are known, not errors alone."""
+        return self.predictions is not None and self.truth is not None
+
+    @cached_property
+    def places(self) -> Places:
+        """Return country, region and continent of the true positions."""
+        from geobench.data.places import find_places
+
+        assert self.truth is not None
+        return find_places(self.truth)
+
+    @cached_property
+    def predicted_places(self) -> Places:
+        """Return country, region and continent of the best predictions; a failed image is nowhere."""
+        from geobench.data.places import find_places
+
+        assert self.predictions is not None
+        return find_places(np.where(self.predictions.failed[:, None], np.nan, self.predictions.coordinates[:, 0]))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of the tables.
+
+    Attributes:
+        name: key of the score in records, CSV and JSON, such as ``acc_25km``.
+        heading: column heading; in LaTeX its first word stands above the rest.
+        per_image: the value (n,) of each image; NaN for an image that the metric does not apply to, which then is not
+            part of its denominator. Values of a ``share`` are 0 and 1.
+        kind: how values become a score.
+        whole: the score itself, for a metric of the kind ``whole``; such a metric has no interval.
+        unit: ``%``, ``km`` or empty.
+        higher_is_better: direction.
+        digits: decimals shown; a score below 10 has at least one.
+        low, high: range of the score, to which intervals are clipped.
+        needs: ``errors`` alone, or ``predictions`` (and true positions).
+        threshold_km: radius of an accuracy; None for any other metric.
+        listed: whether it is a column of every test set; otherwise only of those whose definition names it.
+    """
+
+    name: str
+    heading: str
+    per_image: Callable[[ScoredImages], npt.NDArray[np.generic]] | None = None
+    kind: Kind = "mean"
+    whole: Callable[[ScoredImages], float] | None = None
+    unit: str = ""
+    higher_is_better: bool = True
+    digits: int = 1
+    low: float = -np.inf
+    high: float = np.inf
+    needs: Literal["errors", "predictions"] = "errors"
+    threshold_km: float | None = None
+    listed: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.kind == "whole") != (self.per_image is None) or (self.kind == "whole") != (self.whole is not None):
+            raise ValueError(f"the metric {self.name!r} needs either per_image, or the kind 'whole' and whole")
+
+    def applies_to(self, images: ScoredImages) -> bool:
+        """Return whether what it needs is known of ``images``."""
+        return self.needs == "errors" or images.answered
+
+    def values(self, images: ScoredImages) -> FloatArray:
+        """Return the value (n,) of each image, NaN where it does not apply; a hit is 1, a miss is 0."""
+        assert self.per_image is not None
+        return np.asarray(self.per_image(images), dtype=np.float64)
+
+    def score(self, images: ScoredImages) -> float:
+        """Return the score of ``images``; NaN where it applies to none of them, or needs what is not known."""
+        if not self.applies_to(images):
+            return float("nan")
+        if self.whole is not None:
+            return float(self.whole(images))
+        return self.summary(self.values(images))
+
+    def summary(self, values: FloatArray) -> float:
+        """Return the score of ``values`` (n,): percent, mean or median of those that are not NaN."""
+        applies = ~np.isnan(values)
+        known = values if applies.all() else values[applies]
+        if not len(known):
+            return float("nan")
+        if self.kind == "share":
+            return float(100.0 * np.count_nonzero(known) / len(known))
+        return float(np.median(known) if self.kind == "median" else np.mean(known))
+
+
+def accuracy(km: float, level: str = "") -> Metric:
+    """Return the accuracy at ``km``: the share of images whose error is at most so many kilometres.
 
     Args:
-        predicted: (n, 2) coordinates; the rows of failed images are ignored and may be NaN.
-        truth: (n, 2) coordinates.
-        failed: (n,), True where no prediction was made.
+        km: radius; an error of exactly ``km`` is a hit.
+        level: its name in the field's tables, such as ``city``.
     """
-    errors = np.full(len(truth), FARTHEST_KM)
-    errors[~failed] = haversine_km(predicted[~failed], truth[~failed])
-    return errors
+    return Metric(
+        name=accuracy_name(km),
+        heading=f"{level.title() or 'Within'} {km:,g} km",
+        per_image=lambda images: images.errors_km <= km,
+        kind="share",
+        unit="%",
+        low=0.0,
+        high=100.0,
+        threshold_km=float(km),
+    )
 
 
-def accuracy(errors: FloatArray, threshold_km: float) -> float:
-    """Return the share of images, in percent, whose error is at most ``threshold_km``.
-
-    >>> accuracy(np.array([0.5, 25.0, 26.0, 9000.0]), 25)
-    50.0
-    """
-    return float(100.0 * np.count_nonzero(errors <= threshold_km) / len(errors))
+def accuracy_name(km: float) -> str:
+    """Return the name of the accuracy at ``km``, such as ``acc_25km``."""
+    return f"acc_{km:g}km"
 
 
-def geoscore(errors: FloatArray) -> float:
-    """Return the mean of 5000·exp(−error / 1492.7 km), the GeoGuessr score: 5000 at best.
-
-    >>> geoscore(np.zeros(3))
-    5000.0
-    """
-    return float(np.mean(geoscores(errors)))
+def accuracies(metrics: Iterable[Metric]) -> list[Metric]:
+    """Return the accuracies at a distance among ``metrics``."""
+    return [metric for metric in metrics if metric.threshold_km is not None]
 
 
-def geoscores(errors: FloatArray) -> FloatArray:
-    """Return the GeoGuessr score (n,) of each image, 0 to 5000."""
-    scores: FloatArray = 5000.0 * np.exp(-errors / GEOSCORE_SCALE_KM)
-    return scores
+def ordered(metrics: Iterable[Metric]) -> list[Metric]:
+    """Return ``metrics`` as tables have them: accuracies by their distance, then the others as they come."""
+    metrics = list(metrics)
+    by_distance = sorted(accuracies(metrics), key=lambda metric: metric.threshold_km or 0.0)
+    return by_distance + [metric for metric in metrics if metric.threshold_km is None]
 
 
-def score(errors: FloatArray) -> dict[str, float]:
-    """Return all scores of ``errors`` (n,) in km: ``acc_1km`` … ``acc_2500km`` in percent, median, mean, GeoScore."""
-    scores = {f"acc_{km}km": accuracy(errors, km) for km in LEVELS_KM.values()}
-    return scores | {
-        "median_km": float(np.median(errors)),
-        "mean_km": float(np.mean(errors)),
-        "geoscore": geoscore(errors),
-    }
+def scores_of(images: ScoredImages, metrics: Iterable[Metric]) -> dict[str, float]:
+    """Return the score of ``images`` by each of ``metrics`` that applies to them, by its name."""
+    return {metric.name: metric.score(images) for metric in metrics if metric.applies_to(images)}

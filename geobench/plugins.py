@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
@@ -15,14 +15,18 @@ import pluggy
 
 from geobench import hookspecs
 from geobench.errors import PluginError, unknown_name
+from geobench.metrics import accuracies, accuracy_name, ordered
 
 if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
     from geobench.features.encoders import Encoder
     from geobench.geo import FloatArray
+    from geobench.metrics import Metric
     from geobench.models import Model
 
 GROUP = "geobench"
+OWN_GALLERIES = ("training", "land", "sphere")
+"""Sources of galleries that need no plugin: :mod:`geobench.gallery`."""
 MESSAGE_WIDTH = 400  # of a stranger's error, told in one line
 
 
@@ -52,6 +56,7 @@ class Registry:
     datasets: dict[str, Dataset] = field(default_factory=dict)
     encoders: dict[str, Callable[[str], Encoder]] = field(default_factory=dict)
     galleries: dict[str, Callable[[], FloatArray]] = field(default_factory=dict)
+    metrics: dict[str, Metric | Callable[[str], Metric]] = field(default_factory=dict)
     owners: dict[tuple[str, str], Plugin] = field(default_factory=dict)
 
     def add(self, kind: str, name: str, thing: Any, plugin: Plugin) -> None:
@@ -67,6 +72,7 @@ class Registry:
             "dataset": self.datasets,
             "encoder": self.encoders,
             "gallery": self.galleries,
+            "metric": self.metrics,
         }
         names[kind][name] = thing
         self.owners[kind, name] = plugin
@@ -102,6 +108,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
 def _registrations(module: Any, plugin: str) -> list[tuple[str, str, Any]]:
     """Return kind, name and thing for all that one plugin registers, asked alone so that it fails alone and whole."""
     from geobench.data.dataset import Dataset
+    from geobench.metrics import Metric
     from geobench.models import Model
 
     found: list[tuple[str, str, Any]] = []
@@ -116,11 +123,17 @@ def _registrations(module: Any, plugin: str) -> list[tuple[str, str, Any]]:
         found.append(("dataset", dataset.name, dataset))
 
     def add_gallery(name: str, coordinates: Callable[[], FloatArray]) -> None:
-        from geobench.gallery import SOURCES
-
-        if name in SOURCES:
+        if name in OWN_GALLERIES:
             raise ValueError(f"{name!r} is one of geobench's own galleries")
         found.append(("gallery", name, coordinates))
+
+    def add_metric(metric: Metric | str, factory: Callable[[str], Metric] | None = None) -> None:
+        if isinstance(metric, Metric) and factory is None:
+            found.append(("metric", metric.name, metric))
+        elif isinstance(metric, str) and callable(factory):
+            found.append(("metric", metric, factory))
+        else:
+            raise TypeError(f"register() takes a geobench.Metric, or a pattern and its factory, not {metric!r}")
 
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
@@ -130,6 +143,7 @@ def _registrations(module: Any, plugin: str) -> list[tuple[str, str, Any]]:
     manager.hook.register_datasets(register=add_dataset)
     manager.hook.register_encoders(register=lambda name, factory: found.append(("encoder", name, factory)))
     manager.hook.register_galleries(register=add_gallery)
+    manager.hook.register_metrics(register=add_metric)
     return found
 
 
@@ -215,3 +229,40 @@ def get_encoder(name: str) -> Encoder:
             return factory(name)
     hint = "Any open_clip model works as ARCHITECTURE/TAG or ARCHITECTURE/WEIGHTS_FILE."
     raise unknown_name("encoder", name, [n for n in factories if "*" not in n], hint)
+
+
+def get_metrics(dataset: Dataset | str | None = None, thresholds_km: Sequence[float] | None = None) -> list[Metric]:
+    """Return the metrics of a test set as its tables have them: accuracies by distance, then the others.
+
+    Args:
+        dataset: its definition may name ``thresholds`` and ``metrics``; where it names none, or is None or not known
+            here, those that every test set has.
+        thresholds_km: distances of the accuracies, in place of the set's own.
+
+    Raises:
+        UnknownNameError: no metric of a name that the definition gives, or no such distance.
+    """
+    if isinstance(dataset, str):
+        dataset = get_datasets().get(dataset)
+    listed = [metric for metric in registry().metrics.values() if not callable(metric) and metric.listed]
+    chosen, others = accuracies(listed), [metric for metric in listed if metric.threshold_km is None]
+    distances = thresholds_km or (dataset.thresholds if dataset is not None else ())
+    if distances:
+        chosen = [get_metric(accuracy_name(km)) for km in dict.fromkeys(map(float, distances))]
+    if dataset is not None and dataset.metrics:
+        others = [get_metric(name) for name in dict.fromkeys(dataset.metrics)]
+    return ordered([*chosen, *others])
+
+
+def get_metric(name: str) -> Metric:
+    """Return the metric called ``name``, such as ``acc_25km`` or ``acc_100km``; an exact name goes before a pattern.
+
+    Raises:
+        UnknownNameError: nothing of that name.
+    """
+    found = registry().metrics
+    for pattern, metric in sorted(found.items(), key=lambda item: item[0] != name):
+        if fnmatchcase(name, pattern):
+            return metric(name) if callable(metric) else metric
+    hint = "An accuracy at any distance: acc_100km; GeoScore of another scale: geoscore@2000."
+    raise unknown_name("metric", name, [n for n in found if "*" not in n], hint)

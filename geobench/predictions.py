@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.errors import PluginError, ResultError
-from geobench.geo import FloatArray, invalid_rows
-from geobench.metrics import errors_km
+from geobench.geo import FloatArray, errors_km, invalid_rows
 
 if TYPE_CHECKING:
     import pandas as pd

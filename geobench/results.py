@@ -1,4 +1,4 @@
-"""Results on disk: scores, all that is needed to trust or repeat them, and the predictions beside them."""
+"""Results on disk: what was measured, all that is needed to trust or repeat it, and the predictions beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,74 +14,71 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench import files, metrics
-from geobench.errors import ResultError
+from geobench import files
+from geobench.errors import ResultError, UnknownNameError
 from geobench.geo import FloatArray
+from geobench.metrics import ScoredImages
+from geobench.plugins import get_metric, get_metrics
 from geobench.predictions import Predictions, extra_columns
+from geobench.provenance import Identity
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER = Path("results")
-SCHEMA = 1
-"""Version of the record's form; it is raised when an entry changes its meaning."""
+SCHEMA = 2
+"""Version of the record's form; it is raised when an entry changes its meaning. Form 1 lacks parts of the identity."""
+READABLE = (1, 2)
 SAME = 1e-9
-"""Scores computed again may differ by this share: sums of another order."""
+"""Recomputed scores may differ by this share: sums of another order."""
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, kw_only=True)
+class Result(Identity):
     """The result of one model on one test set against one gallery.
 
     Attributes:
-        subset: the part of the test set that is scored, such as ``clean``; empty for all of it.
-        in_gallery: test coordinates that are in the gallery exactly; an oracle gallery is told by it.
-        key: digits that stand for everything the scores depend on; a result of the same key is the same result.
-        n: images in the test set, the denominator of every score; ``failed`` of them could not be read.
+        failed: how many of the n images could not be read.
+        scores: by the name of the metric, in its unit; NaN where it could not be computed. Read back with predictions,
+            they are computed from these by the metrics of today.
         expected: images that the set's authors state; another n is not comparable with published rows.
-        gallery: spec, such as ``training:21000``; empty for a model that uses none.
-        seed: of the gallery's draw; ``training_seed`` is that of the training, None where it is not known.
-        scores: ``acc_1km`` … ``acc_2500km`` in percent, ``median_km``, ``mean_km``, ``geoscore``.
-        seconds: from images to predictions, less where features were kept; ``peak_memory_mb`` is the process's.
+        images: what the images are, one line.
+        trained_on, training_images, training_seed: of the checkpoint; the seed is None where it is not known.
+        gallery_distinct: distinct points of the gallery; ``in_gallery`` test coordinates are in it exactly.
+        created: UTC, ISO 8601.
+        versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
+        seconds: from images to predictions, less where features were cached; ``peak_memory_mb`` is the process's.
+        stated_key: the key in a record of form 1, which lacks parts of what keys are made of today.
         predictions, names, truth: what the model answered for each image; None where only the record was kept.
         extra: the test set's other columns, such as AUTHOR, a row per image, as text.
         path: of the record that it was read from.
     """
 
-    key: str
-    dataset: str
-    model: str
-    checkpoint: str
-    gallery: str
-    seed: int
-    n: int
     failed: int
-    expected: int | None
     scores: dict[str, float]
-    crops: int
-    top_k: int
-    encoder: str
-    preprocessing: str
-    images: str
-    trained_on: str
-    training_images: int
-    config: dict[str, Any]
-    gallery_size: int
-    gallery_distinct: int
-    gallery_hash: str
+    expected: int | None = None
+    images: str = ""
+    trained_on: str = ""
+    training_images: int = 0
+    training_seed: int | None = None
+    gallery_distinct: int = 0
+    in_gallery: int = 0
     created: str
     versions: dict[str, str]
-    device: str
-    seconds: float
-    peak_memory_mb: float
-    subset: str = ""
-    in_gallery: int = 0
-    training_seed: int | None = None
+    device: str = ""
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    stated_key: str = field(default="", repr=False, compare=False)
     predictions: Predictions | None = field(default=None, repr=False, compare=False)
     names: npt.NDArray[np.object_] | None = field(default=None, repr=False, compare=False)
     truth: FloatArray | None = field(default=None, repr=False, compare=False)
     extra: pd.DataFrame | None = field(default=None, repr=False, compare=False)
     path: Path | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def key(self) -> str:
+        """Return 16 digits that stand for everything the answers depend on: equal keys are the same result."""
+        return self.stated_key or super().key
 
     @property
     def stem(self) -> str:
@@ -95,40 +92,46 @@ class Result:
         return f"{self.model}@{self.checkpoint}" if self.checkpoint else self.model
 
     @property
-    def cell(self) -> tuple[Any, ...]:
-        """Return what a table calls it by: of two results of the same cell the newer counts."""
+    def entry(self) -> tuple[Any, ...]:
+        """Return what a table calls it by: of two results for one entry the newer counts."""
         return (
             *(self.dataset, self.subset, self.n, self.model, self.checkpoint),
             *(self.gallery, self.gallery_size, self.seed, self.crops, self.top_k),
         )
 
     @cached_property
+    def scored(self) -> ScoredImages:
+        """Return what metrics are computed from; only with predictions."""
+        assert self.predictions is not None and self.truth is not None
+        return ScoredImages(self.predictions.errors_km(self.truth), self.truth, self.predictions, self.extra)
+
+    @property
     def errors(self) -> FloatArray:
         """Return the error (n,) in km of each image; only with predictions."""
-        assert self.predictions is not None and self.truth is not None
-        return self.predictions.errors_km(self.truth)
+        return self.scored.errors_km
 
     def save(self, folder: Path = FOLDER) -> Path:
         """Write the predictions, then the record; return the path of the record."""
         assert self.predictions is not None and self.names is not None and self.truth is not None
         self.predictions.save(folder / f"{self.stem}{PREDICTIONS}", self.names, self.truth, self.extra)
         path = folder / f"{self.stem}.json"
-        files.write_json(path, {"schema": SCHEMA} | self.record())
+        files.write_json(path, {"schema": 1 if self.stated_key else SCHEMA} | self.record())
         return path
 
     def record(self) -> dict[str, Any]:
-        """Return everything but the predictions."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _BESIDE}
+        """Return everything but the predictions, as JSON has it: the key, then the fields; a score of NaN is None."""
+        scores = {name: None if math.isnan(score) else score for name, score in self.scores.items()}
+        return {"key": self.key} | {name: getattr(self, name) for name in _recorded()} | {"scores": scores}
 
     def row(self) -> dict[str, Any]:
-        """Return the flat row that reports are made of."""
+        """Return the flat row that tables of results are made of."""
         row = {name: value for name, value in self.record().items() if not isinstance(value, dict)}
         head = ("dataset", "model", "checkpoint", "gallery", "seed", "n", "failed")
         return {name: row.pop(name) for name in head} | self.scores | row
 
 
 PREDICTIONS = ".predictions.csv"
-_BESIDE = ("predictions", "names", "truth", "extra", "path")
+_BESIDE = ("stated_key", "predictions", "names", "truth", "extra", "path")
 _KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
@@ -140,23 +143,25 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
+def _recorded() -> dict[str, Any]:
+    """Return the fields of a record by name."""
+    return {f.name: f for f in fields(Result) if f.name not in _BESIDE}
+
+
 def get_results(folder: Path | str = FOLDER) -> pd.DataFrame:
-    """Return a row per result in ``folder``, the newest last; an empty table where there is none.
+    """Return a row per result in ``folder``, the newest last, with a column for every metric that one of them has.
+
+    Scores are computed from the predictions where these lie beside the record. The table is empty where there is none.
 
     Raises:
         ResultError: files are damaged; each is named.
     """
     import pandas as pd
 
-    return pd.DataFrame([result.row() for result in load_results(Path(folder))])
-
-
-def load_results(folder: Path) -> list[Result]:
-    """Return the results in ``folder`` without their predictions, the newest last; raise ``ResultError`` for damage."""
-    found, damaged = read_results(folder, predictions=False)
+    found, damaged = read_results(Path(folder))
     if damaged:
         raise ResultError(" ".join(damaged))
-    return found
+    return pd.DataFrame([result.row() for result in found])
 
 
 def read_results(folder: Path, predictions: bool = True) -> tuple[list[Result], list[str]]:
@@ -174,6 +179,17 @@ def read_results(folder: Path, predictions: bool = True) -> tuple[list[Result], 
     return sorted(found, key=lambda result: result.created), damaged
 
 
+def find_kept(folder: Path, identity: Identity) -> Path | None:
+    """Return the record in ``folder`` of the result with the key of ``identity``; None where there is none."""
+    for path in sorted(folder.glob(f"[!.]*_{identity.key[:8]}.json")):
+        try:
+            if json.loads(path.read_text(encoding="utf-8")).get("key") == identity.key:
+                return path
+        except (OSError, ValueError, AttributeError):  # damaged: it is measured again
+            continue
+    return None
+
+
 def left_behind(folder: Path) -> list[str]:
     """Return a line for each predictions file in ``folder`` whose record is not there; nothing else mentions it."""
     return [
@@ -183,12 +199,36 @@ def left_behind(folder: Path) -> list[str]:
     ]
 
 
+def record_of(path: Path) -> Path:
+    """Return the record that the predictions ``path`` lie beside; any other path stays as it is."""
+    name = path.name
+    return path.with_name(name.removesuffix(PREDICTIONS) + ".json") if name.endswith(PREDICTIONS) else path
+
+
 def load_result(path: Path, predictions: bool = False) -> Result:
     """Return the result whose record is ``path``, with its predictions where they are asked for and lie beside it.
 
     Raises:
-        ResultError: the record is damaged or of another version, or the predictions do not give its scores.
+        ResultError: the record is damaged, edited or of another version, or the predictions do not give its scores.
     """
+    values = _read_record(path)
+    schema, key = values.pop("schema", 1), values.pop("key", "")
+    if wrong := "; ".join(_misfits(schema, key, values)):
+        raise _unfit(path, schema, values, wrong)
+    if schema == 1:
+        values = {"code": {}, "stated_key": key} | values
+    values["scores"] = {n: math.nan if score is None else score for n, score in values["scores"].items()}
+    beside = path.with_name(path.stem + PREDICTIONS)
+    result = Result(**values, path=path, **(_load_beside(beside) if predictions and beside.is_file() else {}))
+    if result.key != key:
+        raise ResultError(
+            f"{path} was edited: its key {key} is not that of what it records ({result.key}); move it away and run the "
+            "model again."
+        )
+    return result if result.predictions is None else _rescored(path, result)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
     if path.is_dir():
         raise ResultError(f"{path} is a folder, not a result; move or rename it.")
     try:
@@ -199,46 +239,27 @@ def load_result(path: Path, predictions: bool = False) -> Result:
         raise ResultError(f"{path}: there is no such file.") from None
     except (OSError, ValueError) as error:
         raise ResultError(
-            f"{path} is no readable result ({type(error).__name__}: {error}); move it away and run the model again."
+            f"{path} is not a readable result ({type(error).__name__}: {error}); move it away and run the model again."
         ) from error
-    schema = values.pop("schema", SCHEMA)
-    wrong = "; ".join(_misfits(schema, values))
-    if wrong:
-        versions = values.get("versions")
-        writer = versions.get("geobench", "unknown") if isinstance(versions, dict) else "unknown"
-        cause = (
-            f"this one reads form {SCHEMA}; read it with that version, or move"
-            if schema != SCHEMA
-            else "as this one does; where the versions are the same, the file was edited: move"
-        )
-        raise ResultError(
-            f"{path} does not fit this version ({wrong}): geobench {writer} wrote it in form {schema}, {cause} it away "
-            "and run the model again."
-        )
-    beside = path.with_name(path.stem + PREDICTIONS)
-    return Result(**values, path=path, **(_beside(path, beside, values) if predictions and beside.is_file() else {}))
+    return values
 
 
-def record_of(path: Path) -> Path:
-    """Return the record that the predictions ``path`` lie beside; any other path stays as it is."""
-    name = path.name
-    return path.with_name(name.removesuffix(PREDICTIONS) + ".json") if name.endswith(PREDICTIONS) else path
-
-
-def _misfits(schema: Any, values: dict[str, Any]) -> Iterator[str]:
+def _misfits(schema: Any, key: Any, values: dict[str, Any]) -> Iterator[str]:
     """Yield what in the record is not as this version writes it."""
-    if schema != SCHEMA:
+    if schema not in READABLE:
         yield f"form {schema!r}"
-    known = {f.name: f for f in fields(Result) if f.name not in _BESIDE}
+    known = _recorded()
+    optional = {name for name, f in known.items() if f.default is not MISSING} | ({"code"} if schema == 1 else set())
     unknown = sorted(set(values) - set(known))
-    missing = [name for name, f in known.items() if name not in values and f.default is MISSING]
+    missing = [name for name in known if name not in values and name not in optional]
     wrong = [name for name, f in known.items() if name in values and not _fits(values[name], str(f.type))]
+    wrong += ["key"] if not (isinstance(key, str) and key) else []
     for what, names in (("unknown", unknown), ("missing", missing), ("of another type", wrong)):
         if names:
             yield f"{what}: {', '.join(names)}"
     scores = values["scores"] if isinstance(values["scores"], dict) else {}
-    if set(scores) != set(metrics.SCORES) or not all(_fits(score, "float") for score in scores.values()):
-        yield f"scores other than {', '.join(metrics.SCORES)}, or one that is no number"
+    if wrong := [name for name, score in scores.items() if score is not None and not _fits(score, "float")]:
+        yield f"scores that are not numbers: {', '.join(wrong)}"
 
 
 def _fits(value: Any, kind: str) -> bool:
@@ -246,19 +267,59 @@ def _fits(value: Any, kind: str) -> bool:
     return sound and not (isinstance(value, float) and math.isnan(value))
 
 
-def _beside(record: Path, path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Return what the predictions ``path`` adds to the record; raise ``ResultError`` where they do not agree."""
+def _unfit(path: Path, schema: Any, values: dict[str, Any], wrong: str) -> ResultError:
+    versions = values.get("versions")
+    writer = versions.get("geobench", "unknown") if isinstance(versions, dict) else "unknown"
+    cause = (
+        f"this one reads forms {' and '.join(map(str, READABLE))}; read it with that version, or move"
+        if schema not in READABLE
+        else "as this one does; if the versions are the same, the file was edited: move"
+    )
+    return ResultError(
+        f"{path} does not fit this version ({wrong}): geobench {writer} wrote it in form {schema}, {cause} it away and "
+        "run the model again."
+    )
+
+
+def _load_beside(path: Path) -> dict[str, Any]:
+    """Return what the predictions file ``path`` adds to a record."""
     predictions, table = Predictions.load(path)
     truth = table[["latitude", "longitude"]].to_numpy(np.float64)
-    found = metrics.score(predictions.errors_km(truth)) | {"n": len(table), "failed": int(predictions.failed.sum())}
-    said = values["scores"] | {name: values[name] for name in ("n", "failed")}
-    differ = [name for name in found if not math.isclose(found[name], said[name], rel_tol=SAME, abs_tol=SAME)]
-    if differ:
-        shown = ", ".join(f"{name} {said[name]:.6g} in the record, {found[name]:.6g} from them" for name in differ[:2])
-        more = f" and {len(differ) - 2} more" if len(differ) > 2 else ""
-        raise ResultError(
-            f"{record}: its predictions no longer give its scores ({shown}{more}): one of the two files was edited or "
-            f"exchanged; move both away and run the model again."
-        )
     names = table["image"].to_numpy(object)
     return {"predictions": predictions, "names": names, "truth": truth, "extra": extra_columns(table)}
+
+
+def _rescored(path: Path, result: Result) -> Result:
+    """Return ``result`` with the scores that its predictions give by the metrics of today.
+
+    A metric that is not in the record is added; one in the record that nobody registers any more is left out.
+
+    Raises:
+        ResultError: a score, n or failed that follows from the errors alone is not what the record states.
+    """
+    from dataclasses import replace
+
+    assert result.predictions is not None
+    found = {metric.name: metric for metric in get_metrics(result.dataset)}
+    for name in result.scores:
+        try:
+            found.setdefault(name, get_metric(name))
+        except UnknownNameError:
+            continue
+    scores = {name: metric.score(result.scored) for name, metric in found.items()}
+    stated = {name: score for name, score in result.scores.items() if name in found and found[name].needs == "errors"}
+    stated |= {"n": result.n, "failed": result.failed}
+    given = scores | {"n": len(result.predictions), "failed": int(result.predictions.failed.sum())}
+    differ = [name for name in stated if not _same(stated[name], given[name])]
+    if differ:
+        shown = ", ".join(f"{name} {stated[name]:.6g} in the record, {given[name]:.6g} from them" for name in differ[:2])
+        more = f" and {len(differ) - 2} more" if len(differ) > 2 else ""
+        raise ResultError(
+            f"{path}: its predictions no longer give its scores ({shown}{more}): one of the two files was edited or "
+            "replaced; move both away and run the model again."
+        )
+    return replace(result, scores=scores)
+
+
+def _same(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=SAME, abs_tol=SAME) or (math.isnan(a) and math.isnan(b))

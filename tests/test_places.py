@@ -7,7 +7,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from geobench.analysis.places import CONTINENTS, _settlements, country_name, find_places, settlements
+from geobench.data.places import CONTINENTS, _settlements, country_name, find_places, settlements
 from geobench.data.land import is_land
 from geobench.geo import haversine_km, nearest_km, sample_sphere
 
@@ -104,5 +104,5 @@ def test_the_settlements_hold_half_of_mankind():
 
 
 def test_places_load_nothing_before_they_are_asked():
-    code = "import sys, geobench.analysis.places; print({'scipy', 'tzfpy', 'pandas', 'torch'} & set(sys.modules))"
+    code = "import sys, geobench.data.places; print({'scipy', 'tzfpy', 'pandas', 'torch'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from geobench.analysis.places import Places, find_places
+from geobench.data.places import Places, find_places
 from geobench.errors import ResultError
 from geobench.geo import FloatArray
 from geobench.predictions import Predictions

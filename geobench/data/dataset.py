@@ -46,6 +46,8 @@ class Dataset:
         tables: other tables that serve in place of the split's, by file name: for each its ``columns`` and ``header``.
         splits: for each split where its ``images`` are and the table ``metadata``, relative to :attr:`folder`, and the
             ``layout`` of the images where it is not to be recognised.
+        thresholds: distances in km of the accuracies in its tables, where they are not the field's five.
+        metrics: names of the other metrics in its tables, such as ``median_km``, ``geoscore@2000`` or ``country``.
         settings: for each model the hyper-parameters that fit this training set; they give way to the user's own.
         sources: its files and where they are, the tables that :class:`geobench.data.remote_files.Source` reads.
     """
@@ -65,6 +67,8 @@ class Dataset:
     header: bool = True
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"all": {}})
+    thresholds: Sequence[float] = ()
+    metrics: Sequence[str] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sources: Sequence[Mapping[str, Any]] = ()
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from geobench.analysis.details import Answers
 from geobench.analysis.groupings import AT_SEA
-from geobench.analysis.places import country_name
+from geobench.data.places import country_name
 from geobench.geo import EARTH_RADIUS_KM
 from geobench.metrics import LEVELS_KM
 from geobench.pictures.error_maps import COLOURS
