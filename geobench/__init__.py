@@ -23,13 +23,13 @@ from geobench.errors import (
     UnknownNameError,
     unknown_name,
 )
-from geobench.evaluate import evaluate
+from geobench.evaluate import Options, evaluate
 from geobench.features.cache import Features, extract
 from geobench.features.encoders import Encoder, file_key
 from geobench.gallery import Gallery, get_gallery
 from geobench.hookspecs import hookimpl
 from geobench.metrics import Metric, ScoredImages
-from geobench.models import Model, TrainingSet
+from geobench.models import Model, TestSet, TrainingSet
 from geobench.plugins import (
     get_dataset,
     get_datasets,
@@ -41,7 +41,7 @@ from geobench.plugins import (
 )
 from geobench.predictions import Predictions
 from geobench.results import Result, get_results
-from geobench.run import run
+from geobench.run import RunSummary, run
 from geobench.train import train
 
 __all__ = [
@@ -62,12 +62,15 @@ __all__ = [
     "ImageError",
     "Metric",
     "Model",
+    "Options",
     "PluginError",
     "Predictions",
     "Result",
     "ResultError",
+    "RunSummary",
     "ScoredImages",
     "SettingError",
+    "TestSet",
     "TrainingError",
     "TrainingSet",
     "UnknownNameError",

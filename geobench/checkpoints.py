@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from geobench.devices import pick_device
 from geobench.errors import CheckpointError, GeobenchError, SettingError, UnknownNameError, blaming
 from geobench.geo import FloatArray, as_coordinates
 from geobench.models import Model
-from geobench.plugins import get_model_class, registry, who
+from geobench.plugins import get_model_class, who
+from geobench.provenance import TrainingIdentity
 from geobench.settings import configure
 
 WEIGHTS = "weights.safetensors"
@@ -27,38 +27,26 @@ SEAL = "seal"
 """Digits of all else in a record, by which a change made by hand is noticed."""
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a model was trained with.
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(TrainingIdentity):
+    """What a model was trained with, and what it learnt.
 
     Attributes:
-        model, id: ``MODEL@ID`` names it on the command line.
-        config: every hyper-parameter; ``variant``, the named list of settings that it began with, or empty.
-        augmentation: views, kind, seed and live, where the views were made at random; else empty.
-        dataset: the training set, ``images`` of it, of which ``unreadable`` were left out.
+        id: ``MODEL@ID`` names it on the command line.
+        images: number of training images, of which ``unreadable`` were left out.
         limit: the number of images that was asked for, None for all.
-        encoder, encoder_weights, crops: what its features came from; empty for a model that uses none.
         created: UTC, ISO 8601.
-        versions: of geobench, torch and the distribution of the model.
-        seconds: of training, features not counted.
+        versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
+        seconds: of training, extraction excluded.
         weights: digits that stand for everything learnt; the same training on the same machine gives the same.
         own_gallery: spec of the gallery that imported weights came with, in place of their training coordinates.
     """
 
     own_gallery = ""  # no field: only imported weights have one
 
-    model: str
     id: str
-    config: dict[str, Any]
-    variant: str
-    seed: int | None  # None: not known, of imported weights
-    dataset: str
     images: int
     unreadable: int
-    encoder: str
-    encoder_weights: str
-    crops: int
-    augmentation: dict[str, Any]
     limit: int | None
     created: str
     versions: dict[str, str]
@@ -133,11 +121,6 @@ def checkpoint_folder(model: str, identifier: str) -> Path:
     return files.home() / "checkpoints" / model / identifier
 
 
-def now() -> str:
-    """Return the time, UTC, to the microsecond: the newest checkpoint is the one of the largest."""
-    return datetime.now(UTC).isoformat()
-
-
 def get_checkpoints(model: str | None = None) -> list[Checkpoint]:
     """Return the checkpoints of ``model``, of all models where it is None, the newest last.
 
@@ -192,16 +175,24 @@ def find_checkpoint(spec: str) -> Checkpoint | None:
     return imported
 
 
-def get_model(spec: str, device: str = "auto") -> Model:
+def get_model(spec: str, device: str = "auto", settings: Mapping[str, Any] | None = None) -> Model:
     """Return the model that ``spec`` names, ready to locate: ``NAME`` (its newest checkpoint) or ``NAME@ID``.
 
+    Args:
+        spec: a model, or one of its checkpoints.
+        device: ``auto``, ``cpu``, ``cuda``, ….
+        settings: of a model that needs no training; those of a trained one are part of its checkpoint.
+
     Raises:
-        UnknownNameError: no such model.
+        UnknownNameError: no such model, or no such setting.
+        SettingError: a value that does not fit, or settings for a trained model.
         CheckpointError: it has no such checkpoint, or a damaged one.
     """
     model_class = get_model_class(spec.partition("@")[0])
     if not model_class.trainable:
-        return model_class(device=pick_device(device))
+        return model_class(configure(model_class.Config, settings or {}, model_class.name), pick_device(device))
+    if settings:
+        raise SettingError(f"the settings of {spec} are those it was trained with; train it anew with others.")
     checkpoint = find_checkpoint(spec)
     if checkpoint is None:
         raise CheckpointError(f"{spec} has no checkpoint yet; make one: geobench train {spec}")
@@ -214,7 +205,7 @@ def _read(path: Path) -> Checkpoint:
         if SEAL not in values:
             raise ValueError("it is incomplete, or an earlier geobench made it")
         seal = values.pop(SEAL)
-        checkpoint = Checkpoint(**{field.name: values[field.name] for field in fields(Checkpoint)})
+        checkpoint = Checkpoint(**{f.name: values[f.name] for f in fields(Checkpoint) if _is_stated(f, values)})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path.parent, error) from error
     if seal != files.digest(values):
@@ -227,17 +218,11 @@ def _read(path: Path) -> Checkpoint:
     return checkpoint
 
 
+def _is_stated(field: Field[Any], values: Mapping[str, Any]) -> bool:
+    """Return whether ``values`` state a field; one that earlier versions did not record keeps its default."""
+    return field.name in values or field.default is MISSING
+
+
 def _damaged(folder: Path, error: Exception) -> CheckpointError:
     reason = " ".join(str(error).split())[:300] if str(error) else type(error).__name__
     return CheckpointError(f"the checkpoint {folder} is damaged or incomplete ({reason}); delete it and train again.")
-
-
-def iter_versions(model_class: type[Model]) -> Iterator[tuple[str, str]]:
-    """Yield name and version of geobench, torch and the distribution that brings ``model_class``."""
-    from importlib.metadata import version
-
-    yield "geobench", version("geobench-geolocalization")
-    yield "torch", version("torch")
-    owner = registry().owners.get(("model", model_class.name))
-    if owner is not None and owner.distribution != "geobench-geolocalization":
-        yield owner.distribution, owner.version

@@ -32,6 +32,13 @@ def check_writable(path: Path) -> None:
         raise SettingError(f"{path} cannot be written; give a file in a folder where you may write.")
 
 
+def check_folder(folder: Path) -> None:
+    """Raise ``SettingError`` if no file can be written into ``folder``, which need not exist yet."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        raise SettingError(f"the folder {folder} cannot be written to ({existing}); give one where you may write.")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that is renamed to it when the block ends well, else removed."""

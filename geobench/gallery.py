@@ -16,11 +16,12 @@ from geobench.data.land import sample_land
 from geobench.data.tables.rows import read_coordinates
 from geobench.errors import DatasetError, GalleryError, blaming, unknown_name
 from geobench.geo import FloatArray, as_coordinates, place_keys, sample_sphere
-from geobench.plugins import OWN_GALLERIES, registry
+from geobench.plugins import registry
+from geobench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from geobench.data.dataset import Dataset
     from geobench.models import Model
-    from geobench.progress import Progress
 
 SIZES = {"k": 1_000, "M": 1_000_000}
 ORACLE_SHARE = 0.1
@@ -115,6 +116,21 @@ def get_gallery(spec: str, training: FloatArray | None = None, seed: int = 0) ->
     return Gallery(drawn, source, seed)
 
 
+def check_spec(spec: str, training_images: int | None = None) -> None:
+    """Raise what :func:`get_gallery` would for ``spec``, without a training set to draw from.
+
+    Args:
+        spec: as in :func:`get_gallery`.
+        training_images: size of the training set, if it is known.
+    """
+    if not needs_training(spec):
+        get_gallery(spec)
+        return
+    size = parse_size(spec.rpartition(":")[2])
+    if training_images is not None and size > training_images:
+        raise _larger_than_training(size, training_images)
+
+
 def default_gallery(spec: str, training: FloatArray | None, seed: int = 0) -> tuple[Gallery, str]:
     """Return a data set's default gallery, and a line for the user when ``training`` is too small to hold it."""
     if needs_training(spec):
@@ -125,10 +141,23 @@ def default_gallery(spec: str, training: FloatArray | None, seed: int = 0) -> tu
     return get_gallery(spec, training, seed), ""
 
 
-def tell_of_few(gallery: Gallery | None, top_k: int, progress: Progress) -> None:
-    """Say so where ``gallery`` has fewer places than ``top_k`` asks for."""
+def warn_if_small(gallery: Gallery | None, top_k: int, progress: Progress) -> None:
+    """Report a ``gallery`` of fewer points than the predictions asked for."""
     if gallery is not None and len(gallery) < top_k:
-        progress.say(f"the gallery {gallery.spec} has {len(gallery):,} places: as many answers, not {top_k:,}.")
+        progress.say(
+            f"the gallery {gallery.spec} has only {len(gallery):,} points; returning {len(gallery):,} predictions "
+            f"instead of {top_k:,}."
+        )
+
+
+def gallery_for(
+    model: Model, dataset: Dataset, spec: str | None, seed: int = 0, progress: Progress = SILENT
+) -> Gallery | None:
+    """Return the gallery ``spec`` for ``model``, the default of ``dataset`` if it is None; None if it uses none."""
+    gallery, note = choose_gallery(model, spec, dataset.default_gallery, seed)
+    if note:
+        progress.say(f"{model.name} on {dataset.name}: {note}")
+    return gallery
 
 
 def choose_gallery(model: Model, spec: str | None, default: str, seed: int = 0) -> tuple[Gallery | None, str]:
@@ -185,11 +214,15 @@ def _from_training(m: int, rng: np.random.Generator, training: FloatArray | None
     if training is None:
         raise GalleryError("a gallery of training coordinates needs a trained model; try land:100k or sphere:100k.")
     if m > len(training):
-        raise GalleryError(
-            f"a gallery of {m:,} training coordinates is larger than its source, which holds {len(training):,}; "
-            f"ask for at most {len(training)}, or for land:{m} or sphere:{m}."
-        )
+        raise _larger_than_training(m, len(training))
     return training[np.sort(rng.permutation(len(training))[:m])]
+
+
+def _larger_than_training(m: int, images: int) -> GalleryError:
+    return GalleryError(
+        f"a gallery of {m:,} training coordinates is larger than its source, which holds {images:,}; "
+        f"ask for at most {images}, or for land:{m} or sphere:{m}."
+    )
 
 
 def _from_csv(path: Path, seed: int) -> Gallery:

@@ -46,7 +46,7 @@ def register_galleries(register: Callable[[str, Callable[[], FloatArray]], None]
 
 
 @hookspec
-def register_metrics(register: Callable[..., None]) -> None:
+def register_metrics(register: Callable[[Metric | str, Callable[[str], Metric] | None], None]) -> None:
     """Call ``register(metric)`` for each metric; for a family, ``register(pattern, factory)``.
 
     A family such as ``acc_*km`` is a pattern with ``factory(name)``, which returns the :class:`Metric` of that name.

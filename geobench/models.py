@@ -1,18 +1,19 @@
-"""The contract of a model, and the training set it learns from."""
+"""The contract of a model, the test set it is run on, and the training set it learns from."""
 
 from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from geobench.errors import GeobenchError
+from geobench import files
+from geobench.errors import FeatureError, GeobenchError
 from geobench.features.loaders import Source, cached
 from geobench.geo import FloatArray
 from geobench.predictions import Predictions
@@ -23,20 +24,104 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from geobench.checkpoints import Checkpoint
+    from geobench.data.dataset import Dataset
     from geobench.features.cache import Features
+    from geobench.features.encoders import Encoder
     from geobench.gallery import Gallery
 
 
 @dataclass(frozen=True)
-class TrainingSet:
-    """Images with known positions.
+class TestSet:
+    """The images that a run tests on: table, true positions and content key, read once per data set and run.
 
     Attributes:
-        name: of the data set.
+        dataset: the data set that ``table`` is of.
         table: a row per image: ``image``, ``latitude``, ``longitude`` and extra columns.
     """
 
-    name: str
+    __test__: ClassVar[bool] = False  # the name does not make it a test of pytest
+
+    dataset: Dataset
+    table: pd.DataFrame
+
+    @classmethod
+    def of(cls, dataset: Dataset, limit: int | None = None, progress: Progress = SILENT) -> TestSet:
+        """Return the test set of ``dataset``, or ``limit`` of its images.
+
+        Raises:
+            DatasetNotFoundError: its files are not on this machine.
+            DatasetError: its table cannot be used.
+        """
+        dataset.prepare("test", progress)
+        return cls(dataset, dataset.table("test", limit))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the data set."""
+        return self.dataset.name
+
+    @cached_property
+    def images(self) -> npt.NDArray[np.object_]:
+        """Return the names (n,) of the images."""
+        return self.table["image"].to_numpy(object)
+
+    @cached_property
+    def truth(self) -> FloatArray:
+        """Return the true positions (n, 2) in degrees."""
+        return _coordinates(self.table)
+
+    @cached_property
+    def extra(self) -> pd.DataFrame:
+        """Return the columns of the table other than name and position."""
+        return self.table.drop(columns=["image", "latitude", "longitude"])
+
+    @cached_property
+    def images_key(self) -> str:
+        """Return 16 digits that stand for the images: names, and what changes when a file does."""
+        return self.dataset.content_key(self.table, "test")
+
+    @cached_property
+    def table_hash(self) -> str:
+        """Return 16 digits that stand for names and true positions."""
+        return hash_table(self.table)
+
+    def features(self, encoder: Encoder, *, progress: Progress = SILENT, **how: Any) -> Features:
+        """Return the features of the images; ``how`` are arguments of :func:`geobench.features.cache.extract`."""
+        from geobench.features.cache import extract
+
+        return extract(self.dataset, self.table, encoder, images_key=self.images_key, progress=progress, **how)
+
+    def has_features(self, encoder: Encoder, *, crops: int, device: str) -> bool:
+        """Return whether the features of the images are cached."""
+        from geobench.features.cache import is_cached
+
+        return is_cached(self.dataset, self.table, encoder, crops=crops, device=device, images_key=self.images_key)
+
+
+def hash_table(table: pd.DataFrame) -> str:
+    """Return 16 digits that stand for the names and positions in ``table``: the version of a data set."""
+    return files.digest([str(image) for image in table["image"]], _coordinates(table))
+
+
+def _coordinates(table: pd.DataFrame) -> FloatArray:
+    return np.ascontiguousarray(table[["latitude", "longitude"]].to_numpy(np.float64))
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Images with known positions to learn from.
+
+    Attributes:
+        dataset: the data set that ``table`` is of.
+        table: a row per image: ``image``, ``latitude``, ``longitude`` and extra columns.
+        extract: returns the features of the images; called when a model first asks for them.
+        live: returns the loader of a training on views that are augmented at every step; None for cached features.
+    """
+
+    dataset: Dataset
     table: pd.DataFrame
     extract: Callable[[], Features]
     live: Callable[[], Source] | None = None
@@ -44,10 +129,15 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def name(self) -> str:
+        """Return the name of the data set."""
+        return self.dataset.name
+
     @cached_property
     def coordinates(self) -> FloatArray:
         """Return the positions (n, 2) in degrees, those of unreadable images too."""
-        return np.asarray(self.table[["latitude", "longitude"]].to_numpy(np.float64))
+        return _coordinates(self.table)
 
     @cached_property
     def features(self) -> Features:
@@ -97,6 +187,12 @@ class Model(ABC):
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     fraction_settings: ClassVar[Mapping[float, Mapping[str, Any]]] = {}
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let ``locate`` of every model, a plugin's too, be handed features that were checked."""
+        super().__init_subclass__(**options)
+        if "locate" in cls.__dict__:
+            cls.locate = _with_checked_features(cls.locate)  # type: ignore[method-assign]
+
     def __init__(self, config: Any = None, device: str = "cpu") -> None:
         self.config = config if config is not None else self.Config()
         self.device = device
@@ -118,13 +214,21 @@ class Model(ABC):
     def locate(self, features: npt.NDArray[np.float32], gallery: Gallery | None, top_k: int = 1) -> Predictions:
         """Return predictions for ``features`` (n, views, d), at most ``top_k`` each, from ``gallery``.
 
-        The result for an image must not depend on which others are asked with it.
+        Features (n, d) are taken as one view. The result for an image must not depend on the other images of the call.
+
+        Raises:
+            FeatureError: features of another shape or width.
         """
         raise TypeError(f'{self.name} has no locate(); a model on raw images says input = "images".')
 
     def predict(self, images: Sequence[Image.Image], gallery: Gallery | None, top_k: int = 1) -> Predictions:
         """Return predictions for raw RGB ``images``; only where ``input`` is ``images``."""
         raise TypeError(f"{self.name} has no predict(); it answers from features.")
+
+    @property
+    def feature_width(self) -> int | None:
+        """Return the width d of the features that it was trained on; None if it takes any."""
+        return None
 
     def embed(self, coordinates: FloatArray, *, normalise: bool = True) -> npt.NDArray[np.float32]:
         """Return location embeddings (n, dim) of ``coordinates`` (n, 2), of unit length unless ``normalise`` is False.
@@ -157,3 +261,34 @@ class Model(ABC):
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:  # noqa: B027  a model may have no state
         """Take back what ``state`` returned; ``config`` is that of the training."""
+
+
+Locate = Callable[..., Predictions]
+
+
+def _with_checked_features(locate: Locate) -> Locate:
+    """Return ``locate`` handed features (n, views, d) of the width that the model was trained on."""
+
+    @wraps(locate)
+    def checked(self: Model, features: Any, gallery: Gallery | None = None, top_k: int = 1) -> Predictions:
+        return locate(self, _views(self, features), gallery, top_k)
+
+    return checked
+
+
+def _views(model: Model, features: Any) -> npt.NDArray[np.float32]:
+    given = np.asarray(features)
+    if given.ndim == 2:
+        given = given[:, None]
+    if given.ndim != 3 or not np.issubdtype(given.dtype, np.number):
+        raise FeatureError(
+            f"{model.name} locates features (n, views, d), or (n, d) for one view; got {given.dtype}{given.shape}."
+        )
+    width = model.feature_width if model.input == "features" else None
+    if width is not None and given.shape[2] != width:
+        trained = f" of {model.checkpoint.encoder}" if model.checkpoint is not None else ""
+        raise FeatureError(
+            f"these features are {given.shape[2]}-d, but {model.name} was trained on {width}-d features{trained}; "
+            "extract them with that encoder, or train on these."
+        )
+    return given

@@ -12,12 +12,12 @@ import numpy.typing as npt
 from geobench import files
 from geobench.data.dataset import Dataset, stamp
 from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, blaming
-from geobench.evaluate import answer, encoder_of
+from geobench.evaluate import Options, encoder_for, locate
 from geobench.features.cache import extract
-from geobench.gallery import choose_gallery, tell_of_few
+from geobench.gallery import choose_gallery, warn_if_small
 from geobench.geo import FloatArray
 from geobench.images.decoding import open_image
-from geobench.models import Model
+from geobench.models import Model, TestSet
 from geobench.pictures.maps import Panel, check_map, draw_similarity
 from geobench.pictures.worldmap import land_grid
 from geobench.plugins import who
@@ -79,10 +79,10 @@ def predict(
         _check_map(model, map_to, len(photos) + len(texts))
     words = text_features(model, texts, progress)
     chosen, _ = choose_gallery(model, gallery, DEFAULT_GALLERY)
-    tell_of_few(chosen, top_k, progress)
+    warn_if_small(chosen, top_k, progress)
     rows: list[tuple[object, ...]] = []
     if photos:
-        predictions = answer(model, PHOTOS, _table(photos), chosen, top_k, progress=progress)
+        predictions = locate(model, TestSet(PHOTOS, _table(photos)), chosen, Options(top_k=top_k), progress)
         rows += _rows([str(photo) for photo in photos], predictions)
     if texts:
         with blaming(who(model), "on texts"):
@@ -107,9 +107,9 @@ def text_features(model: Model, texts: Sequence[str], progress: Progress = SILEN
     """
     if not texts:
         return np.empty((0, 1, 0), dtype=np.float32)
-    if model.input != "features" or (model.checkpoint is not None and not model.checkpoint.encoder):
-        raise EncoderError(f"{model.name} does not answer from the features of an encoder, and so no texts.")
-    encoder = encoder_of(model, PHOTOS.default_encoder)
+    encoder = encoder_for(model, PHOTOS.default_encoder)
+    if encoder is None:
+        raise EncoderError(f"{model.name} does not use the features of an encoder, so it cannot locate texts.")
     progress.say(f"loading the encoder {encoder.name}.")
     with blaming(f"the encoder {encoder.name}", "on texts"):
         encoder.load(model.device)
@@ -158,7 +158,8 @@ def _shown(photos: Sequence[Path], texts: Sequence[str]) -> Iterator[tuple[str, 
 def _photo_features(model: Model, photos: Sequence[Path]) -> npt.NDArray[np.float32]:
     if not photos:
         return np.empty((0, 1, 0), dtype=np.float32)
-    encoder = encoder_of(model, PHOTOS.default_encoder)
+    encoder = encoder_for(model, PHOTOS.default_encoder)
+    assert encoder is not None  # a model with a similarity uses features
     return extract(PHOTOS, _table(photos), encoder, device=model.device).array
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -46,6 +47,32 @@ class Predictions:
     def of(cls, coordinates: FloatArray, scores: FloatArray) -> Predictions:
         """Return predictions in which no image failed."""
         return cls(coordinates, scores, np.zeros(len(coordinates), dtype=np.bool_))
+
+    @classmethod
+    def none(cls, n: int) -> Predictions:
+        """Return predictions for ``n`` images all of which failed."""
+        return cls(np.full((n, 1, 2), np.nan), np.full((n, 1), np.nan), np.ones(n, dtype=np.bool_))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Return the predictions of several groups of images as one, in their order.
+
+        Raises:
+            PluginError: the groups have different numbers of predictions per image.
+        """
+        depths = {part.coordinates.shape[1] for part in parts}
+        if len(depths) != 1:
+            found = ", ".join(map(str, sorted(depths))) or "no group"
+            raise PluginError(f"predictions to concatenate must have one number of predictions per image, not {found}.")
+        return cls(
+            np.concatenate([part.coordinates for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.failed for part in parts]),
+        )
+
+    def __getitem__(self, rows: npt.NDArray[np.generic]) -> Predictions:
+        """Return the predictions of the images ``rows``: indices, or a mask (n,)."""
+        return Predictions(self.coordinates[rows], self.scores[rows], self.failed[rows])
 
     @classmethod
     def scatter(cls, answered: Predictions, ok: npt.NDArray[np.bool_]) -> Predictions:

@@ -1,7 +1,7 @@
-"""Provenance: what the answers of a result depend on, and what else is recorded to trust or repeat it.
+"""Provenance: what results and checkpoints depend on, and what else is recorded to trust or repeat them.
 
 The key of a result is made of the fields of :class:`Identity` and of nothing else, and its record holds these same
-fields: nothing can be in one and not in the other.
+fields: nothing can be in one and not in the other. The same holds for a checkpoint and :class:`TrainingIdentity`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
-from geobench.plugins import get_encoder, registry
+from geobench.devices import describe_device, peak_memory_mb
+from geobench.plugins import registry
 from geobench.settings import as_dict
 
 if TYPE_CHECKING:
+    from geobench.features.encoders import Encoder
     from geobench.gallery import Gallery
     from geobench.models import Model, TestSet
 
@@ -24,7 +26,7 @@ DISTRIBUTION = "geobench-geolocalization"
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Everything that the answers of a result depend on.
+    """Everything that the predictions of a result depend on.
 
     Attributes:
         dataset: name of the test set; ``subset`` is the part of it that is scored, such as ``clean``, or empty.
@@ -32,8 +34,8 @@ class Identity:
         table_hash: digest of names and true positions.
         n: images in the test set, the denominator of every score.
         model: name of the model.
-        code: versions of the distributions whose code answers, of a model that is not trained; otherwise its weights
-            stand for it.
+        code: versions of the distributions whose code predicts, for a model that is not trained; empty for one that is:
+            its weights stand for it.
         checkpoint, weights: of a trained model: the id of its checkpoint, and the digest of everything learnt.
         config: hyper-parameters and settings.
         encoder, encoder_weights, preprocessing, precision: what its features come from; empty for a model that uses
@@ -72,46 +74,108 @@ class Identity:
 
     @property
     def key(self) -> str:
-        """Return 16 digits that stand for everything the answers depend on."""
+        """Return 16 digits that stand for everything the predictions depend on."""
         return files.digest(self.identity())
 
 
-def identify(model: Model, test_set: TestSet, gallery: Gallery | None, crops: int, top_k: int) -> Identity:
-    """Return what the answers of ``model`` to ``test_set`` depend on."""
+@dataclass(frozen=True, kw_only=True)
+class TrainingIdentity:
+    """Everything that a checkpoint depends on: the id of a checkpoint is made of these fields and no others.
+
+    Attributes:
+        model: name of the model.
+        config: every hyper-parameter; ``variant``, the named list of settings that it began with, or empty.
+        seed: of everything random in the training; None if unknown, for imported weights.
+        dataset: name of the training set.
+        images_key, table_hash: digests of its images, and of their names and positions.
+        encoder, encoder_weights, preprocessing, crops: what its features came from; empty for a model that uses none.
+        augmentation: views, kind, seed and live, if the views were drawn at random; otherwise empty.
+    """
+
+    model: str
+    config: dict[str, Any]
+    variant: str = ""
+    seed: int | None
+    dataset: str
+    images_key: str = ""
+    table_hash: str = ""
+    encoder: str = ""
+    encoder_weights: str = ""
+    preprocessing: str = ""
+    crops: int = 0
+    augmentation: dict[str, Any]
+
+    def identity(self) -> dict[str, Any]:
+        """Return the fields that the key is made of."""
+        return {f.name: getattr(self, f.name) for f in fields(TrainingIdentity)}
+
+    @property
+    def key(self) -> str:
+        """Return 16 digits that stand for everything the training depends on."""
+        return files.digest(self.identity())
+
+
+def identify(
+    model: Model, test_set: TestSet, gallery: Gallery | None, encoder: Encoder | None, crops: int, top_k: int
+) -> Identity:
+    """Return what the predictions of ``model`` for ``test_set`` depend on.
+
+    Args:
+        model: with its checkpoint, if it was trained.
+        test_set: what it is tested on.
+        gallery: None for a model that uses none.
+        encoder: of the features; None for a model that uses none.
+        crops, top_k: see :class:`Identity`.
+    """
     checkpoint = model.checkpoint
-    encoder = get_encoder(encoder_name) if (encoder_name := encoder_of(model, test_set)) else None
-    return Identity(
-        dataset=test_set.name,
-        images_key=test_set.images_key,
-        table_hash=test_set.table_hash,
-        n=len(test_set),
-        model=model.name,
-        code={} if checkpoint is not None else versions_of(type(model)),
-        checkpoint=checkpoint.id if checkpoint is not None else "",
-        weights=checkpoint.weights if checkpoint is not None else "",
-        config=checkpoint.config if checkpoint is not None else as_dict(model.config),
-        encoder=encoder.name if encoder is not None else "",
-        encoder_weights=encoder.weights_key() if encoder is not None else "",
-        preprocessing=encoder.describe() if encoder is not None else "",
-        precision=encoder.precision(model.device) if encoder is not None else "",
-        crops=crops if encoder is not None else 0,
-        gallery=gallery.spec if gallery is not None else "",
-        gallery_size=len(gallery) if gallery is not None else 0,
-        gallery_hash=gallery.hash if gallery is not None else "",
-        seed=gallery.seed if gallery is not None else 0,
-        top_k=top_k,
+    learnt: dict[str, Any] = (
+        {"code": {}, "checkpoint": checkpoint.id, "weights": checkpoint.weights, "config": checkpoint.config}
+        if checkpoint is not None
+        else {"code": versions_of(type(model)), "config": as_dict(model.config)}
     )
+    encoded: dict[str, Any] = (
+        {"crops": crops, "precision": encoder.precision(model.device)} | dict(describe_encoder(encoder))
+        if encoder is not None
+        else {}
+    )
+    drawn: dict[str, Any] = (
+        {"gallery": gallery.spec, "gallery_size": len(gallery), "gallery_hash": gallery.hash, "seed": gallery.seed}
+        if gallery is not None
+        else {}
+    )
+    images: dict[str, Any] = {"images_key": test_set.images_key, "table_hash": test_set.table_hash, "n": len(test_set)}
+    return Identity(dataset=test_set.name, model=model.name, top_k=top_k, **images, **learnt, **encoded, **drawn)
 
 
-def encoder_of(model: Model, test_set: TestSet) -> str:
-    """Return the name of the encoder that ``model`` was trained with, the test set's default for one that was not."""
-    if model.input != "features":
-        return ""
-    return model.checkpoint.encoder if model.checkpoint is not None else test_set.dataset.default_encoder
+def describe_encoder(encoder: Encoder) -> dict[str, str]:
+    """Return name, weights and preprocessing of ``encoder``."""
+    return {
+        "encoder": encoder.name,
+        "encoder_weights": encoder.weights_key(),
+        "preprocessing": encoder.describe(),
+    }
+
+
+def circumstances(model: Model, test_set: TestSet, gallery: Gallery | None) -> dict[str, Any]:
+    """Return what else is recorded of a result: nothing that its predictions depend on."""
+    checkpoint = model.checkpoint
+    return {
+        "expected": test_set.dataset.count,
+        "images": test_set.dataset.describe(),
+        "trained_on": checkpoint.dataset if checkpoint is not None else "",
+        "training_images": checkpoint.images if checkpoint is not None else 0,
+        "training_seed": checkpoint.seed if checkpoint is not None else None,
+        "gallery_distinct": gallery.distinct if gallery is not None else 0,
+        "in_gallery": gallery.count_of(test_set.truth) if gallery is not None else 0,
+        "created": now(),
+        "versions": versions_of(type(model)) | library_versions(),
+        "device": describe_device(model.device),
+        "peak_memory_mb": peak_memory_mb(),
+    }
 
 
 def versions_of(model: type[Model]) -> dict[str, str]:
-    """Return the versions of geobench, torch and the distribution that brings ``model``: the code that answers."""
+    """Return the versions of geobench, torch and the distribution that brings ``model``: the code that predicts."""
     owner = registry().owners.get(("model", model.name))
     brought = {owner.distribution: owner.version} if owner is not None and owner.distribution != DISTRIBUTION else {}
     return {"geobench": version(DISTRIBUTION), "torch": version("torch")} | brought

@@ -297,8 +297,6 @@ def _rescored(path: Path, result: Result) -> Result:
     Raises:
         ResultError: a score, n or failed that follows from the errors alone is not what the record states.
     """
-    from dataclasses import replace
-
     assert result.predictions is not None
     found = {metric.name: metric for metric in get_metrics(result.dataset)}
     for name in result.scores:
@@ -312,7 +310,7 @@ def _rescored(path: Path, result: Result) -> Result:
     given = scores | {"n": len(result.predictions), "failed": int(result.predictions.failed.sum())}
     differ = [name for name in stated if not _same(stated[name], given[name])]
     if differ:
-        shown = ", ".join(f"{name} {stated[name]:.6g} in the record, {given[name]:.6g} from them" for name in differ[:2])
+        shown = ", ".join(f"{n} {stated[n]:.6g} in the record, {given[n]:.6g} from them" for n in differ[:2])
         more = f" and {len(differ) - 2} more" if len(differ) > 2 else ""
         raise ResultError(
             f"{path}: its predictions no longer give its scores ({shown}{more}): one of the two files was edited or "

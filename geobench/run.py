@@ -1,163 +1,189 @@
-"""Every model × test set × gallery × seed: what is done is kept, what is missing is made, what fails is told."""
+"""Every model × test set × gallery × seed: what is there is kept, what is missing is computed, what fails is reported.
+
+Whatever can be known beforehand is checked before anything is trained or extracted: names, the test sets' images and
+tables, checkpoints, encoders' weights, galleries, the device and the results folder.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from geobench import files
 from geobench.audits.subsets import choose_subset, get_subsets, score_subset
-from geobench.checkpoints import find_checkpoint, get_model
-from geobench.data.dataset import Dataset
-from geobench.errors import CheckpointError, GeobenchError
-from geobench.evaluate import evaluate, gallery_for, result_key
-from geobench.models import Model
-from geobench.plugins import get_dataset, get_model_class
+from geobench.devices import pick_device
+from geobench.errors import GeobenchError
+from geobench.evaluate import DEFAULTS, Options, evaluate, identity_of
+from geobench.gallery import Gallery, gallery_for
+from geobench.models import Model, TestSet
+from geobench.plugins import get_dataset
+from geobench.preflight import Plan, check_model, check_settings, plan_training
 from geobench.progress import SILENT, Progress
-from geobench.results import FOLDER, Result, load_result
-from geobench.train import DEFAULT_DATA, train
+from geobench.results import FOLDER, Result, find_kept, load_result
+from geobench.train import train
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from geobench.data.dataset import Dataset
 
 
 @dataclass
-class Outcome:
-    """What a run did: results in the order asked for, and a line for each cell that failed."""
+class RunSummary:
+    """What a run did: results in the order asked for, and a line for each combination that failed."""
 
     results: list[Result] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row per result: what was run, its scores, and everything else that is recorded."""
+        import pandas as pd
+
+        return pd.DataFrame([result.row() for result in self.results])
+
 
 def run(
-    models: Sequence[str],
-    datasets: Sequence[str],
+    models: Sequence[str] | str,
+    datasets: Sequence[str] | str,
     *,
     galleries: Sequence[str] | None = None,
     seeds: Sequence[int] = (0,),
-    crops: int = 1,
-    top_k: int = 1,
+    options: Options = DEFAULTS,
     limit: int | None = None,
     subset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     device: str = "auto",
-    batch_size: int = 64,
-    workers: int | None = None,
     train_missing: bool = True,
     force: bool = False,
-    folder: Path = FOLDER,
+    folder: Path | str = FOLDER,
     progress: Progress = SILENT,
-) -> Outcome:
-    """Evaluate every model on every test set; results are saved one by one, and kept ones are not made again.
+) -> RunSummary:
+    """Evaluate every model on every test set; results are saved one by one, and those that exist are kept.
 
     Args:
-        models: ``NAME`` (the newest checkpoint) or ``NAME@CHECKPOINT``. One without a checkpoint is trained first, on
-            the training set and encoder of the other models of this run, else the default ones.
+        models: ``NAME`` (its newest checkpoint) or ``NAME@CHECKPOINT``. One without a checkpoint is trained first, on
+            the training set and encoder of the other models of this run, otherwise the default ones.
         datasets: names of test sets.
-        galleries: specs; each set's default where it is None. A model that uses none runs once.
+        galleries: specs; each set's default if None. A model that uses none runs once.
         seeds: of the galleries' draws.
-        crops, top_k, limit, batch_size, workers: as in :func:`geobench.evaluate`.
-        subset: ``clean`` scores the images that an audit kept as well, from the same predictions.
+        options: crops, top k, batch size, workers.
+        limit: number of images of each test set.
+        subset: ``clean`` also scores the images that an audit kept, from the same predictions.
+        settings: of models that need no training, such as a prompt; a trained model has those of its checkpoint.
         device: ``auto``, ``cpu``, ``cuda``, ….
         train_missing: False refuses a model without a checkpoint.
         force: evaluate again what is there.
-        folder: where results go.
-        progress: told of the work.
+        folder: results folder.
+        progress: reports the work.
 
     Raises:
-        UnknownNameError: a model or data set that does not exist; nothing is run then.
-        DatasetError: a test set has no such ``subset``; says which command makes it, and nothing is run.
+        UnknownNameError: a model, data set or setting that does not exist; nothing is run.
+        SettingError: the device or the results folder cannot be used, or no model takes ``settings``.
+        DatasetError: a test set has no such ``subset``; says which command makes it. Nothing is run.
     """
-    chosen = [get_dataset(name) for name in dict.fromkeys(datasets)]
+    chosen = [get_dataset(name) for name in dict.fromkeys(_listed(datasets))]
+    names = list(dict.fromkeys(_listed(models)))
     for dataset in chosen if subset else []:
         get_subsets(dataset.name, subset or "")
-    specs = _with_checkpoints(list(dict.fromkeys(models)), train_missing)
-    outcome = Outcome()
-    options = {"crops": crops, "top_k": top_k, "limit": limit, "batch_size": batch_size, "workers": workers}
-    for spec, training in specs.items():
+    check_settings(names, settings or {})
+    files.check_folder(Path(folder))
+    plan = Plan(galleries, seeds, options, subset or "", settings or {}, pick_device(device), Path(folder), force)
+    summary = RunSummary()
+    training = plan_training(names, train_missing)
+    test_sets = _readable(chosen, limit, summary, progress)
+    for spec in _runnable(training, test_sets, plan, summary, progress):
+        _run_model(spec, training[spec], test_sets, plan, summary, progress)
+    return summary
+
+
+def _listed(names: Sequence[str] | str) -> Sequence[str]:
+    return [names] if isinstance(names, str) else names
+
+
+def _readable(datasets: Sequence[Dataset], limit: int | None, summary: RunSummary, progress: Progress) -> list[TestSet]:
+    """Return the test sets that are on this machine, each read once; the others are reported."""
+    found = []
+    for dataset in datasets:
         try:
-            if training is not None:
-                progress.say(f"{spec} has no checkpoint: it is trained first, on {training['data']}.")
-                train(spec, device=device, progress=progress, **training)
-            model = get_model(spec, device)
+            found.append(TestSet.of(dataset, limit, progress))
         except GeobenchError as error:
-            outcome.failures.append(f"{spec}: {error}")
+            _report(f"{dataset.name}: {error}", summary, progress)
             continue
-        if model.checkpoint is not None and "@" not in spec:
-            progress.say(f"{spec}: the newest checkpoint is {model.checkpoint.spec}.")
-        for dataset in chosen:
-            for gallery, seed in _cells(model, galleries, seeds):
-                try:
-                    for result in _cell(model, dataset, gallery, seed, subset, options, folder, force, progress):
-                        outcome.results.append(result)
-                except GeobenchError as error:
-                    where = f" × {gallery}" if gallery else ""
-                    outcome.failures.append(f"{spec} × {dataset.name}{where}: {error}")
-    return outcome
-
-
-def _with_checkpoints(models: Sequence[str], train_missing: bool) -> dict[str, Mapping[str, Any] | None]:
-    """Return for each model None, or how to train it first: as the other models of the run were trained."""
-    found = {
-        spec: find_checkpoint(spec) if get_model_class(spec.partition("@")[0]).trainable else None for spec in models
-    }
-    donor = next((c for c in found.values() if c is not None and c.encoder), None)
-    plan: dict[str, Mapping[str, Any] | None] = {}
-    for spec, checkpoint in found.items():
-        if checkpoint is not None or not get_model_class(spec.partition("@")[0]).trainable:
-            plan[spec] = None
-        elif not train_missing:
-            raise CheckpointError(f"{spec} has no checkpoint and --no-train was given; make one: geobench train {spec}")
-        elif donor is None:
-            plan[spec] = {"data": DEFAULT_DATA}
-        else:
-            copied = ("encoder", "seed", "crops", "limit")
-            plan[spec] = {"data": donor.dataset} | {
-                name: getattr(donor, name) for name in copied if getattr(donor, name) is not None
-            }
-    return plan
-
-
-def _cells(model: Model, galleries: Sequence[str] | None, seeds: Sequence[int]) -> Iterator[tuple[str | None, int]]:
-    """Yield gallery spec and seed of every cell; a model that uses no gallery has one."""
-    if not model.uses_gallery:
-        yield None, seeds[0]
-        return
-    specs: Sequence[str | None] = galleries or [None]
-    for gallery in specs:
-        for seed in seeds:
-            yield gallery, seed
-
-
-def _cell(
-    model: Model,
-    dataset: Dataset,
-    spec: str | None,
-    seed: int,
-    subset: str | None,
-    options: Mapping[str, Any],
-    folder: Path,
-    force: bool,
-    progress: Progress,
-) -> Iterator[Result]:
-    """Yield the result of one cell, the kept one, else a new one, saved; then that of ``subset``."""
-    gallery = gallery_for(model, dataset, spec, seed, progress)
-    dataset.prepare("test", progress)
-    table = dataset.table("test", options["limit"])
-    key = result_key(model, dataset, table, gallery, seed, options["crops"], options["top_k"])
-    kept = next(iter(folder.glob(f"*_{key[:8]}.json")), None)
-    if kept is not None and not force:
-        progress.say(f"{model.name} on {dataset.name}: kept the result {kept.name}.")
-        result = load_result(kept, predictions=subset is not None)
-    else:
-        if dataset.count is not None and len(table) != dataset.count:
+        if dataset.count is not None and len(found[-1]) != dataset.count:
             progress.say(
-                f"{dataset.name}: {len(table):,} images here, {dataset.count:,} in the set its authors describe; "
-                f"the result is not comparable with published rows."
+                f"{dataset.name}: {len(found[-1]):,} images here, {dataset.count:,} in the set its authors describe; "
+                f"results are not comparable with published rows."
             )
-        result = evaluate(model, dataset, gallery, seed=seed, progress=progress, **options)
-        kept = result.save(folder)
-        progress.say(f"{model.name} on {dataset.name}{f' × {gallery.spec}' if gallery else ''}: saved {kept}.")
+    return found
+
+
+def _runnable(
+    training: Mapping[str, Any], test_sets: Sequence[TestSet], plan: Plan, summary: RunSummary, progress: Progress
+) -> list[str]:
+    """Return the models that nothing is known to be missing for; the others are reported."""
+    found = []
+    for spec, how in training.items() if test_sets else ():
+        try:
+            check_model(spec, how, test_sets, plan)
+            found.append(spec)
+        except GeobenchError as error:
+            _report(f"{spec}: {error}", summary, progress)
+    return found
+
+
+def _report(failure: str, summary: RunSummary, progress: Progress) -> None:
+    """Report at the start what cannot run; it is listed again at the end."""
+    summary.failures.append(failure)
+    progress.say(f"cannot run: {failure}")
+
+
+def _run_model(
+    spec: str,
+    training: Mapping[str, Any] | None,
+    test_sets: Sequence[TestSet],
+    plan: Plan,
+    summary: RunSummary,
+    progress: Progress,
+) -> None:
+    """Train the model ``spec`` if it has to be, and evaluate it on everything."""
+    try:
+        if training is not None:
+            progress.say(f"{spec} has no checkpoint: training it first, on {training['data']}.")
+            train(spec, device=plan.device, progress=progress, **training)
+        model = plan.load(spec)
+    except GeobenchError as error:
+        summary.failures.append(f"{spec}: {error}")
+        return
+    if model.checkpoint is not None and "@" not in spec:
+        progress.say(f"{spec}: the newest checkpoint is {model.checkpoint.spec}.")
+    for test_set in test_sets:
+        for gallery, seed in plan.draws(model):
+            try:
+                drawn = gallery_for(model, test_set.dataset, gallery, seed, progress)
+                summary.results.extend(_results(model, test_set, drawn, plan, progress))
+            except GeobenchError as error:
+                where = f" × {gallery}" if gallery else ""
+                summary.failures.append(f"{spec} × {test_set.name}{where}: {error}")
+
+
+def _results(
+    model: Model, test_set: TestSet, gallery: Gallery | None, plan: Plan, progress: Progress
+) -> Iterator[Result]:
+    """Yield the result of one combination, the kept one or a new one, saved; then that of the subset."""
+    kept = None if plan.force else find_kept(plan.folder, identity_of(model, test_set, gallery, plan.options))
+    if kept is not None:
+        progress.say(f"{model.name} on {test_set.name}: kept the result {kept.name}.")
+        result = load_result(kept, predictions=True)
+    else:
+        result = evaluate(model, test_set, gallery, plan.options, progress=progress)
+        saved = result.save(plan.folder)
+        progress.say(f"{model.name} on {test_set.name}{f' × {gallery.spec}' if gallery else ''}: saved {saved}.")
     yield result
-    if subset is not None:
-        chosen = choose_subset(dataset.name, subset, result.trained_on, progress.say)
+    if plan.subset:
+        chosen = choose_subset(test_set.name, plan.subset, result.trained_on, progress.say)
         part = score_subset(result, chosen, gallery)
-        progress.say(f"{model.name} on the {subset} subset of {dataset.name}, {part.n:,} images: {part.save(folder)}.")
+        where = f"the {plan.subset} subset of {test_set.name}, {part.n:,} images"
+        progress.say(f"{model.name} on {where}: {part.save(plan.folder)}.")
         yield part

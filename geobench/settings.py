@@ -70,6 +70,11 @@ def meanings(config_class: type[Any]) -> dict[str, str]:
     return found
 
 
+def setting_names(config_class: type[Any]) -> list[str]:
+    """Return the names of the settings that ``config_class`` declares."""
+    return [f.name for f in fields(config_class)]
+
+
 def as_dict(config: Any) -> dict[str, Any]:
     """Return the values of a config dataclass by name."""
     return asdict(config)

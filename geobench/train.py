@@ -10,14 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
-from geobench.checkpoints import (
-    Checkpoint,
-    checkpoint_folder,
-    find_checkpoint,
-    iter_versions,
-    now,
-    weights_digest,
-)
+from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint, weights_digest
 from geobench.data.dataset import limited
 from geobench.devices import default_workers, describe_device, pick_device
 from geobench.distributed import current, joined, local_device
@@ -26,9 +19,10 @@ from geobench.features.cache import Features, extract
 from geobench.features.live import Live
 from geobench.features.loaders import Source
 from geobench.images.augmentation import Augmentation
-from geobench.models import Model, TrainingSet
+from geobench.models import Model, TrainingSet, hash_table
 from geobench.plugins import get_dataset, get_encoder, get_model_class, who
 from geobench.progress import SILENT, Progress
+from geobench.provenance import TrainingIdentity, describe_encoder, library_versions, now, versions_of
 from geobench.settings import as_dict, configure
 from geobench.training.log import LOGS
 
@@ -102,24 +96,27 @@ def train(
     table = _part(dataset.table("train", limit), fraction)
     encode = get_encoder(encoder or dataset.default_encoder)
     augment = Augmentation(views, augmentation or "simclr", seed) if views else None
+    images_key = dataset.content_key(table, "train")
     uses_features = model_class.input == "features"
-    about = {
-        "config": as_dict(config),
-        "variant": variant,
-        "seed": seed,
-        "dataset": dataset.name,
-        "encoder": encode.name if uses_features else "",
-        "encoder_weights": encode.weights_key() if uses_features else "",
-        "crops": crops if uses_features else 0,
-        "augmentation": asdict(augment) | {"live": live} if uses_features and augment is not None else {},
-        "limit": len(table) if fraction != 1.0 else limit,
-    }
+    encoded: dict[str, Any] = {"crops": crops} | describe_encoder(encode) if uses_features else {}
+    identity = TrainingIdentity(
+        model=model_class.name,
+        config=as_dict(config),
+        variant=variant,
+        seed=seed,
+        dataset=dataset.name,
+        images_key=images_key,
+        table_hash=hash_table(table),
+        augmentation=asdict(augment) | {"live": live} if uses_features and augment is not None else {},
+        **encoded,
+    )
     device = local_device(pick_device(device))
     how = _How(crops, augment, live, device, default_workers(device) if workers is None else workers, batch_size)
     with joined(device) as group:
         speak = progress if group.main else SILENT
-        training_set = _training_set(dataset, table, encode, how, speak)
-        return _trained(model_class(config, device), training_set, about, dataset, force, speak)
+        training_set = _training_set(dataset, table, images_key, encode, how, speak)
+        asked = len(table) if fraction != 1.0 else limit
+        return _trained(model_class(config, device), training_set, identity, asked, force, speak)
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ class _How:
 
 
 def _training_set(
-    dataset: Dataset, table: pd.DataFrame, encoder: Encoder, how: _How, progress: Progress
+    dataset: Dataset, table: pd.DataFrame, images_key: str, encoder: Encoder, how: _How, progress: Progress
 ) -> TrainingSet:
     """Return the training set, whose features are extracted when a model first asks for them."""
 
@@ -150,6 +147,7 @@ def _training_set(
             device=how.device,
             batch_size=how.batch_size,
             workers=how.workers,
+            images_key=images_key,
             progress=progress,
         )
 
@@ -158,7 +156,7 @@ def _training_set(
         encoder.load(how.device)
         return Live(dataset, list(table["image"]), encoder, how.augmentation, how.device, how.workers)
 
-    return TrainingSet(dataset.name, table, features, live if how.live else None)
+    return TrainingSet(dataset, table, features, live if how.live else None)
 
 
 def _part(table: pd.DataFrame, fraction: float) -> pd.DataFrame:
@@ -168,28 +166,38 @@ def _part(table: pd.DataFrame, fraction: float) -> pd.DataFrame:
 
 
 def _trained(
-    model: Model, training_set: TrainingSet, about: dict[str, Any], dataset: Dataset, force: bool, progress: Progress
+    model: Model,
+    training_set: TrainingSet,
+    identity: TrainingIdentity,
+    limit: int | None,
+    force: bool,
+    progress: Progress,
 ) -> Checkpoint:
-    """Return the checkpoint that is there, else train it: one process at a time, or all of a group together."""
+    """Return the existing checkpoint, or train it: one process at a time, or all of a group together."""
     group = current()
-    coordinates = training_set.table[["latitude", "longitude"]].to_numpy()
-    key = files.digest(model.name, about, dataset.content_key(training_set.table, "train"), coordinates)
-    identifier = f"{dataset.name}-s{about['seed']}-{key[:8]}"
+    identifier = f"{identity.dataset}-s{identity.seed}-{identity.key[:8]}"
     folder = checkpoint_folder(model.name, identifier)
     lock = files.locked(folder.with_name(f".{identifier}"), progress.say) if group.main else nullcontext()
     with lock:  # a second process finds the work done
         if group.share(folder.exists()) and not force:
             progress.say(f"{model.name}@{identifier} is trained already (--force trains it again).")
         else:
-            _fit(model, training_set, identifier, about, progress)
+            _fit(model, training_set, identity, identifier, limit, progress)
         group.wait()
     found = find_checkpoint(f"{model.name}@{identifier}")
     assert found is not None
     return found
 
 
-def _fit(model: Model, training_set: TrainingSet, identifier: str, about: dict[str, Any], progress: Progress) -> None:
-    """Fit ``model``, in the scratch folder of an interrupted training where there is one, and save it."""
+def _fit(
+    model: Model,
+    training_set: TrainingSet,
+    identity: TrainingIdentity,
+    identifier: str,
+    limit: int | None,
+    progress: Progress,
+) -> None:
+    """Fit ``model``, in the scratch folder of an interrupted training if there is one, and save it."""
     folder = checkpoint_folder(model.name, identifier)
     scratch = folder.with_name(f".{identifier}.partial")
     scratch.mkdir(parents=True, exist_ok=True)
@@ -198,21 +206,21 @@ def _fit(model: Model, training_set: TrainingSet, identifier: str, about: dict[s
         training_set.readable  # noqa: B018  extracts, all processes together, before the seconds of the training
     started = time.monotonic()
     with blaming(who(model), f"in fit on {training_set.name}"):
-        model.fit(training_set, seed=about["seed"], scratch=scratch, progress=progress)
+        model.fit(training_set, seed=identity.seed or 0, scratch=scratch, progress=progress)
         if not group.main:
             return
         state = model.state()
     checkpoint = Checkpoint(
-        model=model.name,
+        **identity.identity(),
         id=identifier,
         images=len(training_set),
         unreadable=len(training_set) - len(training_set.readable) if model.input == "features" else 0,
+        limit=limit,
         created=now(),
-        versions=dict(iter_versions(type(model))),
+        versions=versions_of(type(model)) | library_versions(),
         device=describe_device(model.device),
         seconds=round(time.monotonic() - started, 2),
         weights=weights_digest(state),
-        **about,
     )
     logs = [scratch / name for name in LOGS if (scratch / name).exists()]
     checkpoint.save(state, training_set.coordinates, logs)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from geobench.analysis.details import Answers
-from geobench.data.places import Texts, country_name
 from geobench.checkpoints import find_checkpoint
+from geobench.data.places import Texts, country_name
 from geobench.errors import CheckpointError, ResultError, UnknownNameError, unknown_name
 from geobench.geo import FloatArray, nearest_km
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geobench.data.places import settlements
 from geobench.data.land import sample_land
+from geobench.data.places import settlements
 from geobench.geo import EARTH_RADIUS_KM, FloatArray
 from geobench.statistics.intervals import Clusters, Interval, clustered_mean
 

@@ -92,6 +92,7 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 @CROPS
 @click.option("--top-k", type=click.IntRange(1), default=1, show_default=True, help="Predictions kept for each image.")
 @click.option("--limit", type=click.IntRange(1), help="Use so many images of each test set.")
+@click.option("--set", "assignments", metavar="NAME=VALUE", multiple=True, help="A setting of a model without training.")
 @click.option("--subset", help="clean: score the images that `datasets audit` kept as well, from the same predictions.")
 @DEVICE
 @WORKERS
@@ -100,8 +101,19 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 @click.option("--force", is_flag=True, help="Evaluate again what is there.")
 @RESULTS
 @goes_on
-def run(crops: str, no_train: bool, folder: Path, **options: Any) -> None:
-    """Evaluate every model on every test set and gallery. What is done is kept; what fails is told at the end.
+def run(
+    crops: str,
+    top_k: int,
+    batch_size: int,
+    workers: int | None,
+    no_train: bool,
+    assignments: tuple[str, ...],
+    **chosen: Any,
+) -> None:
+    """Evaluate every model on every test set and gallery. Existing results are kept; failures are listed at the end.
+
+    Names, images, weights, galleries, device and results folder are checked first: what cannot run is reported before
+    anything is trained or extracted.
 
     \b
     geobench run --models geoclip,classifier --datasets gws15k
@@ -111,13 +123,19 @@ def run(crops: str, no_train: bool, folder: Path, **options: Any) -> None:
     by area), official:SIZE (the one released with GeoCLIP's weights, geoclip@official), or a CSV file with latitude and
     longitude.
     """
+    from geobench import Options
     from geobench import run as run_all
+    from geobench.settings import parse_assignments
 
-    outcome = run_all(
-        crops=int(crops), train_missing=not no_train, folder=folder, progress=ConsoleProgress(), **options
+    summary = run_all(
+        options=Options(int(crops), top_k, batch_size, workers),
+        settings=parse_assignments(assignments),
+        train_missing=not no_train,
+        progress=ConsoleProgress(),
+        **chosen,
     )
-    answered = list(dict.fromkeys(result.dataset for result in outcome.results))
-    finish(outcome.failures, lambda: results_table(folder, answered) if answered else "")
+    tested = list(dict.fromkeys(result.dataset for result in summary.results))
+    finish(summary.failures, lambda: results_table(chosen["folder"], tested) if tested else "")
 
 
 @main.command()

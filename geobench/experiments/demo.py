@@ -6,7 +6,7 @@ from pathlib import Path
 
 from geobench.progress import SILENT, Progress
 from geobench.results import FOLDER
-from geobench.run import Outcome, run
+from geobench.run import RunSummary, run
 from geobench.train import train
 
 MODELS = ("geoclip", "classifier", "knn", "most-frequent", "random")
@@ -21,7 +21,7 @@ COMMANDS = (
 """What the demo stands for, as a user would type it."""
 
 
-def demo(folder: Path = FOLDER, device: str = "auto", progress: Progress = SILENT) -> Outcome:
+def demo(folder: Path = FOLDER, device: str = "auto", progress: Progress = SILENT) -> RunSummary:
     """Train the models on ``bluemarble``, run them on both embedded test sets, and save the results in ``folder``."""
     for model in MODELS:
         train(model, device=device, progress=progress)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from geobench.checkpoints import get_model
 from geobench.devices import default_workers
 from geobench.errors import GeobenchError
-from geobench.evaluate import encoder_of
+from geobench.evaluate import encoder_for
 from geobench.experiments.gallery_cost import QUERIES, Question, measure
 from geobench.features.cache import extract
 from geobench.metrics import ACCURACIES, LEVELS_KM
@@ -206,13 +206,14 @@ def _queries(result: Result, crops: int, limit: int | None, device: str) -> npt.
     model = get_model(result.spec, device)
     if model.input == "none":
         return np.empty((min(QUERIES, result.n), 1, 0), dtype=np.float32)
-    if model.input == "images":
-        return None
     dataset = get_dataset(result.dataset)
+    encoder = encoder_for(model, dataset.default_encoder)
+    if encoder is None:
+        return None
     features = extract(
         dataset,
         dataset.table("test", limit),
-        encoder_of(model, dataset.default_encoder),
+        encoder,
         crops=crops,
         device=model.device,
         workers=default_workers(model.device),

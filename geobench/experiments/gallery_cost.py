@@ -13,9 +13,8 @@ import numpy.typing as npt
 from geobench.checkpoints import get_model
 from geobench.devices import peak_memory_mb, threads
 from geobench.errors import GeobenchError
-from geobench.evaluate import gallery_for
 from geobench.experiments.crew import Lost, spread
-from geobench.gallery import Gallery
+from geobench.gallery import Gallery, gallery_for
 from geobench.models import Model
 from geobench.plugins import get_dataset
 

@@ -12,6 +12,7 @@ from geobench import files
 from geobench.devices import cores, pick_device
 from geobench.distributed import local_device
 from geobench.errors import DatasetNotFoundError, GeobenchError
+from geobench.evaluate import Options
 from geobench.experiments.crew import Lost, dealt, order_for, spread
 from geobench.experiments.planning import configuration
 from geobench.experiments.plans import Cell, Plan, Task, trains, with_galleries_that_exist
@@ -178,7 +179,7 @@ def _evaluated(spec: str, cell: Cell, test_limit: int | None, folder: Path, devi
             [cell.dataset],
             galleries=[cell.gallery] if cell.gallery else None,
             seeds=(GALLERY_SEED,),
-            crops=cell.crops,
+            options=Options(crops=cell.crops),
             limit=test_limit,
             train_missing=False,
             folder=folder,

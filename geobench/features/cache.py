@@ -72,6 +72,7 @@ def extract(
     device: str = "cpu",
     batch_size: int = 64,
     workers: int = 0,
+    images_key: str = "",
     progress: Progress = SILENT,
 ) -> Features:
     """Return the features of the images in ``table``, from the cache where they are there.
@@ -89,6 +90,7 @@ def extract(
         device: where the encoder computes.
         batch_size: views encoded together; it never changes a feature.
         workers: processes that decode; with 0 a thread of this one does.
+        images_key: ``dataset.content_key(table, purpose)``, if it is already known: every image is stat'ed for it.
         progress: told of the work.
 
     Raises:
@@ -100,7 +102,7 @@ def extract(
         raise SettingError(f"crops must be one of {', '.join(map(str, CROPS))}, not {crops}.")
     group = current()
     decoder = Decoder(dataset, encoder, purpose, crops, augmentation)
-    key = group.share(_key(decoder, table, device) if group.main else "")
+    key = group.share(_key(decoder, table, device, images_key) if group.main else "")
     folder = files.home() / "features" / key
     if not group.share(folder.is_dir()):
         with files.locked(folder, progress.say) if group.main else nullcontext():
@@ -114,12 +116,20 @@ def extract(
     return _open(folder, key, len(table))
 
 
-def _key(decoder: Decoder, table: pd.DataFrame, device: str) -> str:
+def is_cached(
+    dataset: Dataset, table: pd.DataFrame, encoder: Encoder, *, crops: int, device: str, images_key: str = ""
+) -> bool:
+    """Return whether :func:`extract` would find the features of the test images in the cache."""
+    key = _key(Decoder(dataset, encoder, "test", crops, None), table, device, images_key)
+    return (files.home() / "features" / key).is_dir()
+
+
+def _key(decoder: Decoder, table: pd.DataFrame, device: str, images_key: str = "") -> str:
     """Return 16 digits for all that the features depend on."""
     augmentation, encoder = decoder.augmentation, decoder.encoder
     precision = encoder.precision(device)
     return files.digest(
-        decoder.dataset.content_key(table, decoder.purpose),
+        images_key or decoder.dataset.content_key(table, decoder.purpose),
         encoder.name,
         encoder.weights_key(),
         asdict(augmentation) if augmentation is not None else decoder.crops,

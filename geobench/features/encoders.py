@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,13 @@ class Encoder(ABC):
     def weights_key(self) -> str:
         """Return digits that stand for the weights: features of other weights are other features."""
 
+    def check(self) -> None:
+        """Raise ``EncoderError`` if the weights are not available: before the work, and without loading them.
+
+        Weights that ``load`` would download are best downloaded here.
+        """
+        self.weights_key()
+
     @abstractmethod
     def preprocess(self, image: Image.Image) -> Tensor:
         """Return the input (3, height, width) for an RGB ``image``; every image gives the same shape."""
@@ -77,6 +85,12 @@ def encode(encoder: Encoder, batch: Tensor) -> Tensor:
 
 
 def file_key(path: Path) -> str:
-    """Return 16 digits that stand for the content of a weights file."""
+    """Return 16 digits that stand for the content of a weights file, which is read once while it does not change."""
+    status = path.stat()
+    return _sha256(path.resolve(), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)[:16]
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, *stamp: int) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").hexdigest()
