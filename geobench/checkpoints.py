@@ -79,14 +79,10 @@ class Checkpoint(TrainingIdentity):
             raise _damaged(self.folder, error) from error
 
     def restored(self, device: str = "cpu") -> Model:
-        """Return the model with what it learnt, on ``device``; raise ``CheckpointError`` where that is damaged."""
+        """Return the model with what it learnt, on ``device``; raise ``CheckpointError`` if that is damaged."""
         from safetensors import SafetensorError
 
-        model_class = get_model_class(self.model)
-        try:
-            model = model_class(configure(model_class.Config, self.config, self.model), device)
-        except (SettingError, UnknownNameError) as error:  # of another version of the model
-            raise CheckpointError(f"{self.spec} does not fit the model {self.model} of today: {error}") from error
+        model = self.configured(device)
         with blaming(who(model), f"in restore from {self.folder}"):
             try:
                 arrays = self.arrays()
@@ -95,6 +91,21 @@ class Checkpoint(TrainingIdentity):
                 model.restore(arrays)
             except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
                 raise _damaged(self.folder, error) from error
+        return model
+
+    def configured(self, device: str = "cpu") -> Model:
+        """Return the model with its settings and this checkpoint, but nothing of what it learnt: cheap.
+
+        Raises:
+            CheckpointError: the settings are those of another version of the model.
+        """
+        model_class = get_model_class(self.model)
+        try:
+            model = model_class(configure(model_class.Config, self.config, self.model), device)
+        except (SettingError, UnknownNameError) as error:
+            raise CheckpointError(
+                f"{self.spec} does not fit this version of the model {self.model}: {error}"
+            ) from error
         model.checkpoint = self
         return model
 

@@ -123,11 +123,12 @@ def check_spec(spec: str, training_images: int | None = None) -> None:
         spec: as in :func:`get_gallery`.
         training_images: size of the training set, if it is known.
     """
-    if not needs_training(spec):
+    source = spec.rpartition(":")[0]
+    if not needs_training(spec) and source not in ("land", "sphere"):
         get_gallery(spec)
         return
     size = parse_size(spec.rpartition(":")[2])
-    if training_images is not None and size > training_images:
+    if needs_training(spec) and training_images is not None and size > training_images:
         raise _larger_than_training(size, training_images)
 
 

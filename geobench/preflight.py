@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geobench.checkpoints import Checkpoint, find_checkpoint, get_model
-from geobench.errors import CheckpointError, SettingError, unknown_name
+from geobench.errors import CheckpointError, GeobenchError, SettingError, unknown_name
 from geobench.evaluate import Options, encoder_for
-from geobench.gallery import check_spec
+from geobench.gallery import check_spec, choose_gallery, needs_training
 from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset, get_encoder, get_model_class
 from geobench.settings import setting_names
 from geobench.train import DEFAULT_DATA
+
+if TYPE_CHECKING:
+    from geobench.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,34 @@ class Plan:
                 yield gallery, seed
 
     def load(self, spec: str) -> Model:
-        """Return the model ``spec`` on the device; one that needs no training with those settings that it declares."""
+        """Return the model ``spec`` on the device, ready to locate."""
+        return get_model(spec, self.device, self._settings_of(model_class_of(spec)))
+
+    def configured(self, spec: str) -> Model:
+        """Return the model ``spec`` with its settings and checkpoint, but nothing of what it learnt: cheap."""
         model = model_class_of(spec)
+        checkpoint = find_checkpoint(spec) if model.trainable else None
+        return checkpoint.configured(self.device) if checkpoint is not None else self.load(spec)
+
+    def _settings_of(self, model: type[Model]) -> dict[str, Any]:
+        """Return those of the settings that ``model`` declares; nothing for one that is trained."""
         names = [] if model.trainable else setting_names(model.Config)
-        return get_model(spec, self.device, {name: self.settings[name] for name in names if name in self.settings})
+        return {name: self.settings[name] for name in names if name in self.settings}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is run of one model.
+
+    Attributes:
+        spec: ``NAME`` or ``NAME@CHECKPOINT``.
+        training: arguments of :func:`geobench.train`; None for a model that is ready.
+        combinations: test set, gallery spec (None for its default) and seed of the draw.
+    """
+
+    spec: str
+    training: Mapping[str, Any] | None
+    combinations: tuple[tuple[TestSet, str | None, int], ...]
 
 
 def model_class_of(spec: str) -> type[Model]:
@@ -98,32 +126,95 @@ def _as_trained(donor: Checkpoint) -> dict[str, Any]:
     return {"data": donor.dataset} | given
 
 
-def check_model(spec: str, training: Mapping[str, Any] | None, test_sets: Sequence[TestSet], plan: Plan) -> None:
-    """Raise a ``GeobenchError`` if something that ``spec`` needs is known to be unavailable, before any work.
+def check_jobs(
+    training: Mapping[str, Mapping[str, Any] | None], test_sets: Sequence[TestSet], plan: Plan
+) -> tuple[list[Job], list[str]]:
+    """Return what can be run of each model as far as that is known beforehand, and a line for everything else.
 
     Args:
-        spec: ``NAME`` or ``NAME@CHECKPOINT``.
-        training: how it is trained first; None if it need not be.
-        test_sets: what it is run on.
+        training: for each model how it is trained first, None if it need not be: :func:`plan_training`.
+        test_sets: what is tested on.
         plan: galleries, crops, device.
     """
-    model = model_class_of(spec)
-    training_images = None
-    if training is not None:
-        dataset = get_dataset(training["data"])
-        training_images = len(dataset.table("train", training.get("limit")))
-        if model.input == "features":
-            get_encoder(training.get("encoder", dataset.default_encoder)).check()
-    for gallery, _ in plan.draws(model):
-        if gallery is not None:
-            check_spec(gallery, training_images)
-    if training is None:
-        _check_encoders(plan.load(spec), test_sets, plan)
+    jobs: list[Job] = []
+    failures: list[str] = []
+    for spec, how in training.items() if test_sets else ():
+        try:
+            check = _Ready(plan.configured(spec), plan) if how is None else _Untrained(spec, how)
+            combinations: list[tuple[TestSet, str | None, int]] = []
+            for test_set in test_sets:
+                check.encoder(test_set)
+                combinations += _runnable(spec, test_set, check, plan, failures)
+        except GeobenchError as error:
+            failures.append(f"{spec}: {error}")
+            continue
+        if combinations:
+            jobs.append(Job(spec, how, tuple(combinations)))
+    return jobs, failures
 
 
-def _check_encoders(model: Model, test_sets: Sequence[TestSet], plan: Plan) -> None:
-    """Raise ``EncoderError`` if features are yet to be extracted and the weights of their encoder are not available."""
-    for test_set in test_sets:
-        encoder = encoder_for(model, test_set.dataset.default_encoder)
-        if encoder is not None and not test_set.has_features(encoder, crops=plan.options.crops, device=model.device):
+def _runnable(
+    spec: str, test_set: TestSet, check: _Ready | _Untrained, plan: Plan, failures: list[str]
+) -> Iterator[tuple[TestSet, str | None, int]]:
+    """Yield the combinations on ``test_set`` whose gallery can be drawn; add a line for each gallery that cannot."""
+    refused: set[str | None] = set()
+    for gallery, seed in plan.draws(model_class_of(spec)):
+        if gallery in refused:
+            continue
+        try:
+            check.gallery(test_set, gallery)
+        except GeobenchError as error:
+            refused.add(gallery)
+            failures.append(f"{spec} × {test_set.name}{f' × {gallery}' if gallery else ''}: {error}")
+            continue
+        yield test_set, gallery, seed
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What a model with a checkpoint, or one that needs no training, needs for a run."""
+
+    model: Model
+    plan: Plan
+
+    def encoder(self, test_set: TestSet) -> None:
+        """Raise if features are yet to be extracted and the weights of their encoder are not available."""
+        encoder = encoder_for(self.model, test_set.dataset.default_encoder)
+        crops, device = self.plan.options.crops, self.plan.device
+        if encoder is not None and not test_set.has_features(encoder, crops=crops, device=device):
             encoder.check()
+
+    def gallery(self, test_set: TestSet, spec: str | None) -> None:
+        """Raise if the gallery ``spec`` cannot be drawn."""
+        if not self.model.uses_gallery:
+            return
+        if spec is None or needs_training(spec):
+            choose_gallery(self.model, spec, test_set.dataset.default_gallery)
+        else:
+            check_spec(spec)
+
+
+@dataclass(frozen=True)
+class _Untrained:
+    """What a model that is trained first needs for a run."""
+
+    spec: str
+    training: Mapping[str, Any]
+
+    def encoder(self, test_set: TestSet) -> None:
+        """Raise if the weights of the encoder of its training set are not available."""
+        if model_class_of(self.spec).input == "features":
+            get_encoder(self.training.get("encoder", self._dataset.default_encoder)).check()
+
+    def gallery(self, test_set: TestSet, spec: str | None) -> None:
+        """Raise if the gallery ``spec`` cannot be drawn; a test set's default is made to fit."""
+        if spec is not None:
+            check_spec(spec, self._images)
+
+    @cached_property
+    def _images(self) -> int:
+        return len(self._dataset.table("train", self.training.get("limit")))
+
+    @property
+    def _dataset(self) -> Dataset:
+        return get_dataset(str(self.training["data"]))

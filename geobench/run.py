@@ -6,8 +6,9 @@ tables, checkpoints, encoders' weights, galleries, the device and the results fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from geobench.evaluate import DEFAULTS, Options, evaluate, identity_of
 from geobench.gallery import Gallery, gallery_for
 from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset
-from geobench.preflight import Plan, check_model, check_settings, plan_training
+from geobench.preflight import Job, Plan, check_jobs, check_settings, plan_training
 from geobench.progress import SILENT, Progress
 from geobench.results import FOLDER, Result, find_kept, load_result
 from geobench.train import train
@@ -93,8 +94,11 @@ def run(
     summary = RunSummary()
     training = plan_training(names, train_missing)
     test_sets = _readable(chosen, limit, summary, progress)
-    for spec in _runnable(training, test_sets, plan, summary, progress):
-        _run_model(spec, training[spec], test_sets, plan, summary, progress)
+    jobs, failures = check_jobs(training, test_sets, plan)
+    for failure in failures:
+        _report(failure, summary, progress)
+    for job in jobs:
+        _run_job(job, plan, summary, progress)
     return summary
 
 
@@ -109,7 +113,8 @@ def _readable(datasets: Sequence[Dataset], limit: int | None, summary: RunSummar
         try:
             found.append(TestSet.of(dataset, limit, progress))
         except GeobenchError as error:
-            _report(f"{dataset.name}: {error}", summary, progress)
+            said = str(error)
+            _report(said if dataset.name in said else f"{dataset.name}: {said}", summary, progress)
             continue
         if dataset.count is not None and len(found[-1]) != dataset.count:
             progress.say(
@@ -119,57 +124,44 @@ def _readable(datasets: Sequence[Dataset], limit: int | None, summary: RunSummar
     return found
 
 
-def _runnable(
-    training: Mapping[str, Any], test_sets: Sequence[TestSet], plan: Plan, summary: RunSummary, progress: Progress
-) -> list[str]:
-    """Return the models that nothing is known to be missing for; the others are reported."""
-    found = []
-    for spec, how in training.items() if test_sets else ():
-        try:
-            check_model(spec, how, test_sets, plan)
-            found.append(spec)
-        except GeobenchError as error:
-            _report(f"{spec}: {error}", summary, progress)
-    return found
-
-
 def _report(failure: str, summary: RunSummary, progress: Progress) -> None:
     """Report at the start what cannot run; it is listed again at the end."""
     summary.failures.append(failure)
     progress.say(f"cannot run: {failure}")
 
 
-def _run_model(
-    spec: str,
-    training: Mapping[str, Any] | None,
-    test_sets: Sequence[TestSet],
-    plan: Plan,
-    summary: RunSummary,
-    progress: Progress,
-) -> None:
-    """Train the model ``spec`` if it has to be, and evaluate it on everything."""
+def _run_job(job: Job, plan: Plan, summary: RunSummary, progress: Progress) -> None:
+    """Train the model if it has to be, and evaluate it on everything."""
+    spec = job.spec
     try:
-        if training is not None:
-            progress.say(f"{spec} has no checkpoint: training it first, on {training['data']}.")
-            train(spec, device=plan.device, progress=progress, **training)
-        model = plan.load(spec)
+        if job.training is not None:
+            progress.say(f"{spec} has no checkpoint: training it first, on {job.training['data']}.")
+            train(spec, device=plan.device, progress=progress, **job.training)
+        model = plan.configured(spec)
     except GeobenchError as error:
         summary.failures.append(f"{spec}: {error}")
         return
     if model.checkpoint is not None and "@" not in spec:
         progress.say(f"{spec}: the newest checkpoint is {model.checkpoint.spec}.")
-    for test_set in test_sets:
-        for gallery, seed in plan.draws(model):
-            try:
-                drawn = gallery_for(model, test_set.dataset, gallery, seed, progress)
-                summary.results.extend(_results(model, test_set, drawn, plan, progress))
-            except GeobenchError as error:
-                where = f" × {gallery}" if gallery else ""
-                summary.failures.append(f"{spec} × {test_set.name}{where}: {error}")
+    named = model.checkpoint.spec if model.checkpoint is not None else spec
+    load = cache(partial(plan.load, named))  # only if a result is missing
+    for test_set, gallery, seed in job.combinations:
+        try:
+            drawn = gallery_for(model, test_set.dataset, gallery, seed, progress)
+            for result in _results(model, load, test_set, drawn, plan, progress):
+                summary.results.append(result)
+        except GeobenchError as error:
+            where = f" × {gallery}" if gallery else ""
+            summary.failures.append(f"{spec} × {test_set.name}{where}: {error}")
 
 
 def _results(
-    model: Model, test_set: TestSet, gallery: Gallery | None, plan: Plan, progress: Progress
+    model: Model,
+    load: Callable[[], Model],
+    test_set: TestSet,
+    gallery: Gallery | None,
+    plan: Plan,
+    progress: Progress,
 ) -> Iterator[Result]:
     """Yield the result of one combination, the kept one or a new one, saved; then that of the subset."""
     kept = None if plan.force else find_kept(plan.folder, identity_of(model, test_set, gallery, plan.options))
@@ -177,7 +169,7 @@ def _results(
         progress.say(f"{model.name} on {test_set.name}: kept the result {kept.name}.")
         result = load_result(kept, predictions=True)
     else:
-        result = evaluate(model, test_set, gallery, plan.options, progress=progress)
+        result = evaluate(load(), test_set, gallery, plan.options, progress=progress)
         saved = result.save(plan.folder)
         progress.say(f"{model.name} on {test_set.name}{f' × {gallery.spec}' if gallery else ''}: saved {saved}.")
     yield result

@@ -10,8 +10,9 @@ from click.testing import CliRunner
 from hypothesis import settings
 from PIL import Image
 
-from geobench import Encoder, Predictions, Result, metrics
+from geobench import Encoder, Predictions, Result, ScoredImages, get_metrics
 from geobench.cli import main
+from geobench.metrics import scores_of
 from geobench.plugins import Plugin, registry
 
 TINY = "tiny"
@@ -135,7 +136,8 @@ def make_result():
         predictions = Predictions(np.array(answers)[:, None], np.where(failed, np.nan, 0.5)[:, None], failed)
         truth = np.zeros((n, 2))
         values = {
-            "key": "0123456789abcdef",
+            "code": {},
+            "weights": "0123456789abcdef",
             "dataset": "mine",
             "model": "knn",
             "checkpoint": "mine-s0-0a0b0c0d",
@@ -144,7 +146,7 @@ def make_result():
             "n": n,
             "failed": int(failed.sum()),
             "expected": n,
-            "scores": metrics.score(predictions.errors_km(truth)),
+            "scores": scores_of(ScoredImages(predictions.errors_km(truth), truth, predictions), get_metrics()),
             "crops": 1,
             "top_k": 1,
             "encoder": TINY,

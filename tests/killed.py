@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 import geobench
-from geobench import get_dataset, get_encoder
+from geobench import Options, get_dataset, get_encoder
 from geobench.features import shards as feature_shards
 from geobench.plugins import registry
 
@@ -34,7 +34,9 @@ def train():
 
 def run():
     geobench.train("knn", "mine", device="cpu")  # the run trains geoclip as this was trained
-    outcome = geobench.run(["knn", "geoclip"], ["mine"], galleries=["training:20", "sphere:200"], top_k=3, device="cpu")
+    outcome = geobench.run(
+        ["knn", "geoclip"], ["mine"], galleries=["training:20", "sphere:200"], options=Options(top_k=3), device="cpu"
+    )
     if outcome.failures:
         raise RuntimeError(outcome.failures)
 

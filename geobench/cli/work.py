@@ -92,7 +92,7 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 @CROPS
 @click.option("--top-k", type=click.IntRange(1), default=1, show_default=True, help="Predictions kept for each image.")
 @click.option("--limit", type=click.IntRange(1), help="Use so many images of each test set.")
-@click.option("--set", "assignments", metavar="NAME=VALUE", multiple=True, help="A setting of a model without training.")
+@click.option("--set", "assignments", metavar="NAME=VALUE", multiple=True, help="Of a model without training.")
 @click.option("--subset", help="clean: score the images that `datasets audit` kept as well, from the same predictions.")
 @DEVICE
 @WORKERS

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from geobench.checkpoints import get_model
 from geobench.devices import default_workers
 from geobench.errors import GeobenchError
-from geobench.evaluate import encoder_for
+from geobench.evaluate import Options, encoder_for
 from geobench.experiments.gallery_cost import QUERIES, Question, measure
 from geobench.features.cache import extract
 from geobench.metrics import ACCURACIES, LEVELS_KM
@@ -151,7 +151,7 @@ def frontier(
         datasets,
         galleries=galleries,
         seeds=(seed,),
-        crops=crops,
+        options=Options(crops=crops),
         limit=limit,
         device=device,
         train_missing=train_missing,
