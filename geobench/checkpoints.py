@@ -1,4 +1,4 @@
-"""Checkpoints: a folder of arrays and a record of everything the model was trained with. Nothing unpickles."""
+"""Checkpoints: a folder of arrays and a record of everything the model was trained with. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from geobench.settings import configure
 
 WEIGHTS = "weights.safetensors"
 SEAL = "seal"
-"""Digits of all else in a record, by which a change made by hand is noticed."""
+"""Digest of everything else in a record: reveals an edit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +61,11 @@ class Checkpoint(TrainingIdentity):
 
     @property
     def folder(self) -> Path:
-        """Return where it lies."""
+        """Return its folder."""
         return checkpoint_folder(self.model, self.id)
 
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
-        """Return what the model's ``restore`` takes."""
+        """Return the named arrays that the model's ``restore`` takes."""
         from safetensors.numpy import load_file
 
         return load_file(self.folder / WEIGHTS)
@@ -83,11 +83,11 @@ class Checkpoint(TrainingIdentity):
         from safetensors import SafetensorError
 
         model = self.configured(device)
-        with blaming(who(model), f"in restore from {self.folder}"):
+        with blaming(who(model), f"in restore() from {self.folder}"):
             try:
                 arrays = self.arrays()
                 if weights_digest(arrays) != self.weights:
-                    raise ValueError("its weights are not those that were saved with it")
+                    raise ValueError("its weights are not the ones that were saved with it")
                 model.restore(arrays)
             except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
                 raise _damaged(self.folder, error) from error
@@ -110,7 +110,7 @@ class Checkpoint(TrainingIdentity):
         return model
 
     def save(self, state: Mapping[str, npt.NDArray[Any]], coordinates: FloatArray, logs: Sequence[Path] = ()) -> None:
-        """Write the folder with the model's ``state``, its training coordinates and ``logs``, whole or not at all."""
+        """Write the folder with the model's ``state``, training coordinates and ``logs``, completely or not at all."""
         from safetensors.numpy import save_file
 
         with files.replacing_folder(self.folder) as folder:
@@ -123,20 +123,20 @@ class Checkpoint(TrainingIdentity):
 
 
 def weights_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """Return digits that stand for what a model has learnt: the names and values of its arrays."""
+    """Return a digest of what a model has learnt: the names and values of its arrays."""
     return files.digest(*(part for name in sorted(arrays) for part in (name, arrays[name])))
 
 
 def checkpoint_folder(model: str, identifier: str) -> Path:
-    """Return the folder of a checkpoint, there or not."""
+    """Return the folder of a checkpoint, which need not exist."""
     return files.home() / "checkpoints" / model / identifier
 
 
 def get_checkpoints(model: str | None = None) -> list[Checkpoint]:
-    """Return the checkpoints of ``model``, of all models where it is None, the newest last.
+    """Return the checkpoints of ``model``, or of all models, the newest last.
 
     Raises:
-        CheckpointError: one of them cannot be used; nobody knows then which is the newest.
+        CheckpointError: one of them cannot be used, so that the newest is not known.
     """
     found, refused = readable_checkpoints(model)
     if refused:
@@ -145,7 +145,7 @@ def get_checkpoints(model: str | None = None) -> list[Checkpoint]:
 
 
 def readable_checkpoints(model: str | None = None) -> tuple[list[Checkpoint], list[CheckpointError]]:
-    """Return the checkpoints that can be used, the newest last, and why the others cannot."""
+    """Return the usable checkpoints, the newest last, and an error for each of the others."""
     found: list[Checkpoint] = []
     refused: list[CheckpointError] = []
     for path in _records(model or "*"):
@@ -157,19 +157,19 @@ def readable_checkpoints(model: str | None = None) -> tuple[list[Checkpoint], li
 
 
 def _records(model: str) -> list[Path]:
-    """Return the paths of the records of ``model`` (or ``*``); hidden folders are still being written."""
+    """Return the paths of the records of ``model`` (or ``*``), without folders still being written (hidden)."""
     paths = sorted((files.home() / "checkpoints").glob(f"{model}/*/checkpoint.json"))
     return [path for path in paths if not path.parent.name.startswith(".")]
 
 
 def find_checkpoint(spec: str) -> Checkpoint | None:
-    """Return the checkpoint that ``NAME`` (the newest) or ``NAME@ID`` names; None where ``NAME`` has none.
+    """Return the checkpoint ``NAME`` (the newest) or ``NAME@ID``; None if ``NAME`` has none.
 
-    Where no checkpoint of ours is called ``ID``, the model is asked for weights of that name that others released.
+    If no local checkpoint is called ``ID``, the model is asked for released weights of that name.
 
     Raises:
         UnknownNameError: no such model.
-        CheckpointError: no such checkpoint; those that are there are named.
+        CheckpointError: no such checkpoint; lists the existing ones.
     """
     name, at, identifier = spec.partition("@")
     model_class = get_model_class(name)
@@ -177,17 +177,19 @@ def find_checkpoint(spec: str) -> Checkpoint | None:
         return next(reversed(get_checkpoints(name)), None)
     named = {path.parent.name: path for path in _records(name)}
     if identifier in named:
-        return _read(named[identifier])  # and no other: a damaged one beside it does not matter
-    with blaming(f"the model {name}", f"to import {spec}"):
+        return _read(named[identifier])  # this one alone: another may be damaged
+    with blaming(f"the model {name}", f"while importing {spec}"):
         imported = model_class.imported_checkpoint(identifier)
     if imported is None:
-        there = ", ".join(f"{name}@{i}" for i in [*named, *model_class.importable()]) or "none"
-        raise CheckpointError(f"there is no checkpoint {spec}; there are: {there}. Make one: geobench train {name}")
+        existing = ", ".join(f"{name}@{i}" for i in [*named, *model_class.importable()]) or "none"
+        raise CheckpointError(
+            f"there is no checkpoint {spec}; existing ones: {existing}. Train one: geobench train {name}"
+        )
     return imported
 
 
 def get_model(spec: str, device: str = "auto", settings: Mapping[str, Any] | None = None) -> Model:
-    """Return the model that ``spec`` names, ready to locate: ``NAME`` (its newest checkpoint) or ``NAME@ID``.
+    """Return the model ``spec``, ready to locate: ``NAME`` (its newest checkpoint) or ``NAME@ID``.
 
     Args:
         spec: a model, or one of its checkpoints.
@@ -203,10 +205,10 @@ def get_model(spec: str, device: str = "auto", settings: Mapping[str, Any] | Non
     if not model_class.trainable:
         return model_class(configure(model_class.Config, settings or {}, model_class.name), pick_device(device))
     if settings:
-        raise SettingError(f"the settings of {spec} are those it was trained with; train it anew with others.")
+        raise SettingError(f"{spec} has the settings it was trained with; to use others, train it again.")
     checkpoint = find_checkpoint(spec)
     if checkpoint is None:
-        raise CheckpointError(f"{spec} has no checkpoint yet; make one: geobench train {spec}")
+        raise CheckpointError(f"{spec} has no checkpoint yet; train one: geobench train {spec}")
     return checkpoint.restored(pick_device(device))
 
 
@@ -214,18 +216,18 @@ def _read(path: Path) -> Checkpoint:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if SEAL not in values:
-            raise ValueError("it is incomplete, or an earlier geobench made it")
+            raise ValueError("it is incomplete, or was written by an early version of geobench")
         seal = values.pop(SEAL)
         checkpoint = Checkpoint(**{f.name: values[f.name] for f in fields(Checkpoint) if _is_stated(f, values)})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path.parent, error) from error
     if seal != files.digest(values):
         raise CheckpointError(
-            f"{path} was changed after the training: it no longer says what the weights were trained with. Put it back "
-            f"as it was, or train with other settings: geobench train MODEL --set NAME=VALUE"
+            f"{path} was edited after training, so it no longer says what the weights were trained with. Restore it, "
+            f"or train with other settings: geobench train MODEL --set NAME=VALUE"
         )
     if path.parts[-3:-1] != (checkpoint.model, checkpoint.id):
-        raise CheckpointError(f"{path.parent} holds {checkpoint.spec}; move it back to {checkpoint.folder}.")
+        raise CheckpointError(f"{path.parent} contains {checkpoint.spec}; move it back to {checkpoint.folder}.")
     return checkpoint
 
 

@@ -62,7 +62,7 @@ def evaluate(
         test_set: or a data set, or the name of one.
         gallery: or its spec, such as ``land:100k``; None takes the test set's default. Unused by models that need none.
         options: crops, top k, batch size, workers.
-        limit: number of images to test on, for a ``test_set`` that is yet to be read.
+        limit: number of images to test on, if ``test_set`` is not yet read.
         progress: reports the work.
 
     Raises:
@@ -100,7 +100,7 @@ def locate(
     """Return the checked predictions of ``model`` for all n images; those of unreadable images are marked as failed.
 
     Raises:
-        PluginError: the model raises, or returns something that is no predictions for these images.
+        PluginError: the model raises, or returns something other than predictions for these images.
     """
     if model.input == "images":
         return _locate_pixels(model, test_set, gallery, options.top_k, progress)

@@ -1,4 +1,4 @@
-"""Galleries: the coordinates that retrieval models choose from. Every gallery names its source, size and seed."""
+"""Galleries: the coordinates that retrieval models choose from. Each states its source, size and seed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 SIZES = {"k": 1_000, "M": 1_000_000}
 ORACLE_SHARE = 0.1
-"""A gallery that holds this share of the test coordinates exactly is an oracle. Other photos of the same site hold few:
-the 100,000 released with GeoCLIP 0.2 % of Im2GPS3k's, the 25,600 of YFCC 2.8 %."""
+"""A gallery that contains this share of the test coordinates exactly is an oracle. Galleries from other photos of the
+same site contain few: the 100,000 points released with GeoCLIP 0.2 % of Im2GPS3k's, the 25,600 of YFCC26k 2.8 %."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Gallery:
     Attributes:
         coordinates: (m, 2) latitude, longitude.
         source: ``training``, ``land``, ``sphere``, one that a plugin registers (``official``) or a CSV file's path.
-        seed: of the draw; it is part of the name of a result.
+        seed: of the draw; it is part of the identity of a result.
     """
 
     coordinates: FloatArray
@@ -48,7 +48,7 @@ class Gallery:
 
     @property
     def spec(self) -> str:
-        """Return the spec string that makes this gallery again, such as ``training:21000`` or ``photos.csv``."""
+        """Return the spec string of this gallery, such as ``training:21000`` or ``photos.csv``."""
         return f"{self.source}:{len(self)}" if self.source in _sources() else self.source
 
     @cached_property
@@ -57,7 +57,7 @@ class Gallery:
         return len(np.unique(place_keys(self.coordinates)))
 
     def count_of(self, coordinates: FloatArray) -> int:
-        """Return how many of ``coordinates`` (n, 2) are in the gallery exactly, to six decimals (11 cm)."""
+        """Return how many of ``coordinates`` (n, 2) are exactly in the gallery, to six decimals (11 cm)."""
         return int(np.isin(place_keys(coordinates), place_keys(self.coordinates)).sum())
 
     @cached_property
@@ -67,10 +67,9 @@ class Gallery:
 
 
 def is_oracle(in_gallery: int, n: int) -> bool:
-    """Return whether a gallery is an oracle: it holds at least a tenth of the ``n`` test coordinates exactly.
+    """Return whether a gallery is an oracle: it contains at least a tenth of the ``n`` test coordinates exactly.
 
-    A model then need not find a place near the answer; for one image in ten or more the answer itself is among its
-    choices. Every table says so.
+    For one image in ten or more the true position itself is then among the candidates. Every table says so.
     """
     return n > 0 and in_gallery >= ORACLE_SHARE * n
 
@@ -84,7 +83,7 @@ def parse_size(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text)
     size = round(float(match[1]) * SIZES.get(match[2], 1)) if match else 0
     if size < 1:
-        raise GalleryError(f"{text!r} is no gallery size; write a number such as 5000, 21k, 100k or 1M.")
+        raise GalleryError(f"{text!r} is not a valid gallery size; use a number such as 5000, 21k, 100k or 1M.")
     return size
 
 
@@ -107,7 +106,7 @@ def get_gallery(spec: str, training: FloatArray | None = None, seed: int = 0) ->
     source, _, size = spec.rpartition(":")
     source = source or "training"
     if source not in _sources():
-        raise unknown_name("gallery", spec, _sources(), f"Write SOURCE:SIZE ({', '.join(_sources())}) or a CSV file.")
+        raise unknown_name("gallery", spec, _sources(), f"Use SOURCE:SIZE ({', '.join(_sources())}) or a CSV file.")
     m = parse_size(size)
     if seed < 0:
         raise GalleryError(f"the seed of a gallery must be at least 0, not {seed}.")
@@ -133,12 +132,12 @@ def check_spec(spec: str, training_images: int | None = None) -> None:
 
 
 def default_gallery(spec: str, training: FloatArray | None, seed: int = 0) -> tuple[Gallery, str]:
-    """Return a data set's default gallery, and a line for the user when ``training`` is too small to hold it."""
+    """Return a data set's default gallery, and a line for the user if ``training`` is too small for it."""
     if needs_training(spec):
         size = parse_size(spec.rpartition(":")[2])
         if training is not None and size > len(training):
-            note = f"the default gallery {spec} is larger than the model's training set: all its {len(training):,}"
-            return get_gallery(f"training:{len(training)}", training, seed), f"{note} coordinates are used."
+            note = f"the default gallery {spec} is larger than the training set of the model; using all of its"
+            return get_gallery(f"training:{len(training)}", training, seed), f"{note} {len(training):,} coordinates."
     return get_gallery(spec, training, seed), ""
 
 
@@ -162,16 +161,16 @@ def gallery_for(
 
 
 def choose_gallery(model: Model, spec: str | None, default: str, seed: int = 0) -> tuple[Gallery | None, str]:
-    """Return what ``model`` chooses from, None if it needs no gallery, and a line for the user where it is a makeshift.
+    """Return the gallery of ``model``, None if it uses none, and a line for the user if a fallback is used.
 
     Args:
-        model: its checkpoint has the training coordinates, or the gallery it was released with in their place.
-        spec: what the user asks for, as in :func:`get_gallery`; None takes ``default``, made to fit.
+        model: its checkpoint has the training coordinates, or else the gallery it was released with.
+        spec: as in :func:`get_gallery`; None takes ``default``, reduced to what the training set holds.
         default: such as ``100k``.
         seed: of the draw.
 
     Raises:
-        GalleryError: training coordinates are asked for, or meant by the default, and are not to be had.
+        GalleryError: training coordinates are needed and not available.
     """
     if not model.uses_gallery:
         return None, ""
@@ -179,16 +178,16 @@ def choose_gallery(model: Model, spec: str | None, default: str, seed: int = 0) 
     if checkpoint is not None and checkpoint.own_gallery and needs_training(spec or default):
         if spec is not None:
             raise GalleryError(
-                f"{checkpoint.spec} came without the coordinates it was trained on, so {spec} cannot be drawn from "
-                f"them; ask for the gallery that came with it, {checkpoint.own_gallery}, or for land:100k."
+                f"{checkpoint.spec} was released without its training coordinates, so {spec} cannot be drawn; use the "
+                f"gallery that was released with it, {checkpoint.own_gallery}, or land:100k."
             )
-        note = f"the default gallery {default} needs training coordinates, which {checkpoint.spec} came without:"
-        return get_gallery(checkpoint.own_gallery, None, seed), f"{note} {checkpoint.own_gallery} is used."
+        note = f"the default gallery {default} needs training coordinates, which {checkpoint.spec} lacks;"
+        return get_gallery(checkpoint.own_gallery, None, seed), f"{note} using {checkpoint.own_gallery}."
     training = checkpoint.coordinates if checkpoint is not None and not checkpoint.own_gallery else None
     if spec is not None:
         return get_gallery(spec, training, seed), ""
     if training is None and needs_training(default):
-        raise GalleryError(f"{model.name} was not trained and has no coordinates of its own; name a gallery: land:100k")
+        raise GalleryError(f"{model.name} was not trained and has no training coordinates; name a gallery: land:100k")
     return default_gallery(default, training, seed)
 
 
@@ -198,22 +197,24 @@ def needs_training(spec: str) -> bool:
 
 
 def _sources() -> list[str]:
-    """Return the names that may stand before a colon: ours, then those of plugins."""
+    """Return the names that may precede the colon: built-in sources, then those of plugins."""
     return [*SOURCES, *sorted(registry().galleries)]
 
 
 def _from_plugin(source: str, m: int, rng: np.random.Generator) -> FloatArray:
-    """Return ``m`` of the coordinates that a plugin registers as ``source``: all, in their order, or a draw."""
-    with blaming(f"the gallery {source} ({registry().owners['gallery', source].origin})", "to be read"):
+    """Return ``m`` of the coordinates that a plugin registers as ``source``: all in their order, or a random draw."""
+    with blaming(f"the gallery {source} ({registry().owners['gallery', source].origin})", "while reading it"):
         whole = as_coordinates(registry().galleries[source]())
     if m > len(whole):
-        raise GalleryError(f"the gallery {source} holds {len(whole):,} coordinates; ask for at most {len(whole)}.")
+        raise GalleryError(f"the gallery {source} has only {len(whole):,} coordinates; ask for at most {len(whole)}.")
     return whole[np.sort(rng.permutation(len(whole))[:m])]
 
 
 def _from_training(m: int, rng: np.random.Generator, training: FloatArray | None) -> FloatArray:
     if training is None:
-        raise GalleryError("a gallery of training coordinates needs a trained model; try land:100k or sphere:100k.")
+        raise GalleryError(
+            "a gallery of training coordinates needs a trained model; use land:100k or sphere:100k instead."
+        )
     if m > len(training):
         raise _larger_than_training(m, len(training))
     return training[np.sort(rng.permutation(len(training))[:m])]
@@ -221,8 +222,8 @@ def _from_training(m: int, rng: np.random.Generator, training: FloatArray | None
 
 def _larger_than_training(m: int, images: int) -> GalleryError:
     return GalleryError(
-        f"a gallery of {m:,} training coordinates is larger than its source, which holds {images:,}; "
-        f"ask for at most {images}, or for land:{m} or sphere:{m}."
+        f"a gallery of {m:,} training coordinates is larger than its source, which has {images:,}; "
+        f"ask for at most {images}, or use land:{m} or sphere:{m}."
     )
 
 

@@ -1,4 +1,4 @@
-"""The hooks a plugin may implement, and nothing else. Registration is cheap: no weights, no torch."""
+"""The hooks that a plugin may implement, and nothing else. Registration is cheap: no weights, no torch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def register_datasets(register: Callable[[Dataset | Path], None]) -> None:
 def register_encoders(register: Callable[[str, Callable[[str], Encoder]], None]) -> None:
     """Call ``register(name, factory)`` for each encoder; ``name`` may be a pattern such as ``*/*``.
 
-    ``factory(name)`` returns the encoder called ``name`` and reads no weights yet.
+    ``factory(name)`` returns the encoder ``name`` without reading its weights.
     """
 
 

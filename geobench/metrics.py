@@ -48,7 +48,7 @@ class ScoredImages:
         return len(self.errors_km)
 
     @property
-    def answered(self) -> bool:
+    def has_predictions(self) -> bool:
         """Return whether predictions and true positions are known, not errors alone."""
         return self.predictions is not None and self.truth is not None
 
@@ -109,7 +109,7 @@ class Metric:
 
     def applies_to(self, images: ScoredImages) -> bool:
         """Return whether what it needs is known of ``images``."""
-        return self.needs == "errors" or images.answered
+        return self.needs == "errors" or images.has_predictions
 
     def values(self, images: ScoredImages) -> FloatArray:
         """Return the value (n,) of each image, NaN where it does not apply; a hit is 1, a miss is 0."""

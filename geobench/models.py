@@ -141,7 +141,7 @@ class TrainingSet:
 
     @cached_property
     def features(self) -> Features:
-        """Return the features of the images, computed at the first use: a model that needs none costs none."""
+        """Return the features of the images, extracted on first use."""
         return self.extract()
 
     def source(self, device: str) -> Source:
@@ -150,7 +150,7 @@ class TrainingSet:
 
     @cached_property
     def readable(self) -> npt.NDArray[np.intp]:
-        """Return the rows whose image could be read: the ones to train on."""
+        """Return the rows whose image could be read: those to train on."""
         return np.flatnonzero(self.features.ok)
 
 
@@ -160,21 +160,21 @@ class NoConfig:
 
 
 class Model(ABC):
-    """A model. Subclass it, give it a ``name`` and a ``summary``, write ``fit`` and ``locate`` (or ``predict``).
+    """A model: subclass it with a ``name``, a ``summary``, ``fit`` and ``locate`` (or ``predict``).
 
-    Making an instance is cheap: networks are built in ``fit`` or ``restore``.
+    Instantiation is cheap: networks are built in ``fit`` or ``restore``.
 
     Attributes:
         Config: a frozen dataclass of its hyper-parameters.
-        input: what it answers from: ``features`` (``locate``), ``images`` (``predict``) or ``none`` (``locate`` with
+        input: what it predicts from: ``features`` (``locate``), ``images`` (``predict``) or ``none`` (``locate`` with
             features of width 0).
-        uses_gallery: False for a model that answers with positions of its own.
-        variants: named lists of settings, for ``--variant``.
-        fraction_settings: settings that go with a part of the training data, for ``--fraction``.
-        probabilities: True where the scores of an image's predictions are probabilities: they are calibrated then.
-        trainable: False for one that has nothing to learn; ``fit``, ``state`` and ``restore`` are then never called.
-        device: where to compute.
-        checkpoint: what it was loaded from.
+        uses_gallery: False for a model that predicts positions without a gallery.
+        variants: named groups of settings, for ``train --variant``.
+        fraction_settings: settings that go with a fraction of the training data, for ``train --fraction``.
+        probabilities: True if the scores of an image's predictions are probabilities, so that calibration applies.
+        trainable: False for a model that needs no training; ``fit``, ``state`` and ``restore`` are then never called.
+        device: torch device.
+        checkpoint: what it was loaded from; None for a model that was not trained.
     """
 
     name: ClassVar[str]
@@ -188,7 +188,7 @@ class Model(ABC):
     fraction_settings: ClassVar[Mapping[float, Mapping[str, Any]]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let ``locate`` of every model, a plugin's too, be handed features that were checked."""
+        """Make ``locate`` of every model, a plugin's too, check the features it is given."""
         super().__init_subclass__(**options)
         if "locate" in cls.__dict__:
             cls.locate = _with_checked_features(cls.locate)  # type: ignore[method-assign]
@@ -206,10 +206,10 @@ class Model(ABC):
         Args:
             training_set: features (n, views, d) and coordinates (n, 2).
             seed: the same seed gives the same model.
-            scratch: a folder to keep the state of a long training in; the folder of a killed one is handed in again.
-            progress: told of the work.
+            scratch: folder for the state of a long training; that of an interrupted training is passed again.
+            progress: reports the work.
         """
-        raise TypeError(f"{self.name} has no fit(); a model that learns nothing says trainable = False.")
+        raise TypeError(f"{self.name} has no fit(); a model that needs no training sets trainable = False.")
 
     def locate(self, features: npt.NDArray[np.float32], gallery: Gallery | None, top_k: int = 1) -> Predictions:
         """Return predictions for ``features`` (n, views, d), at most ``top_k`` each, from ``gallery``.
@@ -219,11 +219,11 @@ class Model(ABC):
         Raises:
             FeatureError: features of another shape or width.
         """
-        raise TypeError(f'{self.name} has no locate(); a model on raw images says input = "images".')
+        raise TypeError(f'{self.name} has no locate(); a model on decoded images sets input = "images".')
 
     def predict(self, images: Sequence[Image.Image], gallery: Gallery | None, top_k: int = 1) -> Predictions:
-        """Return predictions for raw RGB ``images``; only where ``input`` is ``images``."""
-        raise TypeError(f"{self.name} has no predict(); it answers from features.")
+        """Return predictions for decoded RGB ``images``; only if ``input`` is ``images``."""
+        raise TypeError(f"{self.name} has no predict(); it predicts from features.")
 
     @property
     def feature_width(self) -> int | None:
@@ -233,41 +233,41 @@ class Model(ABC):
     def embed(self, coordinates: FloatArray, *, normalise: bool = True) -> npt.NDArray[np.float32]:
         """Return location embeddings (n, dim) of ``coordinates`` (n, 2), of unit length unless ``normalise`` is False.
 
-        A row must not depend on which others are asked with it.
+        A row must not depend on the other rows of the call.
         """
         raise GeobenchError(f"{self.name} has no location embeddings.")
 
     def similarity(self, features: npt.NDArray[np.float32], coordinates: FloatArray) -> npt.NDArray[np.float32]:
         """Return the cosine similarity (n, m) of ``features`` (n, views, d) to the places ``coordinates`` (m, 2)."""
-        raise GeobenchError(f"{self.name} does not tell how similar a place is to a query.")
+        raise GeobenchError(f"{self.name} has no similarity between a query and a place.")
 
     @classmethod
     def importable(cls) -> Sequence[str]:
-        """Return the names of released weights that are on this machine and that ``imported_checkpoint`` knows."""
+        """Return the names of released weights that are installed and that ``imported_checkpoint`` knows."""
         return ()
 
     @classmethod
     def imported_checkpoint(cls, identifier: str) -> Checkpoint | None:
-        """Return weights that others released as a checkpoint; None where ``identifier`` stands for no such weights.
+        """Return released weights as a checkpoint; None if ``identifier`` does not name such weights.
 
         Args:
-            identifier: what ``MODEL@`` is followed by: a name, or the path of a folder.
+            identifier: what follows ``MODEL@``: a name, or the path of a folder.
         """
         return None
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return everything learnt, as named arrays: what a checkpoint keeps."""
+        """Return everything learnt, as named arrays: the content of a checkpoint."""
         return {}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:  # noqa: B027  a model may have no state
-        """Take back what ``state`` returned; ``config`` is that of the training."""
+        """Restore what ``state`` returned; ``config`` is that of the training."""
 
 
 Locate = Callable[..., Predictions]
 
 
 def _with_checked_features(locate: Locate) -> Locate:
-    """Return ``locate`` handed features (n, views, d) of the width that the model was trained on."""
+    """Return ``locate`` with features checked: (n, views, d), of the width that the model was trained on."""
 
     @wraps(locate)
     def checked(self: Model, features: Any, gallery: Gallery | None = None, top_k: int = 1) -> Predictions:

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 GROUP = "geobench"
 OWN_GALLERIES = ("training", "land", "sphere")
 """Sources of galleries that need no plugin: :mod:`geobench.gallery`."""
-MESSAGE_WIDTH = 400  # of a stranger's error, told in one line
+MESSAGE_WIDTH = 400  # of an error of third-party code, in one line
 
 
 @dataclass
 class Plugin:
-    """One entry point: where it comes from, what it registers, why it is left out (``error``) if it is."""
+    """An entry point: where it comes from, what it registers, and its ``error`` if it failed to load."""
 
     name: str
     distribution: str
@@ -60,7 +60,7 @@ class Registry:
     owners: dict[tuple[str, str], Plugin] = field(default_factory=dict)
 
     def add(self, kind: str, name: str, thing: Any, plugin: Plugin) -> None:
-        """Take in what ``plugin`` registers as ``name``; raise ``PluginError`` naming both when it is taken."""
+        """Add what ``plugin`` registers as ``name``; raise ``PluginError`` naming both plugins if it is taken."""
         other = self.owners.get((kind, name))
         if other is not None:
             raise PluginError(
@@ -80,7 +80,7 @@ class Registry:
 
 
 def load(points: Iterable[EntryPoint]) -> Registry:
-    """Return the registry filled from ``points``; a plugin that fails is recorded with its error and left out.
+    """Return the registry of ``points``; a plugin that fails to load is recorded with its error and skipped.
 
     Raises:
         PluginError: two plugins claim one name.
@@ -97,7 +97,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
         registry.plugins.append(plugin)
         try:
             found = _registrations(point.load(), plugin.name)
-        except (Exception, SystemExit) as error:  # whatever a stranger's code raises must not stop the others
+        except (Exception, SystemExit) as error:  # whatever third-party code raises must not stop the others
             plugin.error = shorten(f"{type(error).__name__}: {error}", MESSAGE_WIDTH)
             continue
         for kind, name, thing in found:
@@ -106,7 +106,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
 
 
 def _registrations(module: Any, plugin: str) -> list[tuple[str, str, Any]]:
-    """Return kind, name and thing for all that one plugin registers, asked alone so that it fails alone and whole."""
+    """Return kind, name and object for everything that one plugin registers; it is loaded alone, so it fails alone."""
     from geobench.data.dataset import Dataset
     from geobench.metrics import Metric
     from geobench.models import Model
@@ -124,7 +124,7 @@ def _registrations(module: Any, plugin: str) -> list[tuple[str, str, Any]]:
 
     def add_gallery(name: str, coordinates: Callable[[], FloatArray]) -> None:
         if name in OWN_GALLERIES:
-            raise ValueError(f"{name!r} is one of geobench's own galleries")
+            raise ValueError(f"{name!r} is a built-in gallery source")
         found.append(("gallery", name, coordinates))
 
     def add_metric(metric: Metric | str, factory: Callable[[str], Metric] | None = None) -> None:
@@ -156,22 +156,22 @@ def registry() -> Registry:
 def plugin_errors() -> list[str]:
     """Return a line for each plugin that failed to load."""
     return [
-        f"plugin {plugin.name} ({plugin.origin}) failed to load and is left out: {plugin.error}"
+        f"plugin {plugin.name} ({plugin.origin}) failed to load and is skipped: {plugin.error}"
         for plugin in registry().plugins
         if plugin.error
     ]
 
 
 def left_out() -> list[str]:
-    """Return a line for each plugin, and each data set of the user's own, that is left out because it is broken."""
+    """Return a line for each plugin and each user-defined data set that is skipped because it is broken."""
     from geobench.data.dataset import broken_definitions
 
     broken = broken_definitions().items()
-    return plugin_errors() + [f"your own data set {name} is left out: {error}" for name, error in broken]
+    return plugin_errors() + [f"your data set {name} is skipped: {error}" for name, error in broken]
 
 
 def who(model: Model) -> str:
-    """Return how errors name ``model``: with the distribution that brings it."""
+    """Return how errors name ``model``: with the distribution that provides it."""
     plugin = registry().owners.get(("model", model.name))
     return f"the model {model.name}" + (f" ({plugin.origin})" if plugin is not None else "")
 
@@ -190,7 +190,7 @@ def get_model_class(name: str) -> type[Model]:
 
 
 def get_datasets() -> dict[str, Dataset]:
-    """Return every data set by name: those of plugins, then the user's own (``geobench datasets add``)."""
+    """Return every data set by name: those of plugins and the user's own (``geobench datasets add``)."""
     from geobench.data.dataset import own_datasets
 
     datasets = dict(registry().datasets)
@@ -218,10 +218,10 @@ def get_encoders() -> dict[str, Callable[[str], Encoder]]:
 
 
 def get_encoder(name: str) -> Encoder:
-    """Return the encoder called ``name``, without weights yet; an exact name goes before a pattern.
+    """Return the encoder called ``name``, without its weights; an exact name takes precedence over a pattern.
 
     Raises:
-        UnknownNameError: nothing of that name.
+        UnknownNameError: no such encoder.
     """
     factories = get_encoders()
     for pattern, factory in sorted(factories.items(), key=lambda item: item[0] != name):
@@ -255,10 +255,10 @@ def get_metrics(dataset: Dataset | str | None = None, thresholds_km: Sequence[fl
 
 
 def get_metric(name: str) -> Metric:
-    """Return the metric called ``name``, such as ``acc_25km`` or ``acc_100km``; an exact name goes before a pattern.
+    """Return the metric called ``name``, such as ``acc_25km`` or ``acc_100km``; an exact name takes precedence.
 
     Raises:
-        UnknownNameError: nothing of that name.
+        UnknownNameError: no such metric.
     """
     found = registry().metrics
     for pattern, metric in sorted(found.items(), key=lambda item: item[0] != name):

@@ -1,4 +1,4 @@
-"""Where is this? Predictions for single photos and for texts, and the map that goes with them."""
+"""Predictions for single photos and for texts, and a map of how similar every place is to them."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DEFAULT_GALLERY = "100k"
-MAP_COLUMNS = 540  # cells of the map along the equator: 74 km each, some 45,000 of them on land
+MAP_COLUMNS = 540  # grid points along the equator: 74 km apart, some 45,000 of them on land
 BLOCK = 8192  # places compared with the queries at a time
 THUMBNAIL_PIXELS = 300
 
 
 class _Photos(Dataset, kind="photos"):
-    """Files named one by one, as a data set."""
+    """Single files as a data set."""
 
     def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
         return open_image(Path(image), side=side)
@@ -60,16 +60,16 @@ def predict(
     """Return ``query``, ``rank``, ``latitude``, ``longitude``, ``score``, ``error`` for each query, best first.
 
     Args:
-        model: ready to answer: ``get_model("geoclip")``.
-        photos: files; one that cannot be read has one row, with what is wrong in ``error``.
+        model: ready to locate: ``get_model("geoclip")``.
+        photos: files; an unreadable one has one row with the reason in ``error``.
         gallery: spec; by default all coordinates of the training set, at most 100,000.
         top_k: predictions for each query.
-        texts: what to look for in words, such as ``Desert``; they follow the photos.
-        map_to: a PNG, PDF or SVG file to draw how similar all land is to each query, a panel for each that is readable.
-        progress: told of the work.
+        texts: queries in words, such as ``Desert``; they follow the photos.
+        map_to: PNG, PDF or SVG file for a map of the similarity of all land to each readable query, one panel each.
+        progress: reports the work.
 
     Raises:
-        EncoderError: there are ``texts`` and the model's encoder cannot read them.
+        EncoderError: there are ``texts`` and the model's encoder has no text tower.
         GeobenchError: a map is asked for and the model has no :meth:`Model.similarity`.
     """
     import pandas as pd
@@ -100,10 +100,10 @@ def predict(
 def text_features(model: Model, texts: Sequence[str], progress: Progress = SILENT) -> npt.NDArray[np.float32]:
     """Return features (n, 1, d) of ``texts`` by the text tower of the encoder that ``model`` was trained with.
 
-    They lie in one space with the features of images, so that a model answers them like an image's.
+    They are in the same space as the features of images, so that a model can locate them like an image's.
 
     Raises:
-        EncoderError: the encoder has no text tower, or the model looks at no features.
+        EncoderError: the encoder has no text tower, or the model uses no features.
     """
     if not texts:
         return np.empty((0, 1, 0), dtype=np.float32)
@@ -113,14 +113,14 @@ def text_features(model: Model, texts: Sequence[str], progress: Progress = SILEN
     progress.say(f"loading the encoder {encoder.name}.")
     with blaming(f"the encoder {encoder.name}", "on texts"):
         encoder.load(model.device)
-        # One by one: an answer never depends, to the last bit, on what else is asked.
+        # One by one: features never depend, to the last bit, on the other texts of the call.
         features = [encoder.encode_texts([text]).float().cpu().numpy() for text in texts]
     return np.stack(features)
 
 
 def _check_map(model: Model, output: Path, n: int) -> None:
     if type(model).similarity is Model.similarity:
-        raise GeobenchError(f"{model.name} does not tell how similar a place is to a query: it has nothing to map.")
+        raise GeobenchError(f"{model.name} has no similarity between a query and a place, so there is nothing to map.")
     check_map(output, n)
 
 
@@ -133,7 +133,7 @@ def _draw(
     output: Path,
     progress: Progress,
 ) -> None:
-    """Draw a panel for each of ``photos`` and ``texts`` with the predictions of ``table``."""
+    """Draw a panel with the predictions in ``table`` for each of ``photos`` and ``texts``."""
     grid = land_grid(MAP_COLUMNS)
     features = np.concatenate([part for part in (_photo_features(model, photos), words) if len(part)])
     similarity = _similarity(model, features, grid.coordinates, progress)
@@ -166,7 +166,7 @@ def _photo_features(model: Model, photos: Sequence[Path]) -> npt.NDArray[np.floa
 def _similarity(
     model: Model, features: npt.NDArray[np.float32], coordinates: FloatArray, progress: Progress
 ) -> npt.NDArray[np.float32]:
-    """Return ``model.similarity`` (n, m), asked block by block and checked."""
+    """Return ``model.similarity`` (n, m), computed block by block and checked."""
     similarity = np.empty((len(features), len(coordinates)), dtype=np.float32)
     with progress.track("map of similarity", len(coordinates), "places") as advance:
         for start in range(0, len(coordinates), BLOCK):
@@ -175,7 +175,7 @@ def _similarity(
                 found = np.asarray(model.similarity(features, block))
             if found.shape != (len(features), len(block)) or not np.isfinite(found).all():
                 raise PluginError(
-                    f"{who(model)} returned a similarity of the shape {found.shape} or with NaN; it must be finite, "
+                    f"{who(model)} returned a similarity of shape {found.shape} or with NaN; it must be finite and of shape "
                     f"({len(features)}, {len(block)})."
                 )
             similarity[:, start : start + len(block)] = found
@@ -211,4 +211,4 @@ def _why(path: Path) -> str:
         open_image(path)
     except ImageError as error:
         return str(error)
-    return "it could not be read"
+    return "cannot be read"

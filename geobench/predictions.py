@@ -1,4 +1,4 @@
-"""What a model answers: for each image up to k coordinates with scores, best first, and whether it failed."""
+"""Predictions of a model: for each image up to k coordinates with scores, best first, and whether it failed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _STATUSES = {"ok", "failed"}
 _OURS = re.compile(r"image|latitude|longitude|status|error_km|(latitude|longitude|score)_[1-9]\d*")
 PREFIX = "table_"
-"""Put before the name of a column of the test set that would be taken for one of ours."""
+"""Prefix of a column of the test set whose name is one of ours."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Predictions:
 
     Attributes:
         coordinates: (n, k, 2) latitude, longitude in degrees, best first; NaN in the rows of failed images.
-        scores: (n, k), higher is better; what they mean is the model's affair.
+        scores: (n, k), higher is better; what they mean is up to the model.
         failed: (n,), True where the image could not be read.
     """
 
@@ -75,16 +75,16 @@ class Predictions:
         return Predictions(self.coordinates[rows], self.scores[rows], self.failed[rows])
 
     @classmethod
-    def scatter(cls, answered: Predictions, ok: npt.NDArray[np.bool_]) -> Predictions:
-        """Return predictions for ``len(ok)`` images from those ``answered`` for the ones that are ``ok``.
+    def scatter(cls, located: Predictions, ok: npt.NDArray[np.bool_]) -> Predictions:
+        """Return predictions for ``len(ok)`` images, of which those that are ``ok`` were ``located``.
 
         An image that the model itself marks as failed stays failed.
         """
-        k = answered.coordinates.shape[1]
+        k = located.coordinates.shape[1]
         coordinates, scores = np.full((len(ok), k, 2), np.nan), np.full((len(ok), k), np.nan)
-        coordinates[ok], scores[ok] = answered.coordinates, answered.scores
+        coordinates[ok], scores[ok] = located.coordinates, located.scores
         failed = ~ok
-        failed[ok] = answered.failed
+        failed[ok] = located.failed
         return cls(coordinates, scores, failed)
 
     def errors_km(self, truth: FloatArray) -> FloatArray:
@@ -92,20 +92,20 @@ class Predictions:
         return errors_km(self.coordinates[:, 0], truth, self.failed)
 
     def check(self, n: int, who: str) -> Predictions:
-        """Return self if it is well formed for ``n`` images, else raise ``PluginError`` naming ``who`` returned it."""
+        """Return self if it is well formed for ``n`` images; otherwise raise ``PluginError``, which names ``who``."""
         shape, k = np.shape(self.coordinates), np.shape(self.scores)[1:]
         if shape != (n, *k, 2) or len(k) != 1 or k[0] < 1 or np.shape(self.scores) != (n, *k):
             raise PluginError(
-                f"{who} returned predictions of the shape {shape} with scores {np.shape(self.scores)}; "
+                f"{who} returned predictions of shape {shape} with scores of shape {np.shape(self.scores)}; "
                 f"for {n} images they must be ({n}, k, 2) and ({n}, k) with k at least 1."
             )
         if np.shape(self.failed) != (n,):
-            raise PluginError(f"{who} returned failed of the shape {np.shape(self.failed)}; it must be ({n},).")
+            raise PluginError(f"{who} returned ``failed`` of shape {np.shape(self.failed)}; it must be ({n},).")
         for rank in range(shape[1]):
             bad = np.setdiff1d(invalid_rows(self.coordinates[:, rank]), np.flatnonzero(self.failed))
             if len(bad):
                 raise PluginError(
-                    f"{who} returned {len(bad)} coordinates that are NaN or out of range, the first for image number "
+                    f"{who} returned {len(bad)} coordinates that are NaN or out of range, first for image number "
                     f"{bad[0]} at rank {rank + 1}: {tuple(self.coordinates[bad[0], rank].tolist())}."
                 )
         return self
@@ -113,8 +113,8 @@ class Predictions:
     def to_frame(self, images: npt.ArrayLike, truth: FloatArray, extra: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return one row per image: ``image``, truth, ``status``, ``error_km``, then position and score per rank.
 
-        ``extra`` are the other columns of the test set, a row per image; they come last, as text. One that is called
-        as a column of ours, such as ``status``, becomes ``table_status``.
+        ``extra`` are the other columns of the test set, one row per image; they come last, as text. A column with a
+        name of ours, such as ``status``, becomes ``table_status``.
         """
         import pandas as pd
 
@@ -137,7 +137,7 @@ class Predictions:
         return pd.DataFrame(columns)
 
     def save(self, path: Path, images: npt.ArrayLike, truth: FloatArray, extra: pd.DataFrame | None = None) -> None:
-        """Write the table of :meth:`to_frame` as CSV; every number reads back exactly."""
+        """Write the table of :meth:`to_frame` as CSV; every number is read back exactly."""
         with files.replacing(path) as temporary:
             self.to_frame(images, truth, extra).to_csv(temporary, index=False)
 
@@ -146,7 +146,7 @@ class Predictions:
         """Return the predictions in ``path`` and the whole table (image, truth, …, the test set's own columns as text).
 
         Raises:
-            ResultError: the file is missing, truncated or no predictions file.
+            ResultError: the file is missing, truncated or not a predictions file.
         """
         try:
             text = path.read_bytes().decode("utf-8")
@@ -166,8 +166,8 @@ class Predictions:
                 raise ValueError("truncated, or not written by geobench")
         except (OSError, ValueError, KeyError) as error:
             raise ResultError(
-                f"{path} is no readable predictions file ({error}); run the model again, or geobench score where the "
-                "predictions are another's."
+                f"{path} is not a readable predictions file ({error}); run the model again. To score predictions of "
+                "another program: geobench score"
             ) from error
         return cls(coordinates, scores, failed), table
 
@@ -178,7 +178,7 @@ def extra_columns(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read(text: str) -> pd.DataFrame:
-    """Return the table in ``text``: numbers of ours as the nearest float64, all else as it is written."""
+    """Return the table in ``text``: our numbers as the nearest float64, everything else as written."""
     import pandas as pd
 
     table = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)  # an image may be called NA, and a country is

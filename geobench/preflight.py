@@ -1,4 +1,4 @@
-"""Before a run: what is asked for, how models without a checkpoint are trained, and what can be known to be missing."""
+"""Before a run: what is asked for, how models without a checkpoint are trained, and what is known to be missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from geobench.evaluate import Options, encoder_for
 from geobench.gallery import check_spec, choose_gallery, needs_training
 from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset, get_encoder, get_model_class
-from geobench.settings import setting_names
+from geobench.settings import configure, setting_names
 from geobench.train import DEFAULT_DATA
 
 if TYPE_CHECKING:
@@ -56,18 +56,13 @@ class Plan:
 
     def load(self, spec: str) -> Model:
         """Return the model ``spec`` on the device, ready to locate."""
-        return get_model(spec, self.device, self._settings_of(model_class_of(spec)))
+        return get_model(spec, self.device, declared(model_class_of(spec), self.settings))
 
     def configured(self, spec: str) -> Model:
         """Return the model ``spec`` with its settings and checkpoint, but nothing of what it learnt: cheap."""
         model = model_class_of(spec)
         checkpoint = find_checkpoint(spec) if model.trainable else None
         return checkpoint.configured(self.device) if checkpoint is not None else self.load(spec)
-
-    def _settings_of(self, model: type[Model]) -> dict[str, Any]:
-        """Return those of the settings that ``model`` declares; nothing for one that is trained."""
-        names = [] if model.trainable else setting_names(model.Config)
-        return {name: self.settings[name] for name in names if name in self.settings}
 
 
 @dataclass(frozen=True)
@@ -85,15 +80,22 @@ class Job:
     combinations: tuple[tuple[TestSet, str | None, int], ...]
 
 
+def declared(model: type[Model], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of ``settings`` that ``model`` declares; nothing for a model that is trained."""
+    names = [] if model.trainable else setting_names(model.Config)
+    return {name: settings[name] for name in names if name in settings}
+
+
 def model_class_of(spec: str) -> type[Model]:
     """Return the class of the model ``NAME`` or ``NAME@CHECKPOINT``."""
     return get_model_class(spec.partition("@")[0])
 
 
 def check_settings(models: Sequence[str], settings: Mapping[str, Any]) -> None:
-    """Raise where a setting is none of any model that needs no training."""
+    """Raise if a setting is not declared by any model that needs no training, or its value does not fit."""
     classes = [model_class_of(spec) for spec in models]
-    valid = {name for model in classes if not model.trainable for name in setting_names(model.Config)}
+    untrained = [model for model in classes if not model.trainable]
+    valid = {name for model in untrained for name in setting_names(model.Config)}
     if settings and all(model.trainable for model in classes):
         raise SettingError(
             f"settings apply to models that need no training; those of {', '.join(models)} are chosen when they are "
@@ -102,6 +104,8 @@ def check_settings(models: Sequence[str], settings: Mapping[str, Any]) -> None:
     for name in settings:
         if name not in valid:
             raise unknown_name("setting of these models", name, valid)
+    for model in untrained:
+        configure(model.Config, declared(model, settings), model.name)
 
 
 def plan_training(models: Sequence[str], train_missing: bool) -> dict[str, Mapping[str, Any] | None]:

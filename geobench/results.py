@@ -39,19 +39,19 @@ class Result(Identity):
 
     Attributes:
         failed: how many of the n images could not be read.
-        scores: by the name of the metric, in its unit; NaN where it could not be computed. Read back with predictions,
-            they are computed from these by the metrics of today.
+        scores: by the name of the metric, in its unit; NaN where it could not be computed. Of a result read
+            with its predictions, computed from these by the metrics that are registered now.
         expected: images that the set's authors state; another n is not comparable with published rows.
         images: what the images are, one line.
-        trained_on, training_images, training_seed: of the checkpoint; the seed is None where it is not known.
+        trained_on, training_images, training_seed: of the checkpoint; the seed is None if unknown.
         gallery_distinct: distinct points of the gallery; ``in_gallery`` test coordinates are in it exactly.
         created: UTC, ISO 8601.
         versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
         seconds: from images to predictions, less where features were cached; ``peak_memory_mb`` is the process's.
         stated_key: the key in a record of form 1, which lacks parts of what keys are made of today.
-        predictions, names, truth: what the model answered for each image; None where only the record was kept.
-        extra: the test set's other columns, such as AUTHOR, a row per image, as text.
-        path: of the record that it was read from.
+        predictions, names, truth: of each image; None if only the record is available.
+        extra: the test set's other columns, such as AUTHOR, one row per image, as text.
+        path: of the record, if it was read from one.
     """
 
     failed: int
@@ -77,7 +77,7 @@ class Result(Identity):
 
     @property
     def key(self) -> str:
-        """Return 16 digits that stand for everything the answers depend on: equal keys are the same result."""
+        """Return 16 digits that stand for everything the predictions depend on: equal keys are the same result."""
         return self.stated_key or super().key
 
     @property
@@ -149,9 +149,9 @@ def _recorded() -> dict[str, Any]:
 
 
 def get_results(folder: Path | str = FOLDER) -> pd.DataFrame:
-    """Return a row per result in ``folder``, the newest last, with a column for every metric that one of them has.
+    """Return one row per result in ``folder``, the newest last, with a column for every metric that any of them has.
 
-    Scores are computed from the predictions where these lie beside the record. The table is empty where there is none.
+    Scores are computed from the predictions if these are next to the record. Without results the table is empty.
 
     Raises:
         ResultError: files are damaged; each is named.
@@ -167,8 +167,8 @@ def get_results(folder: Path | str = FOLDER) -> pd.DataFrame:
 def read_results(folder: Path, predictions: bool = True) -> tuple[list[Result], list[str]]:
     """Return the sound results in ``folder``, the newest last, and a line for each that is damaged.
 
-    Files whose names begin with a dot are another process's, still being written. ``predictions`` reads those too and
-    checks that they give the scores.
+    Files whose names begin with a dot belong to a process that is still writing them. With ``predictions`` these are
+    read too, and checked against the recorded scores.
     """
     found, damaged = [], []
     for path in sorted(folder.glob("[!.]*.json")):
@@ -180,7 +180,7 @@ def read_results(folder: Path, predictions: bool = True) -> tuple[list[Result], 
 
 
 def find_kept(folder: Path, identity: Identity) -> Path | None:
-    """Return the record in ``folder`` of the result with the key of ``identity``; None where there is none."""
+    """Return the record in ``folder`` whose key is that of ``identity``; None if there is none."""
     for path in sorted(folder.glob(f"[!.]*_{identity.key[:8]}.json")):
         try:
             if json.loads(path.read_text(encoding="utf-8")).get("key") == identity.key:
@@ -191,25 +191,25 @@ def find_kept(folder: Path, identity: Identity) -> Path | None:
 
 
 def left_behind(folder: Path) -> list[str]:
-    """Return a line for each predictions file in ``folder`` whose record is not there; nothing else mentions it."""
+    """Return a line for each predictions file in ``folder`` without its record; nothing else mentions it."""
     return [
-        f"{path} is not shown: its record {record_of(path).name} is not beside it; bring it back, or run again."
+        f"{path} is not shown: its record {record_of(path).name} is missing; restore it, or run again."
         for path in sorted(folder.glob(f"[!.]*{PREDICTIONS}"))
         if not record_of(path).exists()
     ]
 
 
 def record_of(path: Path) -> Path:
-    """Return the record that the predictions ``path`` lie beside; any other path stays as it is."""
+    """Return the record that belongs to the predictions ``path``; any other path is returned as it is."""
     name = path.name
     return path.with_name(name.removesuffix(PREDICTIONS) + ".json") if name.endswith(PREDICTIONS) else path
 
 
 def load_result(path: Path, predictions: bool = False) -> Result:
-    """Return the result whose record is ``path``, with its predictions where they are asked for and lie beside it.
+    """Return the result whose record is ``path``; with ``predictions`` also these, if they are next to it.
 
     Raises:
-        ResultError: the record is damaged, edited or of another version, or the predictions do not give its scores.
+        ResultError: the record is damaged, edited or of another version, or the predictions do not yield its scores.
     """
     values = _read_record(path)
     schema, key = values.pop("schema", 1), values.pop("key", "")
@@ -222,7 +222,7 @@ def load_result(path: Path, predictions: bool = False) -> Result:
     result = Result(**values, path=path, **(_load_beside(beside) if predictions and beside.is_file() else {}))
     if result.key != key:
         raise ResultError(
-            f"{path} was edited: its key {key} is not that of what it records ({result.key}); move it away and run the "
+            f"{path} was edited: its key {key} does not match its content ({result.key}); move it away and run the "
             "model again."
         )
     return result if result.predictions is None else _rescored(path, result)
@@ -236,7 +236,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         if not isinstance(values, dict) or "scores" not in values:
             raise ValueError("no record of scores")
     except FileNotFoundError:
-        raise ResultError(f"{path}: there is no such file.") from None
+        raise ResultError(f"{path}: no such file.") from None
     except (OSError, ValueError) as error:
         raise ResultError(
             f"{path} is not a readable result ({type(error).__name__}: {error}); move it away and run the model again."
@@ -245,7 +245,7 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _misfits(schema: Any, key: Any, values: dict[str, Any]) -> Iterator[str]:
-    """Yield what in the record is not as this version writes it."""
+    """Yield how the record differs from what this version writes."""
     if schema not in READABLE:
         yield f"form {schema!r}"
     known = _recorded()
@@ -290,9 +290,9 @@ def _load_beside(path: Path) -> dict[str, Any]:
 
 
 def _rescored(path: Path, result: Result) -> Result:
-    """Return ``result`` with the scores that its predictions give by the metrics of today.
+    """Return ``result`` with its scores computed from its predictions by the metrics that are registered now.
 
-    A metric that is not in the record is added; one in the record that nobody registers any more is left out.
+    Metrics that the record lacks are added; those that are no longer registered are dropped.
 
     Raises:
         ResultError: a score, n or failed that follows from the errors alone is not what the record states.
@@ -310,10 +310,10 @@ def _rescored(path: Path, result: Result) -> Result:
     given = scores | {"n": len(result.predictions), "failed": int(result.predictions.failed.sum())}
     differ = [name for name in stated if not _same(stated[name], given[name])]
     if differ:
-        shown = ", ".join(f"{n} {stated[n]:.6g} in the record, {given[n]:.6g} from them" for n in differ[:2])
+        shown = ", ".join(f"{n} {stated[n]:.6g} in the record, {given[n]:.6g} from the predictions" for n in differ[:2])
         more = f" and {len(differ) - 2} more" if len(differ) > 2 else ""
         raise ResultError(
-            f"{path}: its predictions no longer give its scores ({shown}{more}): one of the two files was edited or "
+            f"{path}: its predictions no longer yield its scores ({shown}{more}): one of the two files was edited or "
             "replaced; move both away and run the model again."
         )
     return replace(result, scores=scores)

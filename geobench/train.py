@@ -56,41 +56,41 @@ def train(
     force: bool = False,
     progress: Progress = SILENT,
 ) -> Checkpoint:
-    """Train ``model`` on the data set ``data`` and return its checkpoint; an interrupted training goes on.
+    """Train ``model`` on the data set ``data`` and return its checkpoint; an interrupted training is resumed.
 
-    Started by ``torchrun``, all processes train it together.
+    If started by ``torchrun``, all processes train it together.
 
     Args:
         model: name of a model.
         data: name of a data set with images to train on.
-        encoder: name; the data set's default where it is None.
+        encoder: name; None takes the data set's default.
         seed: of everything random in the training.
         epochs: shorthand for the setting ``epochs``.
-        variant: a named list of settings of the model, such as ``paper``.
-        settings: hyper-parameters; they go before the variant's, and these before those of the data set's TOML.
+        variant: a named group of settings of the model, such as ``paper``.
+        settings: hyper-parameters; they override the variant's, which override those of the data set's TOML.
         crops: views of each image: 1, 5 or 10.
-        views: P views made at random, in place of crops; 0 for none.
-        augmentation: how: ``simclr``, which is the default, or ``official``.
-        live: make the views anew at each step instead of once beforehand.
-        limit: train on so many images.
-        fraction: train on this part of the images, with the settings that the model's paper uses for it.
+        views: P random views in place of crops; 0 for none.
+        augmentation: kind of the random views: ``simclr`` (default) or ``official``.
+        live: draw new views at every step instead of once beforehand.
+        limit: number of images to train on.
+        fraction: fraction of the images to train on, with the settings that the model's paper uses for it.
         device: ``auto``, ``cpu``, ``cuda``, ….
         workers: processes that decode images; None chooses.
         batch_size: images encoded together; it never changes a result.
-        force: train again where the checkpoint exists already.
-        progress: told of the work.
+        force: train again even if the checkpoint exists.
+        progress: reports the work.
 
     Raises:
-        GeobenchError: unknown names, settings that do not fit, data or weights that are not there.
+        GeobenchError: unknown names, invalid settings, data or weights that are not available.
     """
     model_class, dataset = get_model_class(model), get_dataset(data)
     if not model_class.trainable:
-        raise TrainingError(f"{model} has nothing to learn; run it: geobench run --models {model} --datasets DATASET")
+        raise TrainingError(f"{model} needs no training; run it: geobench run --models {model} --datasets DATASET")
     if (live or augmentation) and not views:
-        option = "--live" if live else f"--augmentation {augmentation}"
-        raise SettingError(f"views at random need their number: {option} goes with --views 2, say.")
+        given = "live" if live else f"augmentation={augmentation!r}"
+        raise SettingError(f"{given} needs a number of random views, such as views=2.")
     if views and crops != 1:
-        raise SettingError("crops are views that are not random: give --views or --crops, not both.")
+        raise SettingError(f"crops and views exclude each other: give crops={crops} or views={views}, not both.")
     config = configured(model_class, dataset, variant, fraction, dict(settings or {}), epochs, progress)
     dataset.prepare("train", progress)
     table = _part(dataset.table("train", limit), fraction)
@@ -134,7 +134,7 @@ class _How:
 def _training_set(
     dataset: Dataset, table: pd.DataFrame, images_key: str, encoder: Encoder, how: _How, progress: Progress
 ) -> TrainingSet:
-    """Return the training set, whose features are extracted when a model first asks for them."""
+    """Return the training set; its features are extracted when a model first asks for them."""
 
     def features() -> Features:
         return extract(
@@ -161,7 +161,7 @@ def _training_set(
 
 def _part(table: pd.DataFrame, fraction: float) -> pd.DataFrame:
     if not 0 < fraction <= 1:
-        raise SettingError(f"the fraction must be above 0 and at most 1, not {fraction}.")
+        raise SettingError(f"fraction must be greater than 0 and at most 1, not {fraction}.")
     return limited(table, max(1, round(fraction * len(table)))) if fraction < 1 else table
 
 
@@ -178,9 +178,9 @@ def _trained(
     identifier = f"{identity.dataset}-s{identity.seed}-{identity.key[:8]}"
     folder = checkpoint_folder(model.name, identifier)
     lock = files.locked(folder.with_name(f".{identifier}"), progress.say) if group.main else nullcontext()
-    with lock:  # a second process finds the work done
+    with lock:  # a second process waits and finds the checkpoint
         if group.share(folder.exists()) and not force:
-            progress.say(f"{model.name}@{identifier} is trained already (--force trains it again).")
+            progress.say(f"{model.name}@{identifier} is already trained (--force trains it again).")
         else:
             _fit(model, training_set, identity, identifier, limit, progress)
         group.wait()
@@ -203,9 +203,9 @@ def _fit(
     scratch.mkdir(parents=True, exist_ok=True)
     group = current()
     if model.input == "features":
-        training_set.readable  # noqa: B018  extracts, all processes together, before the seconds of the training
+        training_set.readable  # noqa: B018  extracts, in all processes together, before training is timed
     started = time.monotonic()
-    with blaming(who(model), f"in fit on {training_set.name}"):
+    with blaming(who(model), f"in fit() on {training_set.name}"):
         model.fit(training_set, seed=identity.seed or 0, scratch=scratch, progress=progress)
         if not group.main:
             return
@@ -237,12 +237,12 @@ def configured(
     epochs: int | None,
     progress: Progress = SILENT,
 ) -> Any:
-    """Return the configuration: defaults, the data set's settings, the fraction's, the variant's, the user's."""
+    """Return the configuration: defaults, overridden by the data set, the fraction, the variant and the user."""
     if epochs is not None:
         if "epochs" not in {field.name for field in fields(model_class.Config)}:
-            raise SettingError(f"{model_class.name} does not train in epochs; leave --epochs out.")
+            raise SettingError(f"{model_class.name} is not trained in epochs; leave epochs out.")
         if "epochs" in settings:
-            raise SettingError("the epochs are given twice: with --epochs and with --set.")
+            raise SettingError("epochs is given twice: as an argument and among the settings.")
         settings = settings | {"epochs": epochs}
     if variant and variant not in model_class.variants:
         raise unknown_name(f"variant of {model_class.name}", variant, model_class.variants)
@@ -255,13 +255,13 @@ def configured(
             progress.say(f"{model_class.name}: {name} sets {_listed(values)}.")
     if fraction != 1 and model_class.fraction_settings and fraction not in model_class.fraction_settings:
         known = ", ".join(map(str, model_class.fraction_settings))
-        progress.say(f"{model_class.name}: its paper has no settings for the fraction {fraction} (it has for {known}).")
+        progress.say(f"{model_class.name}: its paper has no settings for the fraction {fraction} (only for {known}).")
     chosen = {name: value for values in (*named.values(), settings) for name, value in values.items()}
     fitting = dict(dataset.settings.get(model_class.name, {}))
     used = {name: value for name, value in fitting.items() if name not in chosen}
     if used:
         listed = _listed(used)
-        progress.say(f"{model_class.name}: settings that fit {dataset.name}: {listed} (--set NAME=VALUE overrides).")
+        progress.say(f"{model_class.name}: settings for {dataset.name}: {listed} (override with --set NAME=VALUE).")
     return configure(model_class.Config, fitting | chosen, model_class.name)
 
 
