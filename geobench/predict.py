@@ -175,7 +175,7 @@ def _similarity(
                 found = np.asarray(model.similarity(features, block))
             if found.shape != (len(features), len(block)) or not np.isfinite(found).all():
                 raise PluginError(
-                    f"{who(model)} returned a similarity of shape {found.shape} or with NaN; it must be finite and of shape "
+                    f"{who(model)} returned a similarity of shape {found.shape} or with NaN; it must be finite, of shape "
                     f"({len(features)}, {len(block)})."
                 )
             similarity[:, start : start + len(block)] = found
