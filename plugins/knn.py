@@ -51,6 +51,11 @@ class Knn(Model):
         )
         return Predictions.of(self.coordinates[rows], density.astype(np.float64))
 
+    @property
+    def feature_width(self):
+        """Return d of the training images' features."""
+        return self.features.shape[1]
+
     def _vote(self, neighbours, top_k):
         """Return the best of ``neighbours`` (n, k) by kernel density, and the densities."""
         points = unit_vectors(self.coordinates)[neighbours]  # (n, k, 3)

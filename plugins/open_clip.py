@@ -8,6 +8,7 @@ import logging
 import pickle
 import warnings
 import zipfile
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
@@ -65,30 +66,45 @@ class OpenClip(Encoder):
 
         self._check_name(open_clip)
         file = self.file
-        # Its libraries log every retry of a download; what the user needs is the one line below.
-        logging.disable(logging.ERROR)
-        try:
-            with warnings.catch_warnings(action="ignore"):  # torch tells of foreign pickles in lines of its own
-                model, preprocess = (
-                    self._openais(file) if _is_torchscript(file) else self._create(str(file or self.tag))
-                )
-        except EncoderError:
-            raise
-        except pickle.UnpicklingError:
-            raise EncoderError(f"{file} holds more than tensors and is refused; nothing in it was executed.") from None
-        except Exception as error:  # hub, network and file errors of several libraries end here
-            reason = shorten(str(error), 300, placeholder=" …")
-            raise EncoderError(
-                f"the weights of {self.name} cannot be had ({type(error).__name__}: {reason}); {self._remedy(file)}."
-            ) from error
-        finally:
-            logging.disable(logging.NOTSET)
+        with self._explained(file):
+            model, preprocess = self._openais(file) if _is_torchscript(file) else self._create(str(file or self.tag))
         self.model, self._preprocess, self.device = model.eval().to(device, torch.float32), preprocess, device
         size = open_clip.get_model_config(self.architecture)["embed_dim"]
         self.dim = int(size)
         self.normalisation = next(
             ((tuple(step.mean), tuple(step.std)) for step in preprocess.transforms if hasattr(step, "std")), None
         )
+
+    def check(self) -> None:
+        """Raise if the weights are not available; those of a tag are downloaded, unless open_clip has them already."""
+        file = self.file
+        if file is None:
+            import open_clip
+
+            self._check_name(open_clip)
+            with self._explained(file):
+                open_clip.download_pretrained(open_clip.get_pretrained_cfg(self.architecture, self.tag))
+
+    @contextmanager
+    def _explained(self, file):
+        """Turn whatever open_clip and its libraries raise into an ``EncoderError`` of one line."""
+        # They log every retry of a download; what the user needs is the one line below.
+        logging.disable(logging.ERROR)
+        try:
+            with warnings.catch_warnings(action="ignore"):  # torch warns of foreign pickles in lines of its own
+                yield
+        except EncoderError:
+            raise
+        except pickle.UnpicklingError:
+            raise EncoderError(f"{file} holds more than tensors and is refused; nothing in it was executed.") from None
+        except Exception as error:  # errors of hub, network and files of several libraries
+            reason = shorten(str(error), 300, placeholder=" …")
+            raise EncoderError(
+                f"the weights of {self.name} are not available ({type(error).__name__}: {reason}); "
+                f"{self._remedy(file)}."
+            ) from error
+        finally:
+            logging.disable(logging.NOTSET)
 
     def _remedy(self, file) -> str:
         if file is not None:

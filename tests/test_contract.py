@@ -10,8 +10,11 @@ from PIL import Image
 
 from geobench import (
     EncoderError,
+    FeatureError,
     Gallery,
     GeobenchError,
+    Options,
+    TestSet,
     UnknownNameError,
     evaluate,
     extract,
@@ -22,7 +25,7 @@ from geobench import (
     train,
 )
 from geobench.data.registration import add_dataset
-from geobench.evaluate import answer
+from geobench.evaluate import locate
 from geobench.features.encoders import file_key
 from geobench.plugins import registry
 from geobench.settings import configure
@@ -68,8 +71,7 @@ def gallery(model):
 
 def located(model, gallery, n=TEST_IMAGES, top_k=3, **options):
     """Return the predictions of ``model`` for the first ``n`` test crops of bluemarble."""
-    dataset = get_dataset("bluemarble")
-    return answer(model, dataset, dataset.table("test", n), gallery, top_k, **options)
+    return locate(model, TestSet.of(get_dataset("bluemarble"), n), gallery, Options(top_k=top_k, **options))
 
 
 def test_a_model_answers_every_image_best_first_with_at_most_top_k(model, gallery):
@@ -192,6 +194,31 @@ def test_similarity_to_places_is_a_cosine_or_is_not_there(model):
     np.testing.assert_array_equal(best, places[similarity.argmax(axis=1)])
 
 
+def test_features_of_one_view_need_no_axis_for_views(model, gallery):
+    if model.input == "images":
+        pytest.skip("predicts from images")
+    dim = 0 if model.input == "none" else get_encoder(model.checkpoint.encoder).dim
+    features = np.random.default_rng(0).normal(size=(3, dim)).astype(np.float32)
+    flat, viewed = model.locate(features, gallery, 2), model.locate(features[:, None], gallery, 2)
+    np.testing.assert_array_equal(flat.coordinates, viewed.coordinates)
+    np.testing.assert_array_equal(flat.scores, viewed.scores)
+
+
+@pytest.mark.parametrize("features", [np.zeros(3), np.zeros((2, 1, 3, 4)), "photo.jpg", np.array([["a"]])])
+def test_features_of_another_shape_are_one_clear_line(model, gallery, features):
+    if model.input == "images":
+        pytest.skip("predicts from images")
+    with pytest.raises(FeatureError, match=rf"{model.name} locates features \(n, views, d\), or \(n, d\) for one view"):
+        model.locate(features, gallery)
+
+
+def test_features_of_another_width_name_the_encoder_of_the_training(model, gallery):
+    if model.input != "features":
+        pytest.skip("uses no features")
+    with pytest.raises(FeatureError, match=f"7-d, but {model.name} was trained on .*-d features of tiny; extract them"):
+        model.locate(np.zeros((2, 7), dtype=np.float32), gallery)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_variants_and_fractions_are_settings_that_the_model_has(name):
     model = registry().models[name]
@@ -294,7 +321,7 @@ def test_weights_of_another_architecture_are_refused_in_one_line(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"other": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(EncoderError, match="cannot be had") as told:
+    with pytest.raises(EncoderError, match="are not available") as told:
         get_encoder(f"{ARCHITECTURE}/{tmp_path / 'other.safetensors'}").load("cpu")
     assert "\n" not in str(told.value)
 

@@ -153,7 +153,7 @@ def test_features_of_another_width_are_refused_with_both_widths():
     model = GeoClipModel(GeoClipConfig(hidden_dim=8, head_dim=8, dim=4, fourier_rows=4))
     model.network = GeoClip(model.config, 5)
     gallery = Gallery(np.zeros((3, 2)), "test")
-    with pytest.raises(CheckpointError, match=r"these features are 7-d, and geoclip was trained on 5-d ones"):
+    with pytest.raises(FeatureError, match="these features are 7-d, but geoclip was trained on 5-d features"):
         model.locate(np.zeros((2, 1, 7), dtype=np.float32), gallery)
 
 

@@ -245,7 +245,7 @@ def test_every_field_of_the_identity_is_in_the_record_and_the_key_follows_from_t
 def test_a_record_whose_identity_was_edited_is_refused(world):
     path = world.evaluate().save()
     path.write_text(path.read_text().replace('"crops": 1', '"crops": 10'))
-    with pytest.raises(ResultError, match="was edited: its key .* does not match its content"):
+    with pytest.raises(ResultError, match=r"was edited: its key .* does not match its content"):
         load_result(path)
 
 
@@ -333,7 +333,8 @@ def test_a_checkpoint_that_the_last_release_wrote_is_still_used(world):
 
 def test_two_prompts_are_two_results_and_the_same_prompt_is_one(world):
     one, two, again = (
-        run("prompted", "mine", settings={"prompt": prompt}).results for prompt in ("Where?", "Which country?", "Where?")
+        run("prompted", "mine", settings={"prompt": prompt}).results
+        for prompt in ("Where?", "Which country?", "Where?")
     )
     assert one[0].key != two[0].key and one[0].scores != two[0].scores
     assert one[0].key == again[0].key and len(list(Path("results").glob("*.json"))) == 2

@@ -86,6 +86,11 @@ class Classifier(Model):
             values, cells = scores.topk(min(top_k, scores.shape[1]), dim=1)
         return Predictions.of(self.centres[cells.cpu().numpy()], values.double().cpu().numpy())
 
+    @property
+    def feature_width(self):
+        """Return d of the heads' input."""
+        return self.heads.heads[0].in_features
+
     def state(self):
         """Return the heads, the ancestors of each fine cell, and the cells' mean positions."""
         heads = {f"heads.{name}": tensor.cpu().numpy() for name, tensor in self.heads.state_dict().items()}

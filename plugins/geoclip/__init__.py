@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geobench import CheckpointError, Model, Predictions, hookimpl, search
+from geobench import Model, Predictions, hookimpl, search
 from geobench.geo import as_coordinates
 from geobench.training.engine import Training
 
@@ -56,13 +56,17 @@ class GeoClipModel(Model):
 
         with torch.inference_mode():
             given = torch.tensor(features).to(self.device)
-            self._check_width(given.shape[2])
             # The mean of the views' embeddings: its inner products are the means of the views' logits.
             queries = search.in_tiles(lambda tile: self.network.embed_images(tile).mean(dim=1), given)
             embeddings = search.gallery_embeddings(gallery, self.embed, self.config.dim, self._key)
             scale = float(self.network.logit_scale.exp())
             _, rows, probabilities = search.top_k(queries, embeddings, top_k, scale=scale)
         return Predictions.of(gallery.coordinates[rows], probabilities)
+
+    @property
+    def feature_width(self):
+        """Return d of the image head's input."""
+        return self.network.image_head[0].in_features
 
     def similarity(self, features, coordinates):
         """Return the cosine similarity (n, m) to each of ``coordinates``, the mean over views."""
@@ -108,15 +112,6 @@ class GeoClipModel(Model):
             tensor[tensor.abs() < SMALLEST] = 0
         network.load_state_dict(tensors)
         self.network = network.to(self.device).eval()
-
-    def _check_width(self, width):
-        wanted = self.network.image_head[0].in_features
-        if width != wanted:
-            trained = f" by {self.checkpoint.encoder}" if self.checkpoint is not None else ""
-            raise CheckpointError(
-                f"these features are {width}-d, and {self.name} was trained on {wanted}-d ones{trained}; "
-                f"extract them with that encoder, or train on these."
-            )
 
     @property
     def _key(self):
