@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.devices import pick_device
-from geobench.errors import CheckpointError, GeobenchError, SettingError, UnknownNameError, blaming
+from geobench.errors import CheckpointError, GeobenchError, SettingError, UnknownNameError, as_plugin_error
 from geobench.geo import FloatArray, as_coordinates
 from geobench.models import Model
 from geobench.plugins import get_model_class, registry, who
@@ -99,7 +99,7 @@ class Checkpoint:
             model = model_class(configure(model_class.Config, self.config, self.model), device)
         except (SettingError, UnknownNameError) as error:  # of another version of the model
             raise CheckpointError(f"{self.spec} does not fit the model {self.model} of today: {error}") from error
-        with blaming(who(model), f"in restore from {self.folder}"):
+        with as_plugin_error(who(model), f"in restore from {self.folder}"):
             try:
                 arrays = self.arrays()
                 if weights_digest(arrays) != self.weights:
@@ -184,7 +184,7 @@ def find_checkpoint(spec: str) -> Checkpoint | None:
     named = {path.parent.name: path for path in _records(name)}
     if identifier in named:
         return _read(named[identifier])  # and no other: a damaged one beside it does not matter
-    with blaming(f"the model {name}", f"to import {spec}"):
+    with as_plugin_error(f"the model {name}", f"to import {spec}"):
         imported = model_class.imported_checkpoint(identifier)
     if imported is None:
         there = ", ".join(f"{name}@{i}" for i in [*named, *model_class.importable()]) or "none"

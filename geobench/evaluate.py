@@ -13,7 +13,7 @@ import numpy as np
 from geobench import files, metrics
 from geobench.checkpoints import iter_versions, now
 from geobench.devices import default_workers, describe_device, peak_memory_mb
-from geobench.errors import EncoderError, ImageError, blaming
+from geobench.errors import EncoderError, ImageError, as_plugin_error
 from geobench.features.cache import Features, extract
 from geobench.gallery import Gallery, choose_gallery, tell_of_few
 from geobench.models import Model
@@ -120,7 +120,7 @@ def answer(
         features = _features(model, dataset, table, progress, **extraction)
         ok = features.ok
         array = features.array if ok.all() else features.array[ok]  # (readable, views, d)
-    with blaming(who(model), f"on {dataset.name}"):
+    with as_plugin_error(who(model), f"on {dataset.name}"):
         answered = model.locate(array, gallery, top_k).check(len(array), who(model))
     return Predictions.scatter(answered, ok)
 
@@ -185,7 +185,7 @@ def _predict_images(
                 except ImageError:
                     continue
             if images:
-                with blaming(who(model), f"on {dataset.name}"):
+                with as_plugin_error(who(model), f"on {dataset.name}"):
                     answers.append(model.predict(images, gallery, top_k).check(len(images), who(model)))
             advance(min(IMAGES_AT_ONCE, len(table) - start), failed=str(int((~ok[: start + IMAGES_AT_ONCE]).sum())))
     if not answers:

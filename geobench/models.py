@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench.errors import GeobenchError
-from geobench.features.loaders import Source, cached
+from geobench.features.loaders import FeatureLoader, feature_loader
 from geobench.geo import FloatArray
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
@@ -39,7 +39,7 @@ class TrainingSet:
     name: str
     table: pd.DataFrame
     extract: Callable[[], Features]
-    live: Callable[[], Source] | None = None
+    live: Callable[[], FeatureLoader] | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -54,9 +54,9 @@ class TrainingSet:
         """Return the features of the images, computed at the first use: a model that needs none costs none."""
         return self.extract()
 
-    def source(self, device: str) -> Source:
-        """Return where training takes its features from: augmented at each step if so asked, else cached ones."""
-        return self.live() if self.live is not None else cached(self.features.array, device)
+    def loader(self, device: str) -> FeatureLoader:
+        """Return the loader of training features: live ones, augmented at each step, if requested, else cached ones."""
+        return self.live() if self.live is not None else feature_loader(self.features.array, device)
 
     @cached_property
     def readable(self) -> npt.NDArray[np.intp]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.data.dataset import Dataset, stamp
-from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, blaming
+from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, as_plugin_error
 from geobench.evaluate import answer, encoder_of
 from geobench.features.cache import extract
 from geobench.gallery import choose_gallery, tell_of_few
@@ -85,7 +85,7 @@ def predict(
         predictions = answer(model, PHOTOS, _table(photos), chosen, top_k, progress=progress)
         rows += _rows([str(photo) for photo in photos], predictions)
     if texts:
-        with blaming(who(model), "on texts"):
+        with as_plugin_error(who(model), "on texts"):
             predictions = model.locate(words, chosen, top_k).check(len(texts), who(model))
         rows += _rows(texts, predictions)
     table = pd.DataFrame(rows, columns=["query", "rank", "latitude", "longitude", "score", "error"])
@@ -111,7 +111,7 @@ def text_features(model: Model, texts: Sequence[str], progress: Progress = SILEN
         raise EncoderError(f"{model.name} does not answer from the features of an encoder, and so no texts.")
     encoder = encoder_of(model, PHOTOS.default_encoder)
     progress.say(f"loading the encoder {encoder.name}.")
-    with blaming(f"the encoder {encoder.name}", "on texts"):
+    with as_plugin_error(f"the encoder {encoder.name}", "on texts"):
         encoder.load(model.device)
         # One by one: an answer never depends, to the last bit, on what else is asked.
         features = [encoder.encode_texts([text]).float().cpu().numpy() for text in texts]
@@ -170,7 +170,7 @@ def _similarity(
     with progress.track("map of similarity", len(coordinates), "places") as advance:
         for start in range(0, len(coordinates), BLOCK):
             block = coordinates[start : start + BLOCK]
-            with blaming(who(model), "on a map"):
+            with as_plugin_error(who(model), "on a map"):
                 found = np.asarray(model.similarity(features, block))
             if found.shape != (len(features), len(block)) or not np.isfinite(found).all():
                 raise PluginError(
