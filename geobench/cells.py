@@ -26,11 +26,11 @@ def adaptive_cells(coordinates: FloatArray, min_images: int, max_images: int) ->
     """Divide the sphere into S2 cells of at least ``min_images`` and, down to leaf cells, at most ``max_images``.
 
     Returns:
-        The label (n,) of each image, −1 where its cell has fewer than ``min_images``; and the ids (c,) of the cells,
-        sorted.
+        The label (n,) of each image, −1 if its cell has fewer than ``min_images``; and the sorted ids (c,) of the
+        cells.
     """
     leaves = leaf_cells(coordinates)
-    own = np.zeros(len(leaves), dtype=np.uint64)
+    cell_of = np.zeros(len(leaves), dtype=np.uint64)
     open_rows = np.arange(len(leaves))
     for level in range(LEAF_LEVEL + 1):
         parents = parent_cells(leaves[open_rows], level)
@@ -38,20 +38,20 @@ def adaptive_cells(coordinates: FloatArray, min_images: int, max_images: int) ->
         small = counts[inverse] <= max_images
         if level == LEAF_LEVEL:
             small[:] = True
-        own[open_rows[small]] = parents[small]
+        cell_of[open_rows[small]] = parents[small]
         open_rows = open_rows[~small]
         if not len(open_rows):
             break
-    cells, inverse, counts = np.unique(own, return_inverse=True, return_counts=True)
+    cells, inverse, counts = np.unique(cell_of, return_inverse=True, return_counts=True)
     kept = counts >= min_images
     numbers = np.where(kept, np.cumsum(kept) - 1, -1)
     return numbers[inverse], cells[kept]
 
 
 def ancestors_of(fine: np.ndarray, coarse: np.ndarray, n_fine: int) -> np.ndarray:
-    """Return for each fine cell the coarse cell (n_fine,) that its images lie in; −1 where that one was left out.
+    """Return for each fine cell the coarse cell (n_fine,) that contains its images, −1 if that cell was dropped.
 
-    A fine cell never spans two coarse ones: both partitions divide the same tree.
+    A fine cell never spans two coarse ones, since both partitions divide the same tree.
     """
     ancestors = np.full(n_fine, -1)
     ancestors[fine[fine >= 0]] = coarse[fine >= 0]

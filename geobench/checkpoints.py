@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.devices import pick_device
-from geobench.errors import CheckpointError, GeobenchError, SettingError, UnknownNameError, blaming
+from geobench.errors import CheckpointError, GeobenchError, SettingError, UnknownNameError, as_plugin_error
 from geobench.geo import FloatArray, as_coordinates
 from geobench.models import Model
 from geobench.plugins import get_model_class, who
@@ -83,7 +83,7 @@ class Checkpoint(TrainingIdentity):
         from safetensors import SafetensorError
 
         model = self.configured(device)
-        with blaming(who(model), f"in restore() from {self.folder}"):
+        with as_plugin_error(who(model), f"in restore() from {self.folder}"):
             try:
                 arrays = self.arrays()
                 if weights_digest(arrays) != self.weights:
@@ -178,7 +178,7 @@ def find_checkpoint(spec: str) -> Checkpoint | None:
     named = {path.parent.name: path for path in _records(name)}
     if identifier in named:
         return _read(named[identifier])  # this one alone: another may be damaged
-    with blaming(f"the model {name}", f"while importing {spec}"):
+    with as_plugin_error(f"the model {name}", f"while importing {spec}"):
         imported = model_class.imported_checkpoint(identifier)
     if imported is None:
         existing = ", ".join(f"{name}@{i}" for i in [*named, *model_class.importable()]) or "none"

@@ -1,4 +1,4 @@
-"""Several processes, started by ``torchrun``: who am I, and what do all of us know together. Alone, it is free."""
+"""Collective operations of the processes that ``torchrun`` started; in a single process they cost nothing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-PATIENCE = timedelta(days=7)
-"""One process may wait for the others' images, or for a lock, for hours; a dead one is noticed by torchrun."""
+TIMEOUT = timedelta(days=7)
+"""A process may wait for hours for the images of the others, or for a lock; torchrun notices a dead one."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Group:
     """The processes that train together.
 
     Attributes:
-        rank: number of this one.
-        size: number of all.
+        rank: of this process, from 0.
+        size: number of processes.
     """
 
     rank: int = 0
@@ -34,11 +34,11 @@ class Group:
 
     @property
     def main(self) -> bool:
-        """Return whether this process writes and speaks for all."""
+        """Return whether this is the main process, the one that writes files and reports."""
         return self.rank == 0
 
     def share(self, value: Any) -> Any:
-        """Return the main process's ``value``, in every process."""
+        """Return the ``value`` of the main process, in every process."""
         if self.size == 1:
             return value
         from torch import distributed
@@ -48,18 +48,22 @@ class Group:
         return box[0]
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Return the rows of all processes, in the order of their ranks; gradients find their way back.
+        """Return the rows of all processes, in the order of their ranks; differentiable.
 
         Args:
             rows: (n, ...) with the same n in every process.
         """
         if self.size == 1:
             return rows
-        gathered: Tensor = _gather()(rows, self)
+        gathered: Tensor = _differentiable_gather()(rows, self)
         return gathered
 
     def part(self, n: int) -> slice:
-        """Return this process's part of ``n`` rows that all processes hold alike."""
+        """Return the part of ``n`` rows, which every process holds, that this one processes.
+
+        Raises:
+            TrainingError: ``n`` is not a multiple of the number of processes.
+        """
         if n % self.size:
             below = n - n % self.size
             raise TrainingError(
@@ -98,18 +102,18 @@ class Group:
         return mean
 
     def means(self, values: Tensor) -> list[float]:
-        """Return the mean of each of ``values`` (n,) over the processes; waits for the device."""
+        """Return the mean of each of ``values`` (n,) over the processes; synchronises with the device."""
         if self.size > 1:
             from torch import distributed
 
             values = values.double()
             distributed.all_reduce(values)
             values /= self.size
-        found: list[float] = values.tolist()
-        return found
+        means: list[float] = values.tolist()
+        return means
 
     def wait(self) -> None:
-        """Wait until every process is here."""
+        """Wait until every process has reached this point."""
         if self.size > 1:
             from torch import distributed
 
@@ -120,18 +124,18 @@ _current = Group()
 
 
 def current() -> Group:
-    """Return the group of this process; a group of one outside :func:`joined`."""
+    """Return the group of this process: a group of one outside :func:`joined`."""
     return _current
 
 
 def local_device(device: str) -> str:
-    """Return the GPU of this process where ``device`` is ``cuda`` and torchrun started several."""
+    """Return the GPU of this process if ``device`` is ``cuda`` and torchrun started it, else ``device``."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
 
 
 @contextmanager
 def joined(device: str) -> Iterator[Group]:
-    """Join the processes that torchrun started, if it did, and yield the group."""
+    """Join the processes that torchrun started, if any, and yield the group."""
     global _current  # noqa: PLW0603  one process has one group, as torch.distributed has
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _current.size > 1:
         yield _current
@@ -141,7 +145,7 @@ def joined(device: str) -> Iterator[Group]:
 
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=TIMEOUT)
     _current = Group(distributed.get_rank(), distributed.get_world_size())
     try:
         yield _current
@@ -157,8 +161,8 @@ def _message_device() -> torch.device:
     return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
 
 
-def _gather() -> Any:
-    """Return the differentiable gather: forward all rows, backward the sum of everyone's gradient for mine."""
+def _differentiable_gather() -> Any:
+    """Return an autograd function: forward, all rows; backward, the sum over processes of the gradient of mine."""
     import torch
     from torch import distributed
 

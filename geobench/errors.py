@@ -1,4 +1,4 @@
-"""What the user is told when something is wrong: one line each, saying what, where, what is valid and what to do."""
+"""Errors for the user: one line each that says what is wrong, where, what is valid and what to do."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 
 class GeobenchError(Exception):
-    """Base of every error geobench raises on purpose; the command line prints it as one line."""
+    """Base class of every error that geobench raises deliberately; the command line prints it as one line."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        """Return one line, whatever another library's reason or the name of a file holds."""
+        """Return the message as one line, even if it quotes a multi-line reason or file name."""
         return " ".join(super().__str__().splitlines())
 
 
@@ -24,7 +24,7 @@ class UnknownNameError(GeobenchError):
 
 
 class SettingError(GeobenchError):
-    """A hyper-parameter whose value does not fit its type or its range."""
+    """A hyper-parameter or argument whose value has the wrong type or is out of range."""
 
     exit_code = 2
 
@@ -38,35 +38,35 @@ class DatasetNotFoundError(DatasetError):
 
 
 class DownloadError(DatasetError):
-    """A file of a data set that could not be fetched or unpacked; what is in place is as it was."""
+    """A file of a data set that could not be downloaded or unpacked; files already in place are unchanged."""
 
 
 class ImageError(GeobenchError):
-    """One image that cannot be decoded; it is counted as failed, never dropped."""
+    """An image that cannot be decoded; it counts as failed and is never dropped."""
 
 
 class EncoderError(GeobenchError):
-    """An encoder whose weights are missing or do not fit."""
+    """An encoder whose weights are missing or do not match."""
 
 
 class FeatureError(GeobenchError):
-    """Features on disk that are truncated or do not belong to what was asked for."""
+    """Features on disk that are damaged, or that do not match the request."""
 
 
 class GalleryError(GeobenchError):
-    """A gallery that cannot be made as asked for."""
+    """A gallery that cannot be built as requested."""
 
 
 class CheckpointError(GeobenchError):
-    """A checkpoint that is missing, truncated or made for something else."""
+    """A checkpoint that is missing, damaged or incompatible."""
 
 
 class TrainingError(GeobenchError):
-    """A training that cannot start or go on."""
+    """A training run that cannot start or continue."""
 
 
 class PluginError(GeobenchError):
-    """A plugin that raises, returns a wrong shape, or claims a name already taken."""
+    """A plugin that raises an exception, returns a wrong shape, or claims a name that is already taken."""
 
 
 class ExperimentError(GeobenchError):
@@ -76,12 +76,15 @@ class ExperimentError(GeobenchError):
 
 
 class ResultError(GeobenchError):
-    """A result file that cannot be read, or results that are not there."""
+    """A result file that cannot be read, or results that are missing."""
 
 
 @contextmanager
-def blaming(who: str, doing: str) -> Iterator[None]:
-    """Turn whatever the code of a stranger raises into a ``PluginError`` of one line: ``who`` failed ``doing``, why."""
+def as_plugin_error(who: str, doing: str) -> Iterator[None]:
+    """Turn an exception raised by third-party plugin code into a one-line ``PluginError``: ``who`` failed ``doing``.
+
+    A ``GeobenchError``, and an exception that says that memory has run out, are passed on unchanged.
+    """
     try:
         yield
     except GeobenchError:
@@ -94,16 +97,16 @@ def blaming(who: str, doing: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether ``error`` says that no memory is left: Python's, or torch's of a GPU, which need not be loaded."""
+    """Return whether ``error`` is Python's out-of-memory error or torch's, without importing torch."""
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str], hint: str = "") -> UnknownNameError:
-    """Return the error for an unknown ``name``: the nearest valid names first, all of them when they are few."""
+    """Return the error for an unknown ``name``; it suggests the nearest valid names, or lists all if none is near."""
     valid = sorted(valid)
     near = difflib.get_close_matches(name.lower(), valid, n=3, cutoff=0.5)
     if near:
         message = f"unknown {kind} {name!r}; did you mean {' or '.join(near)}?"
     else:
-        message = f"unknown {kind} {name!r}; there are: {', '.join(valid) or 'none'}."
+        message = f"unknown {kind} {name!r}; available: {', '.join(valid) or 'none'}."
     return UnknownNameError(f"{message} {hint}".rstrip())

@@ -13,7 +13,7 @@ import numpy as np
 from geobench.checkpoints import get_model
 from geobench.data.dataset import Dataset
 from geobench.devices import default_workers
-from geobench.errors import EncoderError, blaming
+from geobench.errors import EncoderError, as_plugin_error
 from geobench.features.encoders import Encoder
 from geobench.gallery import Gallery, gallery_for, warn_if_small
 from geobench.images.batches import decoded_batches
@@ -111,7 +111,7 @@ def locate(
         how = {"crops": options.crops, "batch_size": options.batch_size, "workers": workers, "device": model.device}
         extracted = test_set.features(_required_encoder(model, test_set), progress=progress, **how)
         features, ok = extracted.array, extracted.ok  # (n, views, d), (n,)
-    with blaming(who(model), f"on {test_set.name}"):
+    with as_plugin_error(who(model), f"on {test_set.name}"):
         found = model.locate(features if ok.all() else features[ok], gallery, options.top_k)
         return Predictions.scatter(found.check(int(ok.sum()), who(model)), ok)
 
@@ -124,7 +124,7 @@ def _locate_pixels(
     with progress.track(f"{model.name} on {test_set.name}", len(test_set), "images") as advance:
         for images, readable in decoded_batches(test_set.dataset, test_set.images):
             if images:
-                with blaming(who(model), f"on {test_set.name}"):
+                with as_plugin_error(who(model), f"on {test_set.name}"):
                     parts.append(model.predict(images, gallery, top_k).check(len(images), who(model)))
             ok.append(readable)
             failed += int((~readable).sum())

@@ -1,4 +1,4 @@
-"""Files on disk: where they lie, and how they get there whole. A half-written file is never read."""
+"""Files on disk: where they are, and atomic writes, so that a half-written file is never read."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from geobench.errors import SettingError
 
 
 def home() -> Path:
-    """Return the folder of everything that is computed once: ``GEOBENCH_HOME``, else the user's cache folder."""
+    """Return the folder of data and caches: ``GEOBENCH_HOME``, else the user's cache folder."""
     from platformdirs import user_cache_path
 
     return Path(os.environ.get("GEOBENCH_HOME") or user_cache_path("geobench", appauthor=False))
 
 
 def check_writable(path: Path) -> None:
-    """Raise ``SettingError`` where no file can be written to ``path``; before the work, not after it."""
-    folder = next(parent for parent in path.absolute().parents if parent.exists())  # the rest is made
+    """Raise ``SettingError`` if no file can be written to ``path``; to be called before the work, not after it."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())  # the others are created
     if path.is_dir() or not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise SettingError(f"{path} cannot be written; give a file in a folder where you may write.")
+        raise SettingError(f"{path} cannot be written; choose a file in a folder that you have write access to.")
 
 
 def check_folder(folder: Path) -> None:
@@ -41,16 +41,16 @@ def check_folder(folder: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that is renamed to it when the block ends well, else removed."""
+    """Yield a temporary path next to ``path``; rename it to ``path`` if the block succeeds, else remove it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _blaming(path):
+    with _errors_naming(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o644)
-        with _blaming(path):
+        with _errors_naming(path):
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -58,9 +58,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path`` that takes its place when the block ends well, else removed."""
+    """Yield a temporary folder next to ``path``; it replaces ``path`` if the block succeeds, else is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _blaming(path):
+    with _errors_naming(path):
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     temporary.chmod(0o755)
     try:
@@ -74,8 +74,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _blaming(path: Path) -> Iterator[None]:
-    """Let an ``OSError`` name ``path``, which a user knows, and not the temporary one beside it."""
+def _errors_naming(path: Path) -> Iterator[None]:
+    """Make an ``OSError`` name ``path``, which the user knows, rather than the temporary path."""
     try:
         yield
     except OSError as error:
@@ -85,7 +85,7 @@ def _blaming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of ``path`` (a file ``path.lock`` beside it); ``say`` that another process is waited for."""
+    """Hold the lock of ``path`` (the file ``path.lock``); call ``say`` if another process must be waited for."""
     from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,43 +102,43 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path``, whole or not at all."""
+    """Write ``text`` to ``path`` atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` to ``path`` as indented JSON, whole or not at all."""
+    """Write ``value`` to ``path`` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
-    """Write ``array`` to ``path`` as ``.npy``, whole or not at all."""
+    """Write ``array`` to ``path`` as ``.npy``, atomically."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
 
 
 def read_array(path: Path, dtype: type[Any], shape: tuple[int | None, ...], mapped: bool = False) -> npt.NDArray[Any]:
-    """Return the array in the ``.npy`` file ``path``, in memory or memory-mapped; None in ``shape`` is any length.
+    """Return the array in the ``.npy`` file ``path``, in memory or memory-mapped; None in ``shape`` matches any length.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is damaged, or of another type or shape.
+        ValueError: it is damaged, or its type or shape differs.
     """
     try:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # a damaged header is parsed as Python, and raises whatever that does
+    except Exception as error:  # numpy parses the header as Python; a damaged one can raise anything
         raise ValueError(f"{type(error).__name__}: {error}") from error
     fits = len(shape) == array.ndim and all(n in (None, there) for n, there in zip(shape, array.shape, strict=True))
     if array.dtype != dtype or not fits:
-        raise ValueError(f"{array.dtype}{array.shape} where {np.dtype(dtype)}{shape} belongs")
+        raise ValueError(f"{array.dtype}{array.shape} instead of {np.dtype(dtype)}{shape}")
     return array
 
 
 def digest(*parts: Any) -> str:
-    """Return 16 hexadecimal digits that stand for ``parts``: JSON values, bytes or arrays."""
+    """Return 16 hexadecimal digits of the SHA-256 of ``parts``: JSON values, bytes or arrays."""
     sha = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):

@@ -14,7 +14,7 @@ import numpy as np
 from geobench import files
 from geobench.data.land import sample_land
 from geobench.data.tables.rows import read_coordinates
-from geobench.errors import DatasetError, GalleryError, blaming, unknown_name
+from geobench.errors import DatasetError, GalleryError, as_plugin_error, unknown_name
 from geobench.geo import FloatArray, as_coordinates, place_keys, sample_sphere
 from geobench.plugins import registry
 from geobench.progress import SILENT, Progress
@@ -203,7 +203,7 @@ def _sources() -> list[str]:
 
 def _from_plugin(source: str, m: int, rng: np.random.Generator) -> FloatArray:
     """Return ``m`` of the coordinates that a plugin registers as ``source``: all in their order, or a random draw."""
-    with blaming(f"the gallery {source} ({registry().owners['gallery', source].origin})", "while reading it"):
+    with as_plugin_error(f"the gallery {source} ({registry().owners['gallery', source].origin})", "while reading it"):
         whole = as_coordinates(registry().galleries[source]())
     if m > len(whole):
         raise GalleryError(f"the gallery {source} has only {len(whole):,} coordinates; ask for at most {len(whole)}.")

@@ -15,8 +15,8 @@ FARTHEST_KM = float(np.pi * EARTH_RADIUS_KM)
 """Half the circumference, 20,015.1 km: the error of a failed image, as if it had been placed at the antipode."""
 METRES_PER_DEGREE = float(np.pi * EARTH_RADIUS_KM * 1000 / 180)
 PLACES_PER_DEGREE = 1_000_000
-"""Coordinates that agree to so fine a grid, 11 cm, are the same place."""
-LOOKED_UP = 262_144  # coordinates whose nearest point is looked up at once: some 20 MiB
+"""Coordinates that agree on this grid (11 cm) are the same place."""
+QUERY_BLOCK = 262_144  # coordinates per nearest-neighbour query: about 20 MiB
 
 
 def haversine_km(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
@@ -47,19 +47,21 @@ def errors_km(predicted: FloatArray, truth: FloatArray, failed: npt.NDArray[np.b
 
 
 def as_coordinates(values: npt.ArrayLike) -> FloatArray:
-    """Return ``values`` as float64 (n, 2); raise ``GeobenchError`` naming the first rows that are no coordinates."""
+    """Return ``values`` as float64 (n, 2); raise ``GeobenchError`` naming the first invalid rows."""
     try:
         coordinates = np.asarray(values, dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise GeobenchError(f"coordinates must be numbers (n, 2): latitude, longitude; {error}.") from None
+        raise GeobenchError(f"coordinates must be numbers of shape (n, 2): latitude, longitude; {error}.") from None
     if coordinates.ndim != 2 or coordinates.shape[1] != 2:
         raise GeobenchError(f"coordinates must have the shape (n, 2): latitude, longitude; got {coordinates.shape}.")
     bad = invalid_rows(coordinates)
     if len(bad):
         rows = "; ".join(f"row {row}: {tuple(coordinates[row].tolist())}" for row in bad[:3])
-        swapped = "; latitude comes first, and exchanged they would all fit" if fit_exchanged(coordinates) else ""
+        swapped = (
+            "; latitude comes first: swapping the columns makes all rows valid" if valid_if_swapped(coordinates) else ""
+        )
         raise GeobenchError(
-            f"{len(bad)} coordinates out of range (latitude ±90, longitude ±180), such as {rows}{swapped}."
+            f"{len(bad)} coordinates are out of range (latitude ±90, longitude ±180), such as {rows}{swapped}."
         )
     return coordinates
 
@@ -71,13 +73,13 @@ def invalid_rows(coordinates: FloatArray) -> npt.NDArray[np.intp]:
     return np.flatnonzero(~valid)
 
 
-def fit_exchanged(coordinates: FloatArray) -> bool:
-    """Return whether some of ``coordinates`` (n, 2) are out of range as latitude, longitude, and none the other way."""
+def valid_if_swapped(coordinates: FloatArray) -> bool:
+    """Return whether some of ``coordinates`` (n, 2) are out of range, but none are with the columns swapped."""
     return bool(len(invalid_rows(coordinates))) and not len(invalid_rows(coordinates[:, ::-1]))
 
 
 def unit_vectors(coordinates: FloatArray) -> FloatArray:
-    """Return the points (n, 3) on the unit sphere for ``coordinates`` (n, 2)."""
+    """Return the points (n, 3) on the unit sphere of ``coordinates`` (n, 2)."""
     latitude, longitude = np.radians(coordinates).T
     return np.stack(
         [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=1
@@ -85,26 +87,26 @@ def unit_vectors(coordinates: FloatArray) -> FloatArray:
 
 
 def from_vectors(vectors: FloatArray) -> FloatArray:
-    """Return the coordinates (n, 2) of ``vectors`` (n, 3) of any length above 0."""
+    """Return the coordinates (n, 2) of ``vectors`` (n, 3) of any positive length."""
     x, y, z = vectors.T
     degrees: FloatArray = np.degrees(np.stack([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)], axis=1))
     return degrees
 
 
 def place_keys(coordinates: FloatArray) -> npt.NDArray[np.int64]:
-    """Return a number (n,) for the place of each of ``coordinates`` (n, 2), the same for the same place.
+    """Return an integer key (n,) for each of ``coordinates`` (n, 2), equal for coordinates of the same place.
 
-    Two coordinates are one place where they agree to six decimals, 11 cm: files write one position as 40.445379 and
-    as 40.445378999999996. The longitudes 180 and −180 are one.
+    Coordinates that agree to six decimals (11 cm) are the same place, because files may write one position both as
+    40.445379 and as 40.445378999999996. The longitudes 180 and −180 are equivalent.
     """
     latitude, longitude = np.rint((coordinates + (90.0, 180.0)) * PLACES_PER_DEGREE).astype(np.int64).T
     around = 360 * PLACES_PER_DEGREE
-    numbers: npt.NDArray[np.int64] = latitude * around + longitude % around
-    return numbers
+    keys: npt.NDArray[np.int64] = latitude * around + longitude % around
+    return keys
 
 
 def mean_position(coordinates: FloatArray) -> FloatArray:
-    """Return the spherical mean (2,) of ``coordinates`` (n, 2); across ±180° it is right where a plain mean is not."""
+    """Return the spherical mean (2,) of ``coordinates`` (n, 2), which unlike the plain mean is correct across ±180°."""
     mean: FloatArray = from_vectors(unit_vectors(coordinates).mean(axis=0, keepdims=True))[0]
     return mean
 
@@ -112,17 +114,17 @@ def mean_position(coordinates: FloatArray) -> FloatArray:
 def nearest_km(coordinates: FloatArray, points: FloatArray) -> FloatArray:
     """Return the distance (n,) in km of each of ``coordinates`` (n, 2) to the nearest of ``points`` (m, 2).
 
-    The nearest is found exactly, on the unit sphere: the shortest chord is the shortest arc. Memory grows with m, by
-    about 60 bytes a point, not with n × m.
+    The search is exact: on the unit sphere the shortest chord is the shortest arc. Memory grows with m, by about 60
+    bytes per point, not with n × m.
     """
     from scipy.spatial import cKDTree
 
     tree = cKDTree(unit_vectors(points))
     found = np.empty(len(coordinates))
-    for start in range(0, len(coordinates), LOOKED_UP):
-        block = coordinates[start : start + LOOKED_UP]
+    for start in range(0, len(coordinates), QUERY_BLOCK):
+        block = coordinates[start : start + QUERY_BLOCK]
         _, nearest = tree.query(unit_vectors(block))
-        found[start : start + LOOKED_UP] = haversine_km(points[nearest], block)
+        found[start : start + QUERY_BLOCK] = haversine_km(points[nearest], block)
     return found
 
 

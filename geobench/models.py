@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.errors import FeatureError, GeobenchError
-from geobench.features.loaders import Source, cached
+from geobench.features.loaders import FeatureLoader, feature_loader
 from geobench.geo import FloatArray
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
@@ -124,7 +124,7 @@ class TrainingSet:
     dataset: Dataset
     table: pd.DataFrame
     extract: Callable[[], Features]
-    live: Callable[[], Source] | None = None
+    live: Callable[[], FeatureLoader] | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -144,9 +144,9 @@ class TrainingSet:
         """Return the features of the images, extracted on first use."""
         return self.extract()
 
-    def source(self, device: str) -> Source:
-        """Return where training takes its features from: augmented at each step if so asked, else cached ones."""
-        return self.live() if self.live is not None else cached(self.features.array, device)
+    def loader(self, device: str) -> FeatureLoader:
+        """Return the loader of the training features: augmented at every step if requested, otherwise cached."""
+        return self.live() if self.live is not None else feature_loader(self.features.array, device)
 
     @cached_property
     def readable(self) -> npt.NDArray[np.intp]:

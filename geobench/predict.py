@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.data.dataset import Dataset, stamp
-from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, blaming
+from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, as_plugin_error
 from geobench.evaluate import Options, encoder_for, locate
 from geobench.features.cache import extract
 from geobench.gallery import choose_gallery, warn_if_small
@@ -85,7 +85,7 @@ def predict(
         predictions = locate(model, TestSet(PHOTOS, _table(photos)), chosen, Options(top_k=top_k), progress)
         rows += _rows([str(photo) for photo in photos], predictions)
     if texts:
-        with blaming(who(model), "on texts"):
+        with as_plugin_error(who(model), "on texts"):
             predictions = model.locate(words, chosen, top_k).check(len(texts), who(model))
         rows += _rows(texts, predictions)
     table = pd.DataFrame(rows, columns=["query", "rank", "latitude", "longitude", "score", "error"])
@@ -111,7 +111,7 @@ def text_features(model: Model, texts: Sequence[str], progress: Progress = SILEN
     if encoder is None:
         raise EncoderError(f"{model.name} does not use the features of an encoder, so it cannot locate texts.")
     progress.say(f"loading the encoder {encoder.name}.")
-    with blaming(f"the encoder {encoder.name}", "on texts"):
+    with as_plugin_error(f"the encoder {encoder.name}", "on texts"):
         encoder.load(model.device)
         # One by one: features never depend, to the last bit, on the other texts of the call.
         features = [encoder.encode_texts([text]).float().cpu().numpy() for text in texts]
@@ -171,11 +171,11 @@ def _similarity(
     with progress.track("map of similarity", len(coordinates), "places") as advance:
         for start in range(0, len(coordinates), BLOCK):
             block = coordinates[start : start + BLOCK]
-            with blaming(who(model), "on a map"):
+            with as_plugin_error(who(model), "on a map"):
                 found = np.asarray(model.similarity(features, block))
             if found.shape != (len(features), len(block)) or not np.isfinite(found).all():
                 raise PluginError(
-                    f"{who(model)} returned a similarity of shape {found.shape} or with NaN; it must be finite, of shape "
+                    f"{who(model)} returned a similarity of shape {found.shape}, or with NaN; it must be finite and "
                     f"({len(features)}, {len(block)})."
                 )
             similarity[:, start : start + len(block)] = found

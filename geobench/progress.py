@@ -1,4 +1,4 @@
-"""Progress of long work. The library reports to a ``Progress``; only the command line makes one that writes."""
+"""Progress of long tasks. The library reports to a ``Progress``; only the command line uses one that prints."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from contextlib import contextmanager
 from typing import TextIO
 
 LOG_EVERY_S = 10.0
-"""Without a terminal a line is written this often."""
+"""How often a line is printed without a terminal."""
 
 Advance = Callable[..., None]
 
 
 class Progress:
-    """Says nothing: the default of every library function."""
+    """Reports nothing: the default of every library function."""
 
     def say(self, message: str) -> None:
-        """Tell the user ``message``, one line."""
+        """Show the user ``message``, one line."""
 
     @contextmanager
     def track(self, what: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
-        """Yield ``advance(n, **figures)``, to be called when ``n`` more of ``total`` are done.
+        """Yield ``advance(n, **figures)``, to be called when ``n`` more are done; ``figures`` are shown as well.
 
         Args:
-            what: what is being done, such as ``train geoclip``.
-            total: number of ``unit`` in all, 0 where it is not known.
+            what: name of the task, such as ``train geoclip``.
+            total: total number of ``unit``, 0 if unknown.
             unit: such as ``images``.
-            done: how many of them an earlier run has done.
+            done: how many an earlier run has completed.
         """
         yield lambda n, **figures: None
 
@@ -39,26 +39,26 @@ SILENT = Progress()
 
 
 def is_first_process() -> bool:
-    """Return whether this process is the first or only one, by what torchrun tells it."""
+    """Return whether this is the only process, or the first that torchrun started."""
     return os.environ.get("RANK", "0") == "0"
 
 
 class ConsoleProgress(Progress):
-    """A bar with rate and time left on a terminal; elsewhere a line now and then.
+    """Prints a progress bar with rate and time left on a terminal, and otherwise a line at intervals.
 
-    Of the processes that torchrun started only the first one speaks.
+    Of the processes that torchrun started, only the first one prints.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = (stream or sys.stderr) if is_first_process() else io.StringIO()
 
     def say(self, message: str) -> None:
-        """Write ``message`` as a line."""
+        """Print ``message`` as a line."""
         print(message, file=self.stream, flush=True)
 
     @contextmanager
     def track(self, what: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
-        """Yield ``advance`` of a bar, or of a log."""
+        """Yield the ``advance`` of a progress bar or of a log."""
         if not self.stream.isatty():
             yield self._log(what, total, unit, done)
             return

@@ -1,4 +1,4 @@
-"""Exact search for the most similar gallery rows, in blocks: never all queries by all rows at once."""
+"""Exact search for the most similar gallery rows, in blocks: the full similarity matrix is never formed."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from geobench.gallery import Gallery
 
 TILE = 16
-"""Queries are computed in groups of exactly so many, the last one padded: an answer then never depends, to the last
-bit on a CPU, on which other queries are asked with it. One query alone costs as much as so many."""
+"""Queries are processed in groups of exactly this size, the last one padded, so that a prediction does not depend on
+the other queries (on a CPU, to the last bit). A single query costs as much as a whole group."""
 GPU_TILE = 1024
-"""On a GPU the groups are larger: small ones would leave it idle."""
+"""The group size on a GPU, which small groups would leave idle."""
 BLOCK = 16_384
-"""Gallery rows compared at a time: 32 MB of embeddings at 512-d float32."""
+"""Gallery rows compared at a time: 32 MiB of float32 embeddings of width 512."""
 CHUNK = 1024
-"""Of a block, gallery rows multiplied at a time."""
-STAYS_MAPPED = 2**29
-"""A memory-mapped gallery of at most so many bytes stays in memory between queries; of a larger one only a block."""
+"""Gallery rows multiplied at a time, within a block."""
+MAX_RESIDENT_BYTES = 2**29
+"""A memory-mapped gallery of up to this size stays in memory between queries; of a larger one, only one block does."""
 
 
 def in_tiles(function: Callable[[Tensor], Tensor], rows: Tensor, size: int | None = None) -> Tensor:
-    """Return ``function`` of ``rows``, computed on padded groups of ``size`` rows, of those for queries if None."""
+    """Return ``function(rows)``, computed on padded groups of ``size`` rows; None is the group size of queries."""
     import torch
 
-    size = size or _tile_of(rows)
+    size = size or _tile_size(rows)
     if not len(rows):
         return function(rows.new_zeros(size, *rows.shape[1:]))[:0]
     outputs = []
@@ -55,13 +55,13 @@ def top_k(
     """Return the ``k`` gallery rows with the largest inner product for each query, best first.
 
     Args:
-        queries: (n, d) on the device that computes.
+        queries: (n, d), on the device to compute on.
         gallery: (m, d), in memory or memory-mapped.
-        k: at most m are returned.
-        scale: of the softmax.
+        k: number of rows per query; at most m are returned.
+        scale: factor on the inner products in the softmax.
 
     Returns:
-        Inner products (n, k), row numbers (n, k), and softmax probabilities (n, k) of ``scale`` × inner product over
+        Inner products (n, k), row indices (n, k), and softmax probabilities (n, k) of ``scale`` × inner product over
         the whole gallery.
     """
     import torch
@@ -74,7 +74,7 @@ def top_k(
         block = _as_tensor(gallery[start : start + BLOCK]).to(queries.device)
         found = []
         for first, tile in _tiles(queries):
-            products = _products(block, tile).T[: n - first].contiguous()  # (queries, block); the padding ends here
+            products = _products(block, tile).T[: n - first].contiguous()  # (queries, block), without the padding
             values, index = products.topk(min(k, len(block)), dim=1)
             found.append((values, index + start, torch.logsumexp(scale * products, dim=1)))
         values, index, block_sum = (torch.cat(parts) for parts in zip(*found, strict=True))
@@ -83,8 +83,8 @@ def top_k(
         rows = torch.cat([rows, index], dim=1).gather(1, order)[:, :k]
         best = best[:, :k]
         del block
-        if gallery.nbytes > STAYS_MAPPED:
-            _let_go(gallery)
+        if gallery.nbytes > MAX_RESIDENT_BYTES:
+            _release_pages(gallery)
     probabilities = torch.exp(scale * best - log_sum[:, None])
     return (
         best.double().cpu().numpy(),
@@ -96,7 +96,7 @@ def top_k(
 def _products(block: Tensor, tile: Tensor) -> Tensor:
     """Return the inner products (m, t) of gallery rows (m, d) and queries (t, d).
 
-    On a CPU many small products are a fifth faster than one: what each packs for itself stays in the cache.
+    On a CPU many small products are 20 % faster than one large one: their packed operands stay in the cache.
     """
     import torch
 
@@ -107,29 +107,29 @@ def _products(block: Tensor, tile: Tensor) -> Tensor:
 
 
 def _as_tensor(block: npt.NDArray[np.float32]) -> Tensor:
-    """Return ``block`` without a copy; nobody writes to it, which is what torch warns of where it is read-only."""
+    """Return ``block`` as a tensor without copying, and without torch's warning about read-only arrays."""
     import torch
 
     with warnings.catch_warnings(action="ignore"):
         return torch.from_numpy(block)
 
 
-def _let_go(array: npt.NDArray[np.float32]) -> None:
-    """Let the system take back the memory of what was read or written of a memory map; the file has it all."""
+def _release_pages(array: npt.NDArray[np.float32]) -> None:
+    """Release the resident pages of a memory map; nothing is lost, since the file holds the data."""
     mapped = getattr(array, "_mmap", None)
     if mapped is not None and hasattr(mapped, "madvise") and getattr(array, "mode", "c") != "c":
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _tile_of(rows: Tensor) -> int:
+def _tile_size(rows: Tensor) -> int:
     return TILE if rows.device.type == "cpu" else GPU_TILE
 
 
 def _tiles(queries: Tensor) -> list[tuple[int, Tensor]]:
-    """Return the padded tiles of ``queries``, each with the number of its first."""
+    """Return the padded tiles of ``queries``, each with the index of its first query."""
     import torch
 
-    size = _tile_of(queries)
+    size = _tile_size(queries)
     padded = torch.cat([queries, queries.new_zeros(-len(queries) % size, queries.shape[1])])
     return [(start, padded[start : start + size]) for start in range(0, max(len(padded), 1), size)]
 
@@ -141,14 +141,14 @@ def gallery_embeddings(
     checkpoint: str | None,
     progress: Progress = SILENT,
 ) -> npt.NDArray[np.float32]:
-    """Return the embeddings (m, dim) of ``gallery``; with a ``checkpoint`` they are kept on disk and memory-mapped.
+    """Return the embeddings (m, dim) of ``gallery``; given a ``checkpoint``, they are cached on disk and memory-mapped.
 
     Args:
         gallery: to embed.
-        embed: from coordinates (b, 2) to an array (b, dim), called on blocks.
-        dim: width of an embedding.
-        checkpoint: ``MODEL@ID``, the key under which they are kept; None computes in memory.
-        progress: told of the work.
+        embed: maps coordinates (b, 2) to an array (b, dim); called on blocks.
+        dim: embedding width.
+        checkpoint: ``MODEL@ID``, part of the cache key; with None they are computed in memory.
+        progress: reports progress.
 
     Raises:
         FeatureError: the embeddings on disk are damaged.
@@ -168,13 +168,13 @@ def gallery_embeddings(
     except (OSError, ValueError, EOFError) as error:
         raise FeatureError(f"{path}: the gallery embeddings are damaged ({error}); delete it and run again.") from error
     if embeddings.shape != shape:
-        raise FeatureError(f"{path} holds {embeddings.shape} where {shape} belong; delete it and run again.")
+        raise FeatureError(f"{path} has the shape {embeddings.shape} instead of {shape}; delete it and run again.")
     return embeddings
 
 
 @lru_cache(maxsize=2)
 def _mapped(path: Path, changed: int) -> npt.NDArray[np.float32]:
-    """Return the file, memory-mapped; kept open, so that one query after another finds its pages in place."""
+    """Return the memory-mapped file; the map is kept open so that its pages stay resident between queries."""
     return files.read_array(path, np.float32, (None, None), mapped=True)
 
 
@@ -185,12 +185,12 @@ def fill(
     what: str,
     progress: Progress = SILENT,
 ) -> None:
-    """Write the embeddings of ``coordinates`` (n, 2) to ``target`` (n, dim), memory-mapped or not, block by block."""
+    """Write the embeddings of ``coordinates`` (n, 2) to ``target`` (n, dim), an array or a memory map, in blocks."""
     with progress.track(what, len(coordinates), "points") as advance:
         for start in range(0, len(coordinates), BLOCK):
             block = coordinates[start : start + BLOCK]
             target[start : start + len(block)] = embed(block)
             if isinstance(target, np.memmap):
                 target.flush()
-                _let_go(target)
+                _release_pages(target)
             advance(len(block))

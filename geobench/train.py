@@ -14,10 +14,10 @@ from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint,
 from geobench.data.dataset import limited
 from geobench.devices import default_workers, describe_device, pick_device
 from geobench.distributed import current, joined, local_device
-from geobench.errors import SettingError, TrainingError, blaming, unknown_name
+from geobench.errors import SettingError, TrainingError, as_plugin_error, unknown_name
 from geobench.features.cache import Features, extract
-from geobench.features.live import Live
-from geobench.features.loaders import Source
+from geobench.features.live import LiveViews
+from geobench.features.loaders import FeatureLoader
 from geobench.images.augmentation import Augmentation
 from geobench.models import Model, TrainingSet, hash_table
 from geobench.plugins import get_dataset, get_encoder, get_model_class, who
@@ -151,10 +151,10 @@ def _training_set(
             progress=progress,
         )
 
-    def live() -> Source:
+    def live() -> FeatureLoader:
         assert how.augmentation is not None
         encoder.load(how.device)
-        return Live(dataset, list(table["image"]), encoder, how.augmentation, how.device, how.workers)
+        return LiveViews(dataset, list(table["image"]), encoder, how.augmentation, how.device, how.workers)
 
     return TrainingSet(dataset, table, features, live if how.live else None)
 
@@ -205,7 +205,7 @@ def _fit(
     if model.input == "features":
         training_set.readable  # noqa: B018  extracts, in all processes together, before training is timed
     started = time.monotonic()
-    with blaming(who(model), f"in fit() on {training_set.name}"):
+    with as_plugin_error(who(model), f"in fit() on {training_set.name}"):
         model.fit(training_set, seed=identity.seed or 0, scratch=scratch, progress=progress)
         if not group.main:
             return

@@ -1,4 +1,4 @@
-"""``datasets check``: what is missing, damaged, listed twice, or cannot be where it says."""
+"""``datasets check``: images that are missing, damaged or listed twice, and implausible positions."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from PIL import Image
 
 from geobench import DatasetNotFoundError
 from geobench.audits.check import check
-from geobench.audits.positions import swapped
+from geobench.audits.positions import swap_evidence
 from geobench.data.land import is_land, is_open_sea, sample_land
 from geobench.data.registration import add_dataset
 from geobench.geo import sample_sphere
@@ -37,11 +37,11 @@ def rewrite(metadata, **lines):
 
 
 def found(**options):
-    """Return the findings of ``mine`` by their kind."""
+    """Return the findings about ``mine`` by kind."""
     return {finding.kind: finding for finding in check("mine", workers=0, **options).findings}
 
 
-def test_a_data_set_that_is_well_says_its_numbers_and_exits_with_0(cli, mine):
+def test_a_data_set_without_problems_shows_its_numbers_and_exits_with_0(cli, mine):
     done = cli("datasets", "check", "mine", "--workers", 0)
     assert "Nothing is wrong." in done.stdout
     record = json.loads(cli("datasets", "check", "mine", "--json", "--workers", 0).stdout)
@@ -50,7 +50,7 @@ def test_a_data_set_that_is_well_says_its_numbers_and_exits_with_0(cli, mine):
     assert record["ok"] is True and record["findings"] == []
 
 
-def test_missing_and_unreadable_images_are_listed_counted_as_misses_and_wrong(cli, mine):
+def test_missing_and_unreadable_images_are_errors_and_count_as_misses(cli, mine):
     images, _ = mine
     (images / "photo-2.jpg").unlink()
     (images / "photo-4.jpg").write_bytes((images / "photo-4.jpg").read_bytes()[:700])
@@ -61,7 +61,7 @@ def test_missing_and_unreadable_images_are_listed_counted_as_misses_and_wrong(cl
     assert findings["missing"].items == ["photo-2.jpg"]
     assert [item.partition(":")[0] for item in findings["unreadable"].items] == ["photo-4.jpg", "photo-5.jpg"]
     shown = cli("datasets", "check", "mine", exit_code=1).stdout
-    assert "WRONG  missing: 1 images are listed and not there; they count as misses" in shown
+    assert "WRONG  missing: 1 images are listed but missing; they count as misses" in shown
 
 
 def test_quick_opens_no_image(mine):
@@ -73,14 +73,14 @@ def test_quick_opens_no_image(mine):
     assert [finding.kind for finding in result.findings] == ["missing"]
 
 
-def test_processes_find_what_one_finds(mine):
+def test_worker_processes_find_the_same_as_one_process(mine):
     images, _ = mine
     (images / "photo-4.jpg").write_bytes(b"")
     shutil.copy(images / "photo-1.jpg", images / "photo-6.jpg")
     assert check("mine", workers=2) == check("mine", workers=0)
 
 
-def test_images_that_are_there_and_not_listed_are_a_note(mine):
+def test_images_that_exist_but_are_not_listed_are_a_note(mine):
     images, _ = mine
     Image.new("RGB", (9, 9)).save(images / "more.png")
     (images / "below").mkdir()
@@ -88,7 +88,7 @@ def test_images_that_are_there_and_not_listed_are_a_note(mine):
     (images / "readme.txt").write_text("no image")
     result = check("mine", workers=0)
     (finding,) = result.findings
-    assert (finding.kind, finding.wrong, finding.items, result.ok) == (
+    assert (finding.kind, finding.is_error, finding.items, result.ok) == (
         "unlisted",
         False,
         ["more.png", "below/photo-1.png"],
@@ -105,7 +105,7 @@ def test_files_of_the_same_bytes_are_a_note_unless_their_positions_differ(mine):
     assert list(findings) == ["same bytes, apart", "same bytes"]
     assert findings["same bytes"].items == ["photo-0.jpg = photo-3.jpg = photo-6.jpg"]
     assert findings["same bytes, apart"].items == ["photo-2.jpg = photo-5.jpg"]
-    assert [finding.wrong for finding in findings.values()] == [True, False]
+    assert [finding.is_error for finding in findings.values()] == [True, False]
 
 
 def test_one_photo_under_two_names_is_found(mine):
@@ -117,7 +117,7 @@ def test_one_photo_under_two_names_is_found(mine):
     assert found()["same id"].items == ["45/77/3228511372.jpg = 45_77_3228511372.jpg"]
 
 
-def test_rows_that_cannot_be_used_are_all_told_with_their_lines(cli, mine):
+def test_all_invalid_rows_are_reported_with_their_lines(cli, mine):
     _, metadata = mine
     rewrite(
         metadata,
@@ -141,10 +141,10 @@ def test_rows_that_cannot_be_used_are_all_told_with_their_lines(cli, mine):
     assert "a run refuses the table" in done.stdout
     with Path("problems.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert sum(row["kind"] == "coordinates" for row in rows) == 4 and rows[0]["wrong"] == "True"
+    assert sum(row["kind"] == "coordinates" for row in rows) == 4 and rows[0]["is_error"] == "True"
 
 
-def test_a_table_of_which_no_row_can_be_used_is_checked_all_the_same(mine):
+def test_a_table_without_valid_rows_is_checked_nevertheless(mine):
     _, metadata = mine
     metadata.write_text("image,latitude,longitude\n" + "".join(f"photo-{n}.jpg,,\n" for n in range(8)))
     result = check("mine", workers=0)
@@ -152,7 +152,7 @@ def test_a_table_of_which_no_row_can_be_used_is_checked_all_the_same(mine):
     assert [finding.kind for finding in result.findings] == ["coordinates", "unlisted"]
 
 
-def test_images_at_0_0_are_wrong_and_many_at_one_place_a_note(photos):
+def test_images_at_0_0_are_errors_and_many_at_one_place_are_a_note(photos):
     images, metadata = photos(30)
     lines = metadata.read_text().splitlines()
     lines[1:4] = [f"photo-{n}.jpg,{zero},0" for n, zero in enumerate(("0", "-0.0", "0.00000001"))]
@@ -160,30 +160,30 @@ def test_images_at_0_0_are_wrong_and_many_at_one_place_a_note(photos):
     metadata.write_text("\n".join(lines) + "\n")
     add_dataset("mine", images, metadata)
     findings = found()
-    assert findings["zero"].wrong and findings["zero"].items == [f"line {n + 2}: photo-{n}.jpg" for n in range(3)]
-    assert not findings["in bulk"].wrong and findings["in bulk"].items == ["15 at 48.85, 2.35"]
+    assert findings["zero"].is_error and findings["zero"].items == [f"line {n + 2}: photo-{n}.jpg" for n in range(3)]
+    assert not findings["in bulk"].is_error and findings["in bulk"].items == ["15 at 48.85, 2.35"]
 
 
-def test_a_set_of_another_size_than_its_authors_state_is_said(mine):
+def test_a_set_whose_size_differs_from_what_its_authors_state_is_reported(mine):
     _, metadata = mine
     with metadata.open("a") as file:
         file.write("photo-8.jpg,1,2\n")
-    assert found()["count"].text.startswith("9 images are listed, its authors state 8")
+    assert found()["count"].text.startswith("9 images are listed but its authors state 8")
 
 
 def cities(n, seed=0):
-    """Return n coordinates as photos have them: on land, most in a few places, some just off the coast."""
+    """Return n coordinates distributed like photos: on land, most in a few places, some just off the coast."""
     rng = np.random.default_rng(seed)
     centres = sample_land(40, rng, -50, 70)
     return centres[rng.choice(40, n)] + rng.normal(0, 0.2, (n, 2))
 
 
 @pytest.mark.parametrize("n", [60, 300, 3000])
-def test_swapped_headers_are_called_out_and_right_ones_are_not(n):
+def test_swapped_headers_are_detected_and_correct_ones_are_not(n):
     right = cities(n)
-    right = right[np.abs(right[:, 1]) <= 90]  # a file whose rows can all be used either way round
-    assert swapped(right) == ""
-    evidence = swapped(right[:, ::-1])
+    right = right[np.abs(right[:, 1]) <= 90]  # rows that are all valid either way round
+    assert swap_evidence(right) == ""
+    evidence = swap_evidence(right[:, ::-1])
     assert "latitude and longitude look swapped: exchange their names in the header" in evidence
 
 
@@ -191,20 +191,20 @@ def test_swapped_headers_are_called_out_and_right_ones_are_not(n):
     "right",
     [
         sample_sphere(2000, np.random.default_rng(1)),  # two thirds at sea, either way round
-        np.array([[4.17, 73.51]]) + np.random.default_rng(2).normal(0, 0.02, (200, 2)),  # Malé: at sea, says the mask
+        np.array([[4.17, 73.51]]) + np.random.default_rng(2).normal(0, 0.02, (200, 2)),  # Malé: at sea in the mask
         np.array([[21.3, -157.86], [-17.53, -149.57], [64.15, -21.94], [-27.11, -109.35]]).repeat(50, axis=0),
         np.array([[0.0, 0.0]]).repeat(100, axis=0),
-        np.random.default_rng(3).uniform((-10, 60), (5, 90), (300, 2)),  # ships in the Indian Ocean; Norway, exchanged
+        np.random.default_rng(3).uniform((-10, 60), (5, 90), (300, 2)),  # ships in the Indian Ocean; Norway, swapped
         np.empty((0, 2)),
         np.array([[51.5, -0.1], [10.0, -40.0]]),  # one ship is no evidence
     ],
 )
-def test_the_swap_detector_does_not_cry_wolf(right):
-    assert swapped(right) == ""
+def test_the_swap_detector_raises_no_false_alarm(right):
+    assert swap_evidence(right) == ""
 
 
 @pytest.mark.parametrize("header", ["IMG_ID,AUTHOR,LAT,LON", "IMG_ID,AUTHOR,LON,LAT"])
-def test_a_file_with_swapped_headers_is_called_out_and_the_right_one_is_not(cli, own_home, header):
+def test_a_file_with_swapped_headers_is_reported_and_the_correct_one_is_not(cli, own_home, header):
     folder = own_home / "data" / "im2gps"
     (folder / "images").mkdir(parents=True)
     rows = [f"{n}.jpg,{n}@N00,{latitude:.6f},{longitude:.6f}" for n, (latitude, longitude) in enumerate(cities(237))]
@@ -215,14 +215,14 @@ def test_a_file_with_swapped_headers_is_called_out_and_the_right_one_is_not(cli,
     assert (record["listed"], record["scored"]) == (237, 0 if kinds else 237)
 
 
-def test_a_swapped_file_of_which_no_row_can_be_used_is_called_out_too(mine):
+def test_a_swapped_file_without_valid_rows_is_reported_too(mine):
     _, metadata = mine
     lines = [f"photo-{n}.jpg,{-100 - n},{40 + n}" for n in range(8)]
     metadata.write_text("image,latitude,longitude\n" + "\n".join(lines) + "\n")
     assert "exchange their names" in found()["swapped"].text
 
 
-def test_islands_and_shores_are_no_open_sea():
+def test_islands_and_shores_are_not_open_sea():
     honolulu_mahe_bermuda_bahrain = np.array([[21.3, -157.86], [-4.62, 55.45], [32.3, -64.78], [26.2, 50.6]])
     mid_ocean = np.array([[0.0, -30.0], [-40.0, -180.0], [-40.0, 170.0], [40.0, 179.99], [85.0, 0.0]])
     assert not is_open_sea(honolulu_mahe_bermuda_bahrain).any()
@@ -246,7 +246,7 @@ def test_the_images_of_an_archive_are_checked_in_place(photos, own_home):
     }
 
 
-def test_images_that_are_cut_on_the_fly_are_well(cli):
+def test_images_that_are_cut_on_the_fly_pass(cli):
     result = check("shadedrelief", quick=True)
     assert (result.ok, result.found) == (True, result.listed)
 
@@ -258,7 +258,7 @@ def test_the_map_shows_where_the_images_are(cli, mine):
     cli("datasets", "check", "mine", "--map", "where.gif", exit_code=2)
 
 
-def test_a_set_that_is_not_here_is_a_line(cli):
+def test_a_set_that_is_not_on_this_machine_is_a_one_line_error(cli):
     with pytest.raises(DatasetNotFoundError):
         check("im2gps3k")
     assert "Status: available" in cli("datasets", "check", "im2gps3k", exit_code=1).output

@@ -8,7 +8,7 @@ from PIL import ExifTags, Image
 
 from geobench import Dataset, get_dataset, get_encoder
 from geobench.data.raster import _world
-from geobench.features.decoding import AHEAD, Decoder, decoded
+from geobench.features.decoding import PREFETCH_BATCHES, Decoder, decoded
 from geobench.images.augmentation import Augmentation
 from geobench.images.decoding import open_image
 
@@ -21,7 +21,7 @@ def mine(photos, own_home):
 
 @pytest.fixture
 def sided(tiny_encoder):
-    """An encoder that says to which side it scales an image."""
+    """An encoder that declares the side to which it scales images."""
     encoder = type("Sided", (type(tiny_encoder),), {"side": 224})()
     return encoder
 
@@ -36,31 +36,31 @@ def noise(width, height):
     return Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8))
 
 
-def test_a_process_that_decodes_holds_no_names_and_is_sent_them_as_they_are_needed(mine, tiny_encoder):
+def test_a_worker_holds_no_list_of_names_and_gets_them_as_they_are_needed(mine, tiny_encoder):
     assert len(pickle.dumps(Decoder(mine, None, "test", 1, None))) < 2000
     asked = count()
     endless = ([f"photo-{next(asked) % 10}.jpg"] for _ in count())
     with decoded(Decoder(mine, tiny_encoder, "test", 1, None), endless, workers=0) as batches:
         assert [next(batches).names[0] for _ in range(3)] == ["photo-0.jpg", "photo-1.jpg", "photo-2.jpg"]
-    assert next(asked) <= 3 + AHEAD + 1
+    assert next(asked) <= 3 + PREFETCH_BATCHES + 1
 
 
-def test_only_what_the_encoder_looks_at_decides_how_far_a_jpeg_is_reduced(mine, tiny_encoder, sided):
+def test_only_the_side_that_the_encoder_uses_decides_how_far_a_jpeg_is_reduced(mine, tiny_encoder, sided):
     assert Decoder(mine, tiny_encoder, "test", 1, None).side is None
     assert Decoder(mine, sided, "test", 1, None).side == 224
     assert Decoder(mine, sided, "test", 10, None).side == 256  # a corner crop is 0.875 of the shorter side
-    assert Decoder(mine, sided, "train", 1, Augmentation(2)).side is None  # views at random may be small parts
+    assert Decoder(mine, sided, "train", 1, Augmentation(2)).side is None  # random views may be small parts
 
 
 @pytest.mark.parametrize("crops", [1, 5, 10])
-def test_every_view_of_a_reduced_jpeg_keeps_twice_the_side_that_the_encoder_looks_at(mine, sided, crops):
-    seen = []
-    sided.preprocess = lambda view: seen.append(min(view.size)) or type(sided).preprocess(sided, view)
+def test_every_view_of_a_reduced_jpeg_keeps_twice_the_side_that_the_encoder_uses(mine, sided, crops):
+    sides = []
+    sided.preprocess = lambda view: sides.append(min(view.size)) or type(sided).preprocess(sided, view)
     for number, size in enumerate([(900, 896), (1023, 1024), (1024, 1024), (1500, 2000), (4000, 1800)]):
         (mine.folder / "images" / f"photo-{number}.jpg").write_bytes(jpeg(noise(*size)))
         Decoder(mine, sided, "test", crops, None).decode([f"photo-{number}.jpg"])
-    assert len(seen) == 5 * crops and min(seen) >= 2 * 224
-    assert max(seen) < 1000  # 1,500 × 2,000 and 1,800 × 4,000 were reduced
+    assert len(sides) == 5 * crops and min(sides) >= 2 * 224
+    assert max(sides) < 1000  # 1,500 × 2,000 and 1,800 × 4,000 were reduced
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_every_view_of_a_reduced_jpeg_keeps_twice_the_side_that_the_encoder_look
         (10, (126, 101)),
     ],
 )
-def test_a_jpeg_is_decoded_at_an_eighth_to_a_half_where_twice_the_side_is_left(side, expected):
+def test_a_jpeg_is_decoded_at_an_eighth_to_a_half_if_twice_the_side_is_left(side, expected):
     assert open_image(jpeg(noise(1001, 803)), side=side).size == expected
 
 
@@ -92,7 +92,7 @@ def test_only_jpegs_are_reduced_and_they_stand_upright_and_in_colour():
     assert open_image(jpeg(half.convert("L")), side=25).size == open_image(jpeg(half.convert("CMYK")), side=25).size
 
 
-def test_features_of_a_reduced_jpeg_are_those_of_the_whole_one_but_for_a_thousandth(one_thread):
+def test_features_of_a_reduced_jpeg_are_close_to_those_of_the_whole_one(one_thread):
     encoder = get_encoder("efficientnet_lite0")
     encoder.load()
     world = _world(get_dataset("bluemarble").raster)

@@ -1,4 +1,4 @@
-"""Two processes under torchrun train what one process trains."""
+"""Two processes under torchrun train the same model as one process."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ import sys
 import numpy as np, torch
 from geobench.distributed import current, joined
 from geobench.training.engine import Schedule, Training
-from geobench.features.loaders import Resident
+from geobench.features.loaders import ResidentFeatures
 from geobench_plugins.classifier.heads import Heads
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.contrast import Contrast
@@ -35,8 +35,8 @@ with joined("cpu") as group:
         network = Contrast(GeoClip(config, 12), config, seed=0)
         points = np.stack([rng.uniform(-80, 80, n), rng.uniform(-180, 180, n)], axis=1)
         targets = torch.tensor(points, dtype=torch.float32)
-    Training(what="t", network=network, loss=network.loss, source=Resident(features, "cpu"), rows=np.arange(n),
-             targets=targets, schedule=config, seed=0, device="cpu").run()
+    Training(what="t", network=network, loss=network.loss, loader=ResidentFeatures(features, "cpu"),
+             indices=np.arange(n), targets=targets, schedule=config, seed=0, device="cpu").run()
     from safetensors.torch import save_file
     state = {k: v.contiguous() for k, v in network.state_dict().items()}
     save_file(state, f"{folder}/{kind}-{group.size}-{group.rank}.st")

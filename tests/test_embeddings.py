@@ -1,4 +1,4 @@
-"""Location embeddings for other tasks: from a CSV file to an array, and straight from a model."""
+"""Location embeddings for other tasks: from a CSV file to an array, and directly from a model."""
 
 import doctest
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ import torch
 
 from geobench import GeobenchError, Model, PluginError, get_model, search
 from geobench.checkpoints import Checkpoint, weights_digest
-from geobench.features.locations import write_embeddings
+from geobench.embed import write_embeddings
 from geobench.geo import sample_sphere
 from geobench_plugins.geoclip import GeoClipModel
 from geobench_plugins.geoclip.config import GeoClipConfig
@@ -22,7 +22,7 @@ PLACES = sample_sphere(700, np.random.default_rng(0))
 
 @pytest.fixture
 def geoclip():
-    """A small GeoCLIP, not trained, kept as geoclip@small."""
+    """A small untrained GeoCLIP, saved as geoclip@small."""
     torch.manual_seed(0)
     model = GeoClipModel(GeoClipConfig(**SMALL))
     model.network = GeoClip(model.config, 8).eval()
@@ -42,14 +42,14 @@ def places(tmp_path):
     return path
 
 
-def test_a_row_does_not_depend_on_which_others_are_asked_with_it(geoclip):
+def test_an_embedding_does_not_depend_on_the_other_rows(geoclip):
     together = geoclip.embed(PLACES)
     apart = np.concatenate([geoclip.embed(PLACES[start : start + 333]) for start in range(0, 700, 333)])
     np.testing.assert_array_equal(together, apart)
     assert together.dtype == np.float32 and together.shape == (700, 24)
 
 
-def test_rows_have_length_one_unless_asked_otherwise(geoclip):
+def test_embeddings_have_unit_length_unless_asked_otherwise(geoclip):
     unit, raw = geoclip.embed(PLACES), geoclip.embed(PLACES, normalise=False)
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(raw / np.linalg.norm(raw, axis=1, keepdims=True), unit, atol=1e-6)
@@ -66,7 +66,7 @@ def test_the_command_writes_what_the_model_returns(geoclip, places, cli, monkeyp
         np.testing.assert_array_equal(written, geoclip.embed(PLACES, normalise=normalise))
 
 
-def test_coordinates_that_cannot_be_used_leave_no_file(geoclip, tmp_path, cli):
+def test_invalid_coordinates_leave_no_file(geoclip, tmp_path, cli):
     (tmp_path / "places.csv").write_text("lat,lon\n1,2\n91,0\n")
     done = cli("embed", tmp_path / "places.csv", "--model", "geoclip@small", "--output", "out.npy", exit_code=1)
     assert "line 3" in done.stderr and done.stderr.count("\n") == 1
@@ -75,19 +75,19 @@ def test_coordinates_that_cannot_be_used_leave_no_file(geoclip, tmp_path, cli):
         geoclip.embed([[91, 0]])
 
 
-def test_a_model_without_location_embeddings_says_which_have_some(places, register, cli):
+def test_a_model_without_location_embeddings_says_which_models_have_them(places, register, cli):
     class Plain(Model):
         name = "plain"
         trainable = False
 
     register("model", Plain)
     done = cli("embed", places, "--model", "plain", "--output", "out.npy", exit_code=1)
-    assert "plain has no location embeddings; these models have: geoclip" in done.stderr
+    assert "plain has no location embeddings; models that do: geoclip" in done.stderr
     with pytest.raises(GeobenchError, match="plain has no location embeddings"):
         get_model("plain").embed(PLACES)
 
 
-def test_a_plugins_embeddings_of_the_wrong_shape_are_its_fault(places, register, tmp_path):
+def test_embeddings_of_the_wrong_shape_are_an_error_of_the_plugin(places, register, tmp_path):
     class Short(Model):
         name = "short"
         trainable = False
@@ -108,16 +108,16 @@ def test_the_documented_example_runs_and_prints_what_it_says():
     assert failed == 0 and tried > 5
 
 
-def test_an_output_that_cannot_be_is_refused_before_anything_is_embedded(cli, geoclip, places):
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_embedded(cli, geoclip, places):
     before = places.read_bytes()
     assert (
-        "the embeddings are written as numpy's .npy"
+        "embeddings are written in numpy's .npy format"
         in cli("embed", places, "--model", "geoclip@small", "--output", places, exit_code=1).output
     )
     assert places.read_bytes() == before
     output = cli("embed", places, "--model", "geoclip@small", "--output", f"{places}/x.npy", exit_code=2).output
-    assert f"{places}/x.npy cannot be written; give a file in a folder where you may write" in output
+    assert f"{places}/x.npy cannot be written; choose a file in a folder that you have write access to" in output
     assert (
-        "knn has no location embeddings; these models have: geoclip"
+        "knn has no location embeddings; models that do: geoclip"
         in cli("embed", places, "--model", "knn", "--output", "x.npy", exit_code=1).output
     )

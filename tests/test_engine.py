@@ -1,4 +1,4 @@
-"""The training loop: resumed exactly, stopped without loss, clear when it cannot go on."""
+"""The training loop: resumes exactly, stops without loss, and says clearly why it cannot continue."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from geobench import CheckpointError, SettingError, TrainingError
-from geobench.features.loaders import Resident, Streamed
+from geobench.features.loaders import MappedFeatures, ResidentFeatures
 from geobench.progress import Progress
 from geobench.training.engine import Schedule, Training
 from geobench.training.steps import GraphedStep
@@ -22,7 +22,7 @@ class Killed(Exception):  # noqa: N818
 
 
 class KillAfter(Progress):
-    """Ends the training after so many steps, in the way that ``how`` says."""
+    """Calls ``how`` after the given number of steps."""
 
     def __init__(self, steps, how):
         self.left, self.how, self.said = steps, how, []
@@ -45,7 +45,9 @@ class KillAfter(Progress):
         return tracking()
 
 
-def training(tmp_path, progress=None, epochs=4, batch=8, n=50, lr=1e-2, loss=None, seed=0, source=Resident, **schedule):
+def training(
+    tmp_path, progress=None, epochs=4, batch=8, n=50, lr=1e-2, loss=None, seed=0, loader=ResidentFeatures, **schedule
+):
     torch.manual_seed(seed)
     network = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))
     rng = np.random.default_rng(0)
@@ -58,8 +60,8 @@ def training(tmp_path, progress=None, epochs=4, batch=8, n=50, lr=1e-2, loss=Non
         what="train toy",
         network=network,
         loss=loss or noisy,
-        source=source(rng.normal(size=(n, 2, 6)).astype(np.float32), "cpu"),
-        rows=np.arange(n)[5:],
+        loader=loader(rng.normal(size=(n, 2, 6)).astype(np.float32), "cpu"),
+        indices=np.arange(n)[5:],
         targets=torch.tensor(rng.normal(size=(n, 2)), dtype=torch.float32),
         schedule=Schedule(batch, epochs, lr, 1e-6, 0.9, **schedule),
         seed=seed,
@@ -85,7 +87,7 @@ def test_training_lowers_the_loss_and_the_same_seed_gives_the_same_weights(tmp_p
 
 
 @pytest.mark.parametrize("steps", [1, 4, 5, 6, 13, 19])
-def test_killed_and_started_again_training_ends_with_the_same_weights(tmp_path, steps):
+def test_training_that_was_killed_and_resumed_ends_with_the_same_weights(tmp_path, steps):
     whole = training(tmp_path / "whole")
     whole.run()
 
@@ -100,7 +102,7 @@ def test_killed_and_started_again_training_ends_with_the_same_weights(tmp_path, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop_training_saves_the_very_step_and_goes_on_from_it(tmp_path, number):
+def test_a_signal_saves_the_current_step_and_training_resumes_from_it(tmp_path, number):
     whole = training(tmp_path / "whole")
     whole.run()
     with pytest.raises(KeyboardInterrupt):
@@ -108,7 +110,7 @@ def test_asked_to_stop_training_saves_the_very_step_and_goes_on_from_it(tmp_path
     progress = KillAfter(10**6, lambda: None)
     again = training(tmp_path / "stopped", progress)
     again.run()
-    assert progress.said == ["train toy: goes on from step 7."]
+    assert progress.said == ["train toy: resuming from step 7."]
     assert torch.equal(weights(whole), weights(again))
 
 
@@ -125,20 +127,20 @@ def test_a_truncated_state_is_named_with_what_to_do(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(tmp_path):
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 1; .*--set lr=0.001"):
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 1; .*for example lr=0.001"):
         training(tmp_path, loss=lambda f, t, g: (f.mean() * torch.nan).requires_grad_()).run()
 
 
-def test_fewer_images_than_a_batch_are_refused_with_a_batch_that_fits(tmp_path):
-    with pytest.raises(TrainingError, match=r"45 images to train on are fewer than the batch of 64.*batch_size=32"):
+def test_fewer_images_than_a_batch_is_an_error_that_suggests_a_smaller_batch(tmp_path):
+    with pytest.raises(TrainingError, match=r"45 training images are fewer than one batch of 64.*batch_size=32"):
         training(tmp_path, batch=64).run()
 
 
 def test_features_that_do_not_fit_in_memory_train_to_the_same_weights(tmp_path):
-    resident, streamed = training(tmp_path / "a"), training(tmp_path / "b", source=Streamed)
+    resident, mapped = training(tmp_path / "a"), training(tmp_path / "b", loader=MappedFeatures)
     resident.run()
-    streamed.run()
-    assert torch.equal(weights(resident), weights(streamed))
+    mapped.run()
+    assert torch.equal(weights(resident), weights(mapped))
 
 
 def test_a_schedule_out_of_range_is_refused():
@@ -150,12 +152,12 @@ def test_a_schedule_out_of_range_is_refused():
         Schedule(patience=2)
 
 
-def test_training_ends_when_the_held_out_loss_no_longer_falls(tmp_path):
+def test_training_stops_when_the_held_out_loss_no_longer_decreases(tmp_path):
     progress = KillAfter(10**6, lambda: None)
     run = training(tmp_path, progress, epochs=500, lr=0.1, n=60, holdout=0.3, patience=3)
     run.run()
     assert run.step < 500 * run.per_epoch
-    assert progress.said == ["train toy: the held-out loss has not fallen for 3 epochs; training ends."]
+    assert progress.said == ["train toy: the held-out loss has not decreased for 3 epochs; stopping."]
     records = [json.loads(line) for line in (tmp_path / "scratch/log.jsonl").read_text().splitlines()]
     held_out = [record["held_out_loss"] for record in records if "held_out_loss" in record]
     assert min(held_out) == held_out[-4] < min(held_out[-3:])
@@ -164,7 +166,7 @@ def test_training_ends_when_the_held_out_loss_no_longer_falls(tmp_path):
 def test_the_held_out_images_are_never_trained_on(tmp_path):
     run = training(tmp_path, epochs=1, holdout=0.3)
     run.run()
-    trained = np.concatenate([rows for epoch in range(20) for rows in run._rows_of(epoch)])
+    trained = np.concatenate([batch for epoch in range(20) for batch in run._indices_of(epoch)])
     assert not set(trained) & set(run.held_out)
     assert set(trained) | set(run.held_out) == set(range(5, 50))
 
@@ -180,7 +182,7 @@ def test_the_log_has_a_line_for_every_step_whatever_happened(tmp_path):
     assert [record["step"] for record in records] == list(range(1, 21))
 
 
-def test_a_training_that_diverges_keeps_the_last_good_state_and_says_where(tmp_path):
+def test_training_that_diverges_keeps_the_last_good_state_and_says_where(tmp_path):
     run = training(tmp_path)
     plain, steps = run.loss, []
 
@@ -189,14 +191,14 @@ def test_a_training_that_diverges_keeps_the_last_good_state_and_says_where(tmp_p
         return plain(features, targets, generator) * (float("nan") if len(steps) == 13 else 1)
 
     run.loss = loss
-    with pytest.raises(TrainingError, match=r"loss is nan at step 13; the state after step 10 is kept in .*scratch"):
+    with pytest.raises(TrainingError, match=r"loss is nan at step 13; the state after step 10 is saved in .*scratch"):
         run.run()
     again = training(tmp_path)
     again._prepare()
     assert again.step == 10 and torch.isfinite(weights(again)).all()
 
 
-def test_weights_that_the_last_step_of_an_epoch_made_infinite_are_never_kept(tmp_path):
+def test_weights_that_the_last_step_of_an_epoch_made_infinite_are_never_saved(tmp_path):
     run = training(tmp_path)
     plain, steps = run.loss, []
 
@@ -207,31 +209,31 @@ def test_weights_that_the_last_step_of_an_epoch_made_infinite_are_never_kept(tmp
         return plain(features, targets, generator)
 
     run.loss = loss
-    with pytest.raises(TrainingError, match=r"weights are no longer finite after step 5; no earlier state is kept"):
+    with pytest.raises(TrainingError, match=r"weights are no longer finite after step 5; no earlier state was saved"):
         run.run()
     assert not (tmp_path / "scratch/state.safetensors").exists()
 
 
-def test_no_memory_left_says_what_to_lower(tmp_path):
+def test_out_of_memory_says_what_to_lower(tmp_path):
     def loss(features, targets, generator):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
-    with pytest.raises(TrainingError, match=r"no memory is left .*lower batch_size, queue_length or hidden_dim"):
+    with pytest.raises(TrainingError, match=r"out of memory .*lower batch_size, queue_length or hidden_dim"):
         training(tmp_path, loss=loss).run()
 
 
-def test_a_step_that_cannot_be_compiled_says_how_to_go_without(tmp_path):
+def test_a_step_that_cannot_be_compiled_says_how_to_do_without(tmp_path):
     def broken(graph, inputs):
         raise RuntimeError("no compiler here")
 
     run = training(tmp_path)
     plain = run.loss
     run.loss = torch.compile(plain, backend=broken)
-    with pytest.raises(TrainingError, match=r"could not compile the step \(.*no compiler here.*--set compiled=no"):
+    with pytest.raises(TrainingError, match=r"could not compile the step \(.*no compiler here.*; set compiled=no"):
         run.run()
 
 
-def test_an_error_of_the_model_itself_is_not_dressed_up(tmp_path):
+def test_an_error_of_the_model_itself_is_passed_on_unchanged(tmp_path):
     def loss(features, targets, generator):
         return features @ targets
 
@@ -241,7 +243,7 @@ def test_an_error_of_the_model_itself_is_not_dressed_up(tmp_path):
 
 @pytest.fixture
 def no_cuda_needed(monkeypatch):
-    """Stand in for CUDA's streams and graphs: what is captured is done again at each replay. Torch's own need a GPU."""
+    """Replace CUDA streams and graphs, which need a GPU: a replay runs the captured step again."""
 
     class Stream:
         def wait_stream(self, other):
@@ -252,7 +254,7 @@ def no_cuda_needed(monkeypatch):
             self.generator = generator
 
         def replay(self):
-            self.step.result = self.step._inside()
+            self.step.result = self.step._captured_step()
 
     capture = GraphedStep._capture
 
@@ -272,7 +274,7 @@ def no_cuda_needed(monkeypatch):
 
 
 def captured(run):
-    """Return ``run`` with the step that a GPU takes."""
+    """Return ``run`` with the captured step, as on a GPU."""
     run._prepare()
     eager = run.take_step
     run.take_step = GraphedStep(eager.network, eager.loss, eager.optimiser, eager.generator, eager.precision)
@@ -281,7 +283,7 @@ def captured(run):
 
 
 @pytest.mark.usefixtures("no_cuda_needed")
-def test_what_warming_up_for_a_capture_changes_is_undone_also_when_training_goes_on(tmp_path):
+def test_the_effects_of_warming_up_for_a_capture_are_undone_also_on_resuming(tmp_path):
     whole = training(tmp_path / "eager")
     whole.run()
     run = captured(training(tmp_path / "whole"))
@@ -299,7 +301,7 @@ def test_what_warming_up_for_a_capture_changes_is_undone_also_when_training_goes
     assert torch.equal(weights(again), weights(whole))
 
 
-def test_a_step_that_cannot_be_captured_says_how_to_go_without(tmp_path):
+def test_a_step_that_cannot_be_captured_says_how_to_do_without(tmp_path):
     run = captured(training(tmp_path))
-    with pytest.raises(TrainingError, match=r"the step cannot be captured .*--set compiled=no"):
+    with pytest.raises(TrainingError, match=r"the step cannot be captured .*; set compiled=no"):
         run.run()  # there is no GPU here, or the tensors are not on it

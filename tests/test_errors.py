@@ -8,7 +8,7 @@ from click.testing import CliRunner
 import geobench
 from geobench import GeobenchError, PluginError, UnknownNameError, get_dataset, get_encoder, get_gallery, unknown_name
 from geobench.cli.group import Commands, goes_on
-from geobench.errors import blaming
+from geobench.errors import as_plugin_error
 from geobench.plugins import get_model_class
 
 ERRORS = [thing for name in geobench.__all__ if name.endswith("Error") and (thing := getattr(geobench, name))]
@@ -44,10 +44,10 @@ def test_an_unknown_name_gives_the_nearest_ones(get, name, near):
     assert "\n" not in str(caught.value)
 
 
-def test_a_name_like_no_other_gives_all_of_them():
+def test_a_name_that_resembles_none_gives_all_of_them():
     error = unknown_name("colour", "qqq", ["red", "green"], "See the list.")
-    assert str(error) == "unknown colour 'qqq'; there are: green, red. See the list."
-    assert str(unknown_name("colour", "qqq", [])) == "unknown colour 'qqq'; there are: none."
+    assert str(error) == "unknown colour 'qqq'; available: green, red. See the list."
+    assert str(unknown_name("colour", "qqq", [])) == "unknown colour 'qqq'; available: none."
 
 
 def test_the_nearest_name_comes_first_and_at_most_three_are_given():
@@ -73,16 +73,16 @@ def test_the_command_line_prints_one_line_and_no_traceback(cli, arguments, code,
     assert "Traceback" not in told.output
 
 
-def test_what_a_strangers_code_raises_becomes_one_line_that_blames_it():
-    with pytest.raises(PluginError) as caught, blaming("the model m (their-package 1.0)", "on mine"):
+def test_an_exception_of_third_party_code_becomes_one_line_that_names_the_plugin():
+    with pytest.raises(PluginError) as caught, as_plugin_error("the model m (their-package 1.0)", "on mine"):
         raise ZeroDivisionError("by\nzero")
     assert str(caught.value) == "the model m (their-package 1.0) failed on mine: ZeroDivisionError: by"
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 @pytest.mark.parametrize("error", [GeobenchError("ours"), MemoryError(), KeyboardInterrupt()])
-def test_our_own_errors_and_what_is_nobodys_fault_pass_unchanged(error):
-    with pytest.raises(type(error)) as caught, blaming("the model m", "on mine"):
+def test_our_own_errors_out_of_memory_and_interrupts_pass_unchanged(error):
+    with pytest.raises(type(error)) as caught, as_plugin_error("the model m", "on mine"):
         raise error
     assert caught.value is error
 

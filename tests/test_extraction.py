@@ -14,7 +14,7 @@ import pytest
 
 from geobench import Dataset, EncoderError, FeatureError, PluginError, extract, files, get_dataset, get_encoder
 from geobench.features import shards as feature_shards
-from geobench.features.shards import SHARD_BYTES, SHARD_ROWS, Made, Shards
+from geobench.features.shards import SHARD_BYTES, SHARD_ROWS, ShardRecord, Shards
 from geobench.progress import Progress
 
 
@@ -64,7 +64,7 @@ def photo(dataset, number):
 
 
 def stop_after(shards, dataset, encoder):
-    """Extract with shards of two rows and stop after so many; return the folder of the shards."""
+    """Extract and stop after the given number of two-row shards; return the folder of the shards."""
     encoder.stop_at = shards
     with pytest.raises(KeyboardInterrupt):
         extract(dataset, dataset.table("test"), encoder, batch_size=2)
@@ -73,7 +73,7 @@ def stop_after(shards, dataset, encoder):
     return folder
 
 
-def test_an_interrupted_extraction_goes_on_with_the_next_shard(mine, counting, tiny_encoder, small_shards):
+def test_an_interrupted_extraction_resumes_with_the_next_shard(mine, counting, tiny_encoder, small_shards):
     photo(mine, 1).unlink()
     photo(mine, 8).unlink()
     folder, resumed = stop_after(2, mine, counting()), counting()
@@ -90,17 +90,17 @@ def test_an_interrupted_extraction_goes_on_with_the_next_shard(mine, counting, t
 
 
 @pytest.mark.parametrize("size", [0, 7, 200, -1])
-def test_a_damaged_shard_is_made_again_and_that_is_said(mine, counting, small_shards, size):
+def test_a_damaged_shard_is_recomputed_and_reported(mine, counting, small_shards, size):
     folder, resumed, progress = stop_after(3, mine, counting()), counting(), Noting()
     path = sorted(folder.iterdir())[1]
     os.truncate(path, path.stat().st_size - 1 if size < 0 else size)
     features = extract(mine, mine.table("test"), resumed, progress=progress)
     assert resumed.views == 2 + 4
-    assert f"{folder}: 1 shards of features are damaged; they are made again." in progress.lines
+    assert f"{folder}: 1 shards of features are damaged; they are recomputed." in progress.lines
     assert features.ok.all() and features.array.any(axis=(1, 2)).all()
 
 
-def test_shards_of_another_size_are_not_taken_for_these(mine, counting, small_shards, monkeypatch):
+def test_shards_of_another_size_are_not_reused(mine, counting, small_shards, monkeypatch):
     stop_after(3, mine, counting())
     monkeypatch.setattr(feature_shards, "SHARD_ROWS", 3)
     resumed = counting()
@@ -108,7 +108,7 @@ def test_shards_of_another_size_are_not_taken_for_these(mine, counting, small_sh
     assert resumed.views == 10
 
 
-def test_what_only_lacks_its_name_is_not_made_again(mine, counting, tiny_encoder):
+def test_a_finished_extraction_that_was_not_yet_renamed_is_not_repeated(mine, counting, tiny_encoder):
     features = extract(mine, mine.table("test"), tiny_encoder)
     features.folder.rename(features.folder.with_suffix(".partial"))
     resumed = counting()
@@ -152,11 +152,11 @@ KILLS = """
 
     def run(encoder, name):
         dataset = Dataset("mine", "My photos")
-        made = extract(dataset, dataset.table("test"), encoder, batch_size=2)
-        story = {"views": encoder.views, "about": made.about}
-        np.save(f"{out}/{name}.npy", made.array)
+        features = extract(dataset, dataset.table("test"), encoder, batch_size=2)
+        story = {"views": encoder.views, "about": features.about}
+        np.save(f"{out}/{name}.npy", features.array)
         files.write_json(files.home() / f"{name}.json", story)
-        made.folder.rename(f"{out}/{name}")
+        features.folder.rename(f"{out}/{name}")
 
     def killed_in_encoding(moment):
         encoder = Mean()
@@ -185,7 +185,7 @@ KILLS = """
 """
 
 
-def test_an_extraction_killed_at_any_moment_ends_equal_and_makes_at_most_one_shard_again(photos, own_home, tmp_path):
+def test_an_extraction_killed_at_any_moment_ends_equal_and_repeats_at_most_one_shard(photos, own_home, tmp_path):
     photos(20, own_home / "data" / "mine")
     photo(Dataset("mine", "My photos"), 6).unlink()
     script = tmp_path / "kills.py"
@@ -207,7 +207,7 @@ def test_an_extraction_killed_at_any_moment_ends_equal_and_makes_at_most_one_sha
             assert (tmp_path / f"resumed-{number}" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_a_shard_is_at_most_so_many_rows_and_bytes_whatever_the_set_and_shards_cover_it_once(tmp_path):
+def test_shards_are_bounded_in_rows_and_bytes_and_cover_the_set_once(tmp_path):
     for n, views, dim in [(1, 1, 48), (5_000_000, 1, 1280), (100_001, 10, 768), (70_000, 64, 4096), (300, 1, 10**8)]:
         shards = Shards(tmp_path, (n, views, dim))
         ranges = shards.ranges()
@@ -218,13 +218,13 @@ def test_a_shard_is_at_most_so_many_rows_and_bytes_whatever_the_set_and_shards_c
         assert len({shards.path(rows) for rows in ranges}) == len(ranges)
 
 
-def test_joining_holds_a_shard_in_memory_not_the_set(tmp_path):
+def test_joining_holds_one_shard_in_memory_not_the_whole_set(tmp_path):
     shards = Shards(tmp_path / "shards", (40 * SHARD_ROWS, 1, 256))  # 40 shards of 512 KiB
     rng = np.random.default_rng(0)
     whole = rng.normal(size=shards.shape).astype(np.float32)
     for rows in shards.ranges():
         ok = np.ones(len(rows), dtype=bool)
-        shards.write(rows, whole[rows.start : rows.stop], ok, Made())
+        shards.write(rows, whole[rows.start : rows.stop], ok, ShardRecord())
     tracemalloc.start()
     assert len(list(shards.join(tmp_path))) == 40
     peak = tracemalloc.get_traced_memory()[1]
@@ -233,9 +233,9 @@ def test_joining_holds_a_shard_in_memory_not_the_set(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "features.npy", mmap_mode="r"), whole)
 
 
-def test_joining_refuses_a_shard_that_is_not_whole(tmp_path):
+def test_joining_refuses_a_damaged_shard(tmp_path):
     shards = Shards(tmp_path / "shards", (4, 1, 3))
-    with pytest.raises(FeatureError, match=r"0000000000-0000000004\.safetensors is damaged or gone"):
+    with pytest.raises(FeatureError, match=r"0000000000-0000000004\.safetensors is damaged or missing"):
         list(shards.join(tmp_path))
     assert not (tmp_path / "features.npy").exists()
 
@@ -263,7 +263,7 @@ def test_features_that_are_not_finite_are_refused_and_nothing_is_kept(mine, tiny
 
 
 class Killing:
-    """Mixed into an encoder: ends the process that decodes, where it is not this one."""
+    """Mixed into an encoder: kills the worker process that decodes."""
 
     main = os.getpid()
 
@@ -274,7 +274,7 @@ class Killing:
 
 
 class WithoutRoom:
-    """Mixed into an encoder: where another process decodes, it can write no more than a byte into a file."""
+    """Mixed into an encoder: a worker process that decodes can write no more than one byte to a file."""
 
     main = os.getpid()
 
@@ -291,11 +291,13 @@ class Failing:
         raise ValueError("no such\nthing")
 
 
-def test_a_killed_process_that_decodes_is_one_line_and_the_rest_can_be_made(mine, tiny_encoder):
+def test_a_killed_worker_is_one_line_and_extraction_can_be_resumed(mine, tiny_encoder):
     encoder = type("Encoder", (Killing, type(tiny_encoder)), {})()
     with pytest.raises(FeatureError) as caught:
         extract(mine, mine.table("test"), encoder, workers=1)
-    assert re.fullmatch(r"a process that decodes images of mine was killed, .*fewer --workers .*", str(caught.value))
+    assert re.fullmatch(
+        r"a worker process that decodes images of mine was killed, .*fewer workers .*", str(caught.value)
+    )
     assert extract(mine, mine.table("test"), encoder).ok.all()
 
 
@@ -303,7 +305,9 @@ def test_shared_memory_that_is_full_is_one_line(mine, tiny_encoder):
     encoder = type("Encoder", (WithoutRoom, type(tiny_encoder)), {})()
     with pytest.raises(FeatureError) as caught:
         extract(mine, mine.table("test"), encoder, workers=1)
-    assert re.fullmatch(r"a process that decodes images of mine cannot hand .*shared memory.*", str(caught.value))
+    assert re.fullmatch(
+        r"a worker process that decodes images of mine cannot pass .*shared memory.*", str(caught.value)
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -320,15 +324,15 @@ def test_the_record_says_how_busy_the_encoder_was_and_what_failed(mine, tiny_enc
     about = extract(mine, mine.table("test"), tiny_encoder, progress=progress).about
     assert 0 < about["encoder_busy"] < 1
     assert (about["images"], about["failed"], about["processes"]) == (10, 1, 1)
-    said = [line for line in progress.lines if "the encoder busy" in line]
+    said = [line for line in progress.lines if "encoder busy" in line]
     assert len(said) == 1 and f"{about['encoder_busy']:.0%} of the time" in said[0]
     assert "features of mine (test): 1 of 10 images could not be read and count as failed." in progress.lines
 
 
-def test_the_command_makes_features_and_says_where_they_are(mine, cli, register):
+def test_the_command_extracts_features_and_says_where_they_are(mine, cli, register):
     register("dataset", mine)
     photo(mine, 2).write_text("no image")
-    for _ in range(2):  # the second time they are found
+    for _ in range(2):  # the second time they come from the cache
         known = json.loads(cli("features", "mine", "--encoder", "tiny", "--crops", "5", "--json").stdout)
         assert (known["images"], known["failed"], known["crops"]) == (10, 1, 5)
         assert np.load(f"{known['folder']}/features.npy").shape == (10, 5, 48)
@@ -346,6 +350,6 @@ def test_two_processes_under_torchrun_make_the_same_file_as_one(one_thread, tmp_
         [sys.executable, *launch, *command], env=environment, capture_output=True, text=True, check=False, timeout=200
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    known = json.loads(done.stdout)  # one of the processes speaks
+    known = json.loads(done.stdout)  # only one of the processes prints
     assert (known["processes"], known["images"], known["failed"], known["key"]) == (2, 1300, 0, alone.key)
     assert Path(known["folder"], "features.npy").read_bytes() == (alone.folder / "features.npy").read_bytes()

@@ -20,7 +20,7 @@ def mine(photos, own_home):
 
 @pytest.fixture
 def folder(own_home):
-    """Return a function that gives the only folder of features there is."""
+    """Return a function that returns the only folder of features."""
 
     def find():
         (found,) = (path for path in (own_home / "features").iterdir() if path.is_dir())
@@ -65,17 +65,17 @@ def test_features_of_the_real_encoder_are_the_same_to_the_last_bit_for_every_bat
 ):
     dataset, encoder = get_dataset("bluemarble"), get_encoder("efficientnet_lite0")
     table = dataset.table("test", 36 if crops == 1 else 4)
-    made = []
+    arrays = []
     for batch_size in (1, 7, 64, 512):
         monkeypatch.setenv("GEOBENCH_HOME", str(tmp_path / str(batch_size)))
-        made.append(np.array(extract(dataset, table, encoder, crops=crops, batch_size=batch_size).array))
-    assert made[0].shape == (len(table), crops, 1280)
-    assert len(np.unique(made[0].reshape(-1, 1280), axis=0)) == len(table) * crops
-    for other in made[1:]:
-        np.testing.assert_array_equal(made[0], other)
+        arrays.append(np.array(extract(dataset, table, encoder, crops=crops, batch_size=batch_size).array))
+    assert arrays[0].shape == (len(table), crops, 1280)
+    assert len(np.unique(arrays[0].reshape(-1, 1280), axis=0)) == len(table) * crops
+    for other in arrays[1:]:
+        np.testing.assert_array_equal(arrays[0], other)
 
 
-def test_features_do_not_depend_on_who_decodes(tmp_path, monkeypatch, one_thread):
+def test_features_do_not_depend_on_which_process_decodes(tmp_path, monkeypatch, one_thread):
     dataset, encoder = get_dataset("bluemarble"), get_encoder("efficientnet_lite0")
     table = dataset.table("test", 8)
     alone = np.array(extract(dataset, table, encoder).array)
@@ -105,7 +105,7 @@ def test_five_crops_are_the_first_five_of_ten(mine, tiny_encoder):
     np.testing.assert_array_equal(five, ten[:, :5])
 
 
-def test_another_number_of_crops_is_refused(mine, tiny_encoder):
+def test_an_invalid_number_of_crops_is_refused(mine, tiny_encoder):
     with pytest.raises(SettingError, match="crops must be one of 1, 5, 10, not 3"):
         extract(mine, mine.table("test"), tiny_encoder, crops=3)
 
@@ -157,7 +157,7 @@ def test_truncated_features_name_the_folder_and_the_remedy(mine, tiny_encoder, f
 def test_features_of_another_number_of_images_are_refused(mine, tiny_encoder, folder):
     extract(mine, mine.table("test"), tiny_encoder)
     np.save(folder() / "features.npy", np.zeros((9, 1, 48), dtype=np.float32))
-    with pytest.raises(FeatureError, match="9 features where 10 belong; delete the folder"):
+    with pytest.raises(FeatureError, match="9 features instead of 10; delete the folder"):
         extract(mine, mine.table("test"), tiny_encoder)
 
 
@@ -192,7 +192,7 @@ def test_the_key_follows_encoder_weights_crops_and_rows(mine, tiny_encoder):
     assert len(keys) == 6
 
 
-def test_one_extraction_waits_for_another_of_the_same_features(mine, counting, own_home):
+def test_an_extraction_waits_for_another_one_of_the_same_features(mine, counting, own_home):
     class Noting(Progress):
         def __init__(self):
             self.lines = []
@@ -219,7 +219,7 @@ def test_features_are_memory_mapped(mine, tiny_encoder):
     assert isinstance(extract(mine, mine.table("test"), tiny_encoder).array, np.memmap)
 
 
-def test_the_encoder_is_not_trained_by_being_used(mine):
+def test_encoding_records_no_gradients(mine):
     class Differentiable(type(get_encoder("tiny"))):
         def encode_images(self, batch):
             assert not torch.is_grad_enabled()

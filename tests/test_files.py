@@ -27,7 +27,7 @@ def test_home_is_geobench_home_else_the_cache_folder(own_home, monkeypatch):
         assert files.home() != own_home
 
 
-def test_a_file_is_there_only_when_it_is_whole(tmp_path):
+def test_a_file_appears_only_when_it_is_complete(tmp_path):
     path = tmp_path / "new" / "file.txt"
     with files.replacing(path) as temporary:
         temporary.write_text("half")
@@ -48,7 +48,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert names(path.parent) == ["file.txt"]
 
 
-def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+def test_an_error_names_the_requested_file(tmp_path):
     folder = tmp_path / "folder"
     (folder / "taken").mkdir(parents=True)
     with pytest.raises(IsADirectoryError) as told:
@@ -62,13 +62,13 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path):
     assert names(folder) == ["taken"]
 
 
-def test_the_file_in_the_making_is_hidden_and_keeps_the_suffix(tmp_path):
+def test_the_temporary_file_is_hidden_and_keeps_the_suffix(tmp_path):
     with files.replacing(tmp_path / "a.json") as temporary:
         assert temporary.name.startswith(".a.json.")
         assert temporary.suffix == ".json"
 
 
-def test_a_folder_takes_the_place_of_another_whole(tmp_path):
+def test_a_folder_replaces_another_atomically(tmp_path):
     path = tmp_path / "place" / "folder"
     for text in ("old", "new"):
         with files.replacing_folder(path) as made:
@@ -110,7 +110,7 @@ def test_a_digest_is_16_hexadecimal_digits_and_the_same_on_every_machine():
     assert files.digest({"b": 1, "a": 2}) == files.digest({"a": 2, "b": 1})
 
 
-def test_a_digest_tells_apart_values_types_shapes_and_order():
+def test_a_digest_depends_on_values_types_shapes_and_order():
     zeros = np.zeros(4)
     parts = [
         (zeros,), (zeros.reshape(2, 2),), (zeros.astype(np.float32),), (zeros.astype(np.int64),),
@@ -121,12 +121,12 @@ def test_a_digest_tells_apart_values_types_shapes_and_order():
 
 
 @given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=5))
-def test_the_digest_of_an_array_does_not_depend_on_how_it_lies_in_memory(values):
+def test_the_digest_of_an_array_does_not_depend_on_its_memory_layout(values):
     array = np.array([values, values[::-1]])
     assert files.digest(array) == files.digest(np.asfortranarray(array)) == files.digest(array[:, ::-1][:, ::-1])
 
 
-def test_a_lock_is_waited_for_and_says_so(tmp_path):
+def test_waiting_for_a_lock_is_reported(tmp_path):
     lines, order = [], []
 
     def second():

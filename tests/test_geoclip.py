@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from geobench import Gallery, SettingError
+from geobench import FeatureError, Gallery, SettingError
 from geobench.geo import haversine_km
 from geobench_plugins.geoclip import GeoClipModel
 from geobench_plugins.geoclip.config import GeoClipConfig

@@ -1,4 +1,4 @@
-"""What only a GPU can show: the captured step, its generator, the sources and the search, beside the same on a CPU."""
+"""Tests that need a GPU: the captured step, its generator, feature loaders and search, compared with the CPU."""
 
 import json
 import threading
@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from geobench import extract, get_dataset, get_encoder, search, train
-from geobench.features.loaders import Resident, Streamed
+from geobench.features.loaders import MappedFeatures, ResidentFeatures
 from geobench.training.engine import Schedule, Training
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.contrast import Contrast, displaced, info_nce
 from geobench_plugins.geoclip.network import GeoClip
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and there is none here")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 SIZES = {"batch_size": 64, "queue_length": 256, "hidden_dim": 128, "dim": 64, "head_dim": 64, "lr": 1e-3}
 
 
-def training(scratch=None, source=Resident, n=1000, **settings):
+def training(scratch=None, loader=ResidentFeatures, n=1000, **settings):
     config = GeoClipConfig(**(SIZES | {"precision": "fp32", "epochs": 2} | settings))
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
@@ -29,8 +29,8 @@ def training(scratch=None, source=Resident, n=1000, **settings):
         what="train toy",
         network=contrast,
         loss=contrast.loss,
-        source=source(rng.normal(size=(n, 2, 32)).astype(np.float16), "cuda"),
-        rows=np.arange(n),
+        loader=loader(rng.normal(size=(n, 2, 32)).astype(np.float16), "cuda"),
+        indices=np.arange(n),
         targets=torch.tensor(rng.uniform(-80, 80, (n, 2)), dtype=torch.float32, device="cuda"),
         schedule=config,
         seed=0,
@@ -56,7 +56,7 @@ def uncompiled(run):
 
 
 def captured(**settings):
-    """Train with the step captured, and not compiled: the same arithmetic as the eager one."""
+    """Train with the step captured but not compiled: the same arithmetic as the eager one."""
     run = uncompiled(training(compiled="yes", **settings))
     run.run()
     return {name: tensor.detach().cpu() for name, tensor in run.network.state_dict().items()}
@@ -66,7 +66,7 @@ def test_a_captured_step_trains_like_an_eager_one_noise_and_queue_included():
     assert_same(captured(), trained(compiled="no"), 1e-4)
 
 
-def test_a_captured_training_that_was_stopped_goes_on_as_if_it_never_was(tmp_path):
+def test_captured_training_that_was_stopped_resumes_exactly(tmp_path):
     whole = captured(epochs=4)
     stopped = uncompiled(training(tmp_path, epochs=4, compiled="yes"))
     stopped._prepare()
@@ -74,7 +74,7 @@ def test_a_captured_training_that_was_stopped_goes_on_as_if_it_never_was(tmp_pat
     assert_same(captured(scratch=tmp_path, epochs=4), whole, 1e-5)
 
 
-def test_a_compiled_training_ends_close_to_an_eager_one():
+def test_compiled_training_ends_close_to_eager_training():
     assert_same(trained(), trained(compiled="no"), 5e-2)
 
 
@@ -88,11 +88,11 @@ def test_bf16_lowers_the_loss_as_far_as_float32(tmp_path):
     assert ends["bf16"] == pytest.approx(ends["fp32"], rel=0.03)
 
 
-def test_streamed_features_train_like_resident_ones():
-    assert_same(trained(source=Streamed, compiled="no"), trained(compiled="no"), 1e-5)
+def test_memory_mapped_features_train_like_resident_ones():
+    assert_same(trained(loader=MappedFeatures, compiled="no"), trained(compiled="no"), 1e-5)
 
 
-def test_the_search_finds_what_it_finds_on_a_cpu():
+def test_search_on_a_gpu_finds_the_same_as_on_a_cpu():
     rng = np.random.default_rng(0)
     gallery = rng.normal(size=(40_000, 64)).astype(np.float32)
     queries = torch.tensor(rng.normal(size=(1500, 64)), dtype=torch.float32)
@@ -100,7 +100,7 @@ def test_the_search_finds_what_it_finds_on_a_cpu():
     values, expected, probabilities = search.top_k(queries, gallery, 5, scale=2.0)
     assert np.abs(ours - values).max() < 1e-3
     assert np.abs(shares - probabilities).max() < 1e-4
-    assert (rows == expected).mean() > 0.999  # near ties may change places
+    assert (rows == expected).mean() > 0.999  # near ties may swap ranks
 
 
 @pytest.mark.parametrize("model", ["geoclip", "classifier"])

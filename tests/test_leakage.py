@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from geobench import FeatureError, get_dataset
-from geobench.audits.fingerprints import NOTHING_SEEN, OK, UNREADABLE, fingerprint, fingerprints, near
+from geobench.audits.fingerprints import FEATURELESS, OK, UNREADABLE, fingerprint, fingerprints, near_pairs
 from geobench.audits.leakage import audit
 from geobench.audits.overlap import photo_ids, same_photographer, twins
 from geobench.data.raster import RasterDataset
@@ -25,7 +25,7 @@ KINDS = ("photographer", "id", "coordinate", "twin")
 
 
 def far_apart(coordinates, km):
-    """Return the rows of ``coordinates`` that are taken one after the other, none near an earlier one."""
+    """Return rows of ``coordinates``, chosen greedily so that none is near an earlier one."""
     vectors, kept = unit_vectors(coordinates), []
     for row, vector in enumerate(vectors):
         if not kept or (vectors[kept] @ vector).max() < np.cos(km / 6371):
@@ -91,7 +91,7 @@ def read_pairs(path):
         return list(csv.DictReader(file))
 
 
-def test_forty_planted_leaks_are_found_and_no_other(cli, planted):
+def test_forty_planted_leaks_are_found_and_no_others(cli, planted):
     done = cli("datasets", "audit", "exam", "--against", "lessons", "--output", "leaks.csv", "--json", "--workers", 0)
     found = read_pairs("leaks.csv")
     for kind in KINDS:
@@ -106,7 +106,7 @@ def test_forty_planted_leaks_are_found_and_no_other(cli, planted):
     assert "clean: 20 of 60 images that share no photographer, id, coordinate, twin with lessons" in done.stderr
 
 
-def test_what_is_shared_is_told_pair_by_pair(planted):
+def test_what_is_shared_is_listed_pair_by_pair(planted):
     leaks = audit("exam", "lessons", workers=0)
     shared = {kind: [text for found, _, _, text in leaks.pairs() if found == kind] for kind in KINDS}
     assert shared["photographer"] == [f"t{n}@N02" for n in range(EACH)]
@@ -115,7 +115,7 @@ def test_what_is_shared_is_told_pair_by_pair(planted):
     assert all(int(text.removesuffix(" bits apart")) <= 16 for text in shared["twin"])
 
 
-def test_only_the_kinds_that_are_asked_for_count(planted):
+def test_only_the_requested_kinds_count(planted):
     leaks = audit("exam", "lessons", kinds=["twin", "id"], workers=0)
     assert list(leaks.matches) == ["id", "twin"]
     clean = leaks.clean()
@@ -123,13 +123,13 @@ def test_only_the_kinds_that_are_asked_for_count(planted):
     assert set(clean.left_out) == {ours for kind in ("id", "twin") for ours, _ in planted[kind]}
 
 
-def test_a_stricter_distance_finds_fewer_twins_and_none_that_the_other_did_not(planted):
+def test_a_smaller_distance_finds_a_subset_of_the_twins(planted):
     strict, usual = (audit("exam", "lessons", kinds=["twin"], distance=d, workers=0) for d in (2, 16))
     assert not (strict.leaking & ~usual.leaking).any()
     assert 0 < strict.leaking.sum() < usual.leaking.sum() == EACH
 
 
-def test_fingerprints_are_kept_and_made_anew_where_an_image_changed(planted, own_home):
+def test_fingerprints_are_cached_and_recomputed_if_an_image_changes(planted, own_home):
     exam = get_dataset("exam")
     table = exam.table("test")
     first = fingerprints(exam, table, "test", workers=0)
@@ -152,7 +152,7 @@ def test_damaged_fingerprints_are_named(planted, own_home):
         fingerprints(exam, exam.table("test"), "test", workers=0)
 
 
-def test_processes_give_the_same_fingerprints_as_one(planted, own_home):
+def test_worker_processes_give_the_same_fingerprints_as_one_process(planted, own_home):
     exam = get_dataset("exam")
     table = exam.table("test").head(20)
     alone = fingerprints(exam, table, "test", workers=0)
@@ -161,7 +161,7 @@ def test_processes_give_the_same_fingerprints_as_one(planted, own_home):
     np.testing.assert_array_equal(fingerprints(exam, table, "test", workers=2), alone)
 
 
-def test_unreadable_and_empty_looking_images_are_told_and_are_no_twins_of_each_other(cli, photos):
+def test_unreadable_and_featureless_images_are_reported_and_are_not_twins(cli, photos):
     images, metadata = photos(6)
     (images / "photo-0.jpg").write_bytes(b"")
     (images / "photo-1.jpg").unlink()
@@ -170,35 +170,33 @@ def test_unreadable_and_empty_looking_images_are_told_and_are_no_twins_of_each_o
     cli("datasets", "add", "mine", "--images", images, "--metadata", metadata)
     mine = get_dataset("mine")
     statuses = [fingerprint(mine, "test", f"photo-{n}.jpg")[2] for n in range(5)]
-    assert statuses == [UNREADABLE, UNREADABLE, NOTHING_SEEN, NOTHING_SEEN, OK]
+    assert statuses == [UNREADABLE, UNREADABLE, FEATURELESS, FEATURELESS, OK]
     done = cli("datasets", "audit", "mine", "--against", "mine", "--kinds", "twin", "--json", "--workers", 0)
     assert json.loads(done.stdout)[0]["pairs"] == 2
-    assert (
-        "twin: not looked for in 4 test images of mine and 4 train images of mine, which cannot be read" in done.stderr
-    )
+    assert "twin: not checked for 4 test images of mine and 4 train images of mine: unreadable or" in done.stderr
 
 
-def test_a_set_that_does_not_name_photographers_is_told_and_not_called_clean_of_them(cli, photos):
+def test_a_set_that_does_not_name_photographers_is_reported_and_not_called_clean_of_them(cli, photos):
     images, metadata = photos(4)
     cli("datasets", "add", "mine", "--images", images, "--metadata", metadata)
     done = cli("datasets", "audit", "mine", "--against", "mine", "--workers", 0)
-    assert "photographer: not looked for, one of the sets does not say who took what (a column author" in done.stderr
+    assert "photographer: not checked, a data set does not name photographers (a column author" in done.stderr
     assert "share no id, coordinate, twin with mine" in done.stderr
     assert "photographer" not in done.stdout
     arguments = ("datasets", "audit", "mine", "--against", "mine", "--kinds", "photographer,id")
-    assert "Error: photographer: not looked for" in cli(*arguments, exit_code=1).stderr
+    assert "Error: photographer: not checked" in cli(*arguments, exit_code=1).stderr
 
 
-def test_without_the_images_all_but_twins_is_looked_for(cli, own_home, photos):
+def test_without_the_images_everything_except_twins_is_checked(cli, own_home, photos):
     images, metadata = photos(4)
     cli("datasets", "add", "mine", "--images", images, "--metadata", metadata)
     (own_home / "data" / "im2gps").mkdir()
     (own_home / "data" / "im2gps" / "metadata.csv").write_text(metadata.read_text())
     done = cli("datasets", "audit", "mine", "--against", "im2gps", "--json")
     assert [row["kind"] for row in json.loads(done.stdout)] == ["id", "coordinate", "any"]
-    assert "twin: not looked for. im2gps is not on this machine: looked for" in done.stderr
+    assert "twin: not checked. im2gps is not on this machine: looked for" in done.stderr
     output = cli("datasets", "audit", "mine", "--against", "im2gps", "--kinds", "twin", exit_code=1).stderr
-    assert "Error: twin: not looked for. im2gps is not on this machine" in output
+    assert "Error: twin: not checked. im2gps is not on this machine" in output
     assert (
         "Error: im2gps3k is not on this machine"
         in cli("datasets", "audit", "mine", "--against", "im2gps3k", exit_code=1).stderr
@@ -215,11 +213,11 @@ def test_without_the_images_all_but_twins_is_looked_for(cli, own_home, photos):
         (["12_34.jpg"], "12_34"),
     ],
 )
-def test_names_of_one_photo_give_one_id(names, expected):
+def test_names_of_the_same_photo_give_one_id(names, expected):
     assert set(photo_ids(pd.Series(names))) == {expected}
 
 
-def test_photographers_come_from_a_column_or_from_the_names_of_flickr():
+def test_photographers_come_from_a_column_or_from_flickr_file_names():
     named = pd.DataFrame({"image": ["a", "b"], "Author": [" 1@N00", "2%40N01"]})
     assert list(photographers(named)) == ["1@N00", "2@N01"]
     broken = pd.DataFrame({"AUTHOR": ["9f05b2251e_1292_8504005@N07", "8504005@N07", "someone_else"]})
@@ -244,14 +242,14 @@ def random_fingerprints(n, seed):
     return found
 
 
-def test_twins_are_those_of_a_comparison_bit_by_bit():
+def test_twins_agree_with_a_bitwise_comparison():
     ours, theirs = random_fingerprints(70, 0), random_fingerprints(5000, 1)
     rng = np.random.default_rng(2)
-    for flips in range(1, 30):  # beside ours[flips] one that differs in so many bits
+    for flips in range(1, 30):  # a copy of ours[flips] with this many bits flipped
         bits = np.unpackbits(ours[flips, :2].view(np.uint8))
         bits[rng.choice(128, flips, replace=False)] ^= 1
         theirs[100 * flips, :2] = np.packbits(bits).view(np.uint64)
-    theirs[4990] = theirs[100]  # one fingerprint twice
+    theirs[4990] = theirs[100]  # a duplicate fingerprint
     ours[60] = ours[1]
     ours[61, 2] = theirs[200, 2] = UNREADABLE
     a, b = (np.unpackbits(side[:, :2].copy().view(np.uint8), axis=1).astype(int) for side in (ours, theirs))
@@ -270,7 +268,7 @@ def test_three_thousand_against_a_million_needs_little_memory():
 
     ours, theirs = random_fingerprints(100, 0), random_fingerprints(300_000, 1)
     before = peak_memory_mb()
-    assert not list(near(ours, theirs, 16, lambda n: None))
+    assert not list(near_pairs(ours, theirs, 16, lambda n: None))
     assert peak_memory_mb() - before < 30
 
 
@@ -279,7 +277,7 @@ def test_three_thousand_against_a_million_needs_little_memory():
     [
         (("--against", "nope"), "unknown data set 'nope'"),
         (("--against", "bluemarble", "--kinds", "twins"), "unknown kind of leak 'twins'; did you mean twin?"),
-        (("--against", "bluemarble", "--distance", "64"), "a distance is a number of bits from 0 to 63, not 64"),
+        (("--against", "bluemarble", "--distance", "64"), "distance must be a number of bits from 0 to 63, not 64"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exits_with_2(cli, arguments, message):

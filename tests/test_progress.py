@@ -13,7 +13,7 @@ def lines(stream):
     return stream.getvalue().splitlines()
 
 
-def test_a_library_function_says_nothing_of_its_own(capsys):
+def test_library_functions_print_nothing_by_default(capsys):
     SILENT.say("hello")
     with SILENT.track("work", 3, "images") as advance:
         advance(1)
@@ -32,14 +32,14 @@ def test_the_command_line_reports_on_standard_error(capsys):
     assert capsys.readouterr() == ("", "saved.\n")
 
 
-def test_without_a_terminal_short_work_is_silent():
+def test_without_a_terminal_a_short_task_is_silent():
     stream = io.StringIO()
     with ConsoleProgress(stream).track("work", 3, "images") as advance:
         advance(3)
     assert lines(stream) == []
 
 
-def test_without_a_terminal_long_work_is_a_line_now_and_then_with_rate_and_time_left(monkeypatch):
+def test_without_a_terminal_a_long_task_prints_lines_with_rate_and_time_left(monkeypatch):
     monkeypatch.setattr(module, "LOG_EVERY_S", 0.0)
     stream = io.StringIO()
     with ConsoleProgress(stream).track("features of mine", 4000, "images") as advance:
@@ -53,7 +53,7 @@ def test_without_a_terminal_long_work_is_a_line_now_and_then_with_rate_and_time_
     assert last.endswith("/s, 0 s left, failed 2")
 
 
-def test_rate_and_time_left_are_worked_out_from_this_run_alone(monkeypatch):
+def test_rate_and_time_left_are_computed_from_this_run_alone(monkeypatch):
     times = iter([0.0, 20.0, 25.0, 40.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(times))
     stream = io.StringIO()
@@ -67,7 +67,7 @@ def test_rate_and_time_left_are_worked_out_from_this_run_alone(monkeypatch):
     ]
 
 
-def test_on_a_terminal_a_bar_shows_what_how_much_and_the_figures():
+def test_on_a_terminal_a_bar_shows_the_task_its_progress_and_the_figures():
     stream = Terminal()
     with ConsoleProgress(stream).track("train knn", 10, "steps", done=4) as advance:
         assert "train knn" in stream.getvalue()
@@ -76,4 +76,4 @@ def test_on_a_terminal_a_bar_shows_what_how_much_and_the_figures():
             advance(1, loss="0.123")
     shown = stream.getvalue()
     assert "steps" in shown
-    assert "\n" not in shown  # the bar leaves no line behind
+    assert "\n" not in shown  # the bar is erased at the end

@@ -125,7 +125,7 @@ def test_a_gallery_larger_than_its_source_is_one_failed_cell(cli):
         (("train", "geoclip", "--device", "cuda:7"), "the device 'cuda:7' is not there"),
         (("run", "--models", "knn", "--datasets", "nope"), "unknown data set 'nope'"),
         (("run", "--models", "knn", "--datasets", "bluemarble", "--seeds", "a"), "no list of whole numbers"),
-        (("report", "--format", "pdf"), "unknown format 'pdf'; there are: csv, html, json"),
+        (("report", "--format", "pdf"), "unknown format 'pdf'; available: csv, html, json"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exits_with_2(cli, arguments, message):

@@ -1,4 +1,4 @@
-"""Exact search in blocks against the unblocked computation."""
+"""Exact search in blocks, compared with the unblocked computation."""
 
 import warnings
 
@@ -27,7 +27,7 @@ def test_blocked_search_equals_the_unblocked_computation(small_blocks):
     np.testing.assert_allclose(probabilities, np.take_along_axis(softmax, expected, 1), atol=1e-6)
 
 
-def test_an_answer_does_not_depend_on_which_other_queries_are_asked(small_blocks):
+def test_a_result_does_not_depend_on_the_other_queries(small_blocks):
     queries, gallery = torch.randn(70, 512), torch.randn(500, 512).numpy()
     together = search.top_k(queries, gallery, 3)
     alone = [search.top_k(queries[i : i + 7], gallery, 3) for i in range(0, 70, 7)]

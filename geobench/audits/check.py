@@ -1,4 +1,4 @@
-"""Checking a data set: is everything there that is listed, can it be read, and can its positions be true?"""
+"""Checking a data set: do all listed images exist, can they be read, and are their positions plausible?"""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
+from geobench.audits.inspection import AMBIGUOUS, MISSING, OK, UNREADABLE, ImageStatuses, inspect_images
 from geobench.audits.overlap import photo_ids
 from geobench.audits.pool import BLOCK
-from geobench.audits.positions import Finding, suspicious_coordinates
-from geobench.audits.readability import MISSING, OK, UNCLEAR, UNREADABLE, Seen, look_at_all
+from geobench.audits.positions import Finding, check_positions
 from geobench.data.stores.names import is_unread_name
 from geobench.data.tables.rows import SWAPPED
 from geobench.geo import FloatArray, haversine_km
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
     from geobench.data.tables.rows import Rows
 
-SAME_PLACE_KM = 1.0  # two positions of one photo may differ by so much
-NAMES = 10  # of a group of duplicates are listed
+SAME_PLACE_KM = 1.0  # positions of one photo may differ by this much
+NAMES = 10  # listed of a group of duplicates
 
 
 @dataclass(frozen=True)
 class Check:
-    """What is there of a data set.
+    """The result of checking a data set.
 
     Attributes:
-        expected: images that its authors state; None where they state none.
+        expected: number of images that its authors state, None if they do not.
         listed: rows of its table.
-        found: usable rows whose image is there.
-        readable: of these; None where images were not opened.
-        scored: images that a run counts, the denominator of its scores; 0 where it refuses the table.
-        coordinates: (n, 2) of the usable rows.
+        found: valid rows whose image exists.
+        readable: images found that can be decoded, None if they were not opened.
+        scored: images that a run counts, the denominator of its scores; 0 if a run refuses the table.
+        coordinates: (n, 2) of the valid rows.
     """
 
     dataset: str
@@ -58,21 +58,21 @@ class Check:
 
     @property
     def ok(self) -> bool:
-        """Return whether nothing is wrong; what is only worth knowing counts for nothing."""
-        return not any(finding.wrong for finding in self.findings)
+        """Return whether there are no errors; notes do not matter."""
+        return not any(finding.is_error for finding in self.findings)
 
     def record(self) -> dict[str, Any]:
-        """Return everything but the coordinates."""
+        """Return everything except the coordinates, as JSON values."""
         values = {name: value for name, value in vars(self).items() if name not in ("coordinates", "findings")}
         return values | {"ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}
 
     def write(self, path: Path) -> None:
-        """Write a CSV file with a row for each image or line that was found: ``kind``, ``wrong``, ``what``."""
+        """Write a CSV file with a row for each image or line concerned: ``kind``, ``is_error``, ``what``."""
         with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("kind", "wrong", "what"))
+            writer.writerow(("kind", "is_error", "what"))
             for finding in self.findings:
-                writer.writerows((finding.kind, finding.wrong, item) for item in finding.items or [finding.text])
+                writer.writerows((finding.kind, finding.is_error, item) for item in finding.items or [finding.text])
 
 
 def check(
@@ -83,124 +83,122 @@ def check(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Check:
-    """Return what is there of the data set ``name``, and what is wrong with it.
+    """Check the data set ``name``.
 
     Args:
         name: of a data set.
-        purpose: ``train`` or ``test``: which of its images.
-        quick: only look which images are there; none is opened.
-        workers: processes that decode; None chooses.
-        progress: told of the work.
+        purpose: ``train`` or ``test``: which images to check.
+        quick: check only which images exist, without opening any.
+        workers: processes that decode; None chooses automatically.
+        progress: reports progress.
 
     Raises:
         DatasetNotFoundError: it is not on this machine.
-        DatasetError: the table is none at all, or what holds the images is damaged.
+        DatasetError: the table cannot be read at all, or the archive of the images is damaged.
     """
     dataset = get_dataset(name)
     split, rows = dataset.split_for(purpose), dataset.rows(purpose)
     n = len(rows.table) + len(rows.problems)
     expected = dataset.count if purpose == "test" or split == "all" else None
-    findings = [*suspicious_coordinates(rows), *_unusable(rows), *_another_count(expected, n)]
-    seen = look_at_all(dataset, purpose, rows.table["image"], quick, workers, progress)
+    findings = [*check_positions(rows), *_invalid_rows(rows), *_count_mismatch(expected, n)]
+    statuses = inspect_images(dataset, purpose, rows.table["image"], quick, workers, progress)
     coordinates = rows.table[["latitude", "longitude"]].to_numpy(np.float64)
-    findings += _images(rows.table, seen, dataset, purpose)
-    findings += _duplicates(rows.table["image"].to_numpy(object), coordinates, seen)
-    found = (seen.status == OK) | (seen.status == UNREADABLE)
+    findings += _image_problems(rows.table, statuses, dataset, purpose)
+    findings += _duplicates(rows.table["image"].to_numpy(object), coordinates, statuses)
+    found = (statuses.codes == OK) | (statuses.codes == UNREADABLE)
     return Check(
         dataset=name,
         split=split,
         expected=expected,
         listed=n,
         found=int(found.sum()),
-        readable=None if quick else int((seen.status == OK).sum()),
+        readable=None if quick else int((statuses.codes == OK).sum()),
         scored=0 if rows.problems else n,
-        findings=sorted(findings, key=lambda finding: not finding.wrong),
+        findings=sorted(findings, key=lambda finding: not finding.is_error),
         coordinates=coordinates,
     )
 
 
-_UNUSABLE = {
-    "coordinates": "rows have no coordinates that can be used",
-    "repeated": "rows name an image that is listed already",
-    "image": "rows do not name an image",
-    "cells": "rows have more or fewer cells than the table has columns",
+_INVALID = {
+    "coordinates": "rows have no valid coordinates",
+    "repeated": "rows repeat an image that is already listed",
+    "image": "rows have no image name",
+    "cells": "rows have more or fewer fields than the table has columns",
 }
 
 
-def _unusable(rows: Rows) -> Iterator[Finding]:
-    """Yield the rows for which a run refuses the table."""
-    for kind, text in _UNUSABLE.items():
+def _invalid_rows(rows: Rows) -> Iterator[Finding]:
+    """Yield findings on invalid rows, for which a run refuses the table."""
+    for kind, text in _INVALID.items():
         items = [f"line {p.line}: {p.reason}" for p in rows.problems if p.kind == kind]
         if items:
             advice = f"; {rows.advice}" if kind == "coordinates" and rows.advice not in ("", SWAPPED) else ""
             yield Finding(kind, True, f"{len(items):,} {text}{advice}; a run refuses the table", items)
 
 
-def _another_count(expected: int | None, listed: int) -> Iterator[Finding]:
+def _count_mismatch(expected: int | None, listed: int) -> Iterator[Finding]:
     if expected is not None and listed != expected:
-        text = f"{listed:,} images are listed, its authors state {expected:,}: not comparable with published rows"
+        text = f"{listed:,} images are listed but its authors state {expected:,}: not comparable with published rows"
         yield Finding("count", True, text)
 
 
-def _images(table: pd.DataFrame, seen: Seen, dataset: Dataset, purpose: str) -> Iterator[Finding]:
-    """Yield the images that are missing, unreadable or not to be told apart, and the files that are not listed."""
+def _image_problems(table: pd.DataFrame, statuses: ImageStatuses, dataset: Dataset, purpose: str) -> Iterator[Finding]:
+    """Yield findings on images that are missing, unreadable or ambiguous, and on files that are not listed."""
     images = table["image"].to_numpy(object)
-    missing = [str(image) for image in images[seen.status == MISSING]]
+    missing = [str(image) for image in images[statuses.codes == MISSING]]
     if missing:
-        yield Finding(
-            "missing", True, f"{len(missing):,} images are listed and not there; they count as misses", missing
-        )
-    for kind, status, text in (
+        yield Finding("missing", True, f"{len(missing):,} images are listed but missing; they count as misses", missing)
+    for kind, code, text in (
         ("unreadable", UNREADABLE, "images cannot be read; they count as misses"),
-        ("unclear", UNCLEAR, "images may be one of two files"),
+        ("ambiguous", AMBIGUOUS, "image names match more than one file"),
     ):
-        items = [seen.reasons[int(row)] for row in np.flatnonzero(seen.status == status)]
+        items = [statuses.reasons[int(index)] for index in np.flatnonzero(statuses.codes == code)]
         if items:
             yield Finding(kind, True, f"{len(items):,} {text}", items)
-    unlisted = _unlisted(seen.names, dataset, purpose) if dataset.stored else []
+    unlisted = _unlisted(statuses.file_names, dataset, purpose) if dataset.stored else []
     if unlisted:
         unread = sum(map(is_unread_name, unlisted))
-        more = f" ({unread:,} in a format that is not read, such as HEIC)" if unread else ""
-        text = f"{len(unlisted):,} images are there and not listed{more}; no run sees them"
+        more = f" ({unread:,} in an unsupported format such as HEIC)" if unread else ""
+        text = f"{len(unlisted):,} images exist but are not listed{more}; runs ignore them"
         yield Finding("unlisted", False, text, unlisted)
 
 
 def _unlisted(listed: npt.NDArray[np.int64], dataset: Dataset, purpose: str) -> list[str]:
-    """Return the images of the store whose hash is not among those of the files that rows mean."""
+    """Return the images of the store whose name's hash is not among ``listed``."""
     known = np.unique(listed)
-    found: list[str] = []
+    unlisted: list[str] = []
     store = dataset.store(purpose, fresh=False)
     names = chain(store.names(), store.unread())
     while block := list(islice(names, BLOCK)):
         unknown = ~np.isin(np.array([hash(name) for name in block]), known)
-        found += [name for name, new in zip(block, unknown, strict=True) if new]
-    return found
+        unlisted += [name for name, new in zip(block, unknown, strict=True) if new]
+    return unlisted
 
 
-def _duplicates(images: npt.NDArray[np.object_], coordinates: FloatArray, seen: Seen) -> Iterator[Finding]:
-    """Yield the photos that are listed more than once: under one id, or as files of the same bytes."""
+def _duplicates(images: npt.NDArray[np.object_], coordinates: FloatArray, statuses: ImageStatuses) -> Iterator[Finding]:
+    """Yield findings on photos that are listed more than once: under the same id, or as identical files."""
     import pandas as pd
 
     ids = pd.factorize(photo_ids(pd.Series(images, dtype=str)))[0]
-    read = np.flatnonzero(seen.digest.any(axis=1))
-    bytes_ = np.unique(seen.digest[read], axis=0, return_inverse=True)[1].ravel()
+    read = np.flatnonzero(statuses.digests.any(axis=1))
+    bytes_ = np.unique(statuses.digests[read], axis=0, return_inverse=True)[1].ravel()
     for kind, rows, keys, text in (
         ("same id", np.arange(len(images)), ids, "photos are listed under more than one name"),
-        ("same bytes", read, bytes_, "images are in more than one file of the same bytes"),
+        ("same bytes", read, bytes_, "images occur in more than one file with the same bytes"),
     ):
         groups = _groups(rows, keys)
-        is_apart = [_spread_km(coordinates[group]) > SAME_PLACE_KM for group in groups]
-        apart = [group for group, far in zip(groups, is_apart, strict=True) if far]
-        together = [group for group, far in zip(groups, is_apart, strict=True) if not far]
+        is_distant = [_spread_km(coordinates[group]) > SAME_PLACE_KM for group in groups]
+        apart = [group for group, far in zip(groups, is_distant, strict=True) if far]
+        together = [group for group, far in zip(groups, is_distant, strict=True) if not far]
         if apart:
-            more = f"{len(apart):,} {text}, and more than {SAME_PLACE_KM:g} km apart: one of the positions is wrong"
+            more = f"{len(apart):,} {text} and lie more than {SAME_PLACE_KM:g} km apart: at least one position is wrong"
             yield Finding(f"{kind}, apart", True, more, [_listed(images[group]) for group in apart])
         if together:
             yield Finding(kind, False, f"{len(together):,} {text}", [_listed(images[group]) for group in together])
 
 
 def _groups(rows: npt.NDArray[np.intp], keys: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
-    """Return the groups of two and more of ``rows`` whose keys are equal."""
+    """Return the groups of at least two ``rows`` whose keys are equal."""
     order = np.argsort(keys, kind="stable")
     cuts = np.flatnonzero(np.diff(keys[order])) + 1
     edges = np.concatenate([[0], cuts, [len(order)]])

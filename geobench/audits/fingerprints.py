@@ -1,8 +1,8 @@
-"""Perceptual fingerprints of images: two files of one photo have fingerprints that differ in a few bits.
+"""Perceptual fingerprints of images: those of two files of the same photo differ in only a few bits.
 
-A fingerprint is 128 bits: the 64-bit perceptual hash (signs of the low frequencies of a cosine transform) and the
-64-bit difference hash (signs of horizontal steps in brightness), both by the package ``imagehash``. Each alone takes
-some different photos for one when millions of pairs are compared; together they do not, see :data:`DISTANCE`.
+A fingerprint has 128 bits: the 64-bit perceptual hash (signs of the low frequencies of a cosine transform) and the
+64-bit difference hash (signs of horizontal brightness gradients), both computed by the package ``imagehash``. Either
+alone confuses some different photos when millions of pairs are compared; together they do not: see :data:`DISTANCE`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.audits.pool import BLOCK, scanning
+from geobench.audits.pool import BLOCK, image_pool
 from geobench.errors import FeatureError, ImageError
 from geobench.progress import SILENT, Advance, Progress
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
 
 DISTANCE = 16
-"""Two images are twins when at most so many of the 128 bits differ.
+"""Two images are twins if at most this many of the 128 bits differ.
 
-Measured on 98 photos: at quality 20, at a third of the size or brightened by a fifth at most 13 bits change, cropped by
-2 % on each side at most 14, by 3 % at most 16 in 93 of 100. Of 31.6 million pairs of map crops from different places
-none is nearer than 27; extrapolated, 3,000 × 1,000,000 different images have about 0.1 pair at 16 or below. Two frames
-that a dashboard camera took 60 m apart differ in 15 bits, the next two photos in 24.
+Measured on 98 photos: JPEG quality 20, a third of the size or 20 % more brightness change at most 13 bits, cropping by
+2 % on each side at most 14, by 3 % at most 16 in 93 % of cases. Of 31.6 million pairs of map crops from different
+places, none differs in fewer than 27 bits; by extrapolation, 3,000 × 1,000,000 different images have about 0.1 pairs at
+16 or below. Two dashcam frames taken 60 m apart differ in 15 bits; the next closest pair of photos in 24.
 """
 BITS = 128
 SIDE = 64  # pixels of the shorter side that the hashes need
 FLAT = 2.0
-"""An image whose grey levels (0 to 255) have a smaller standard deviation shows nothing to tell it by."""
-OK, UNREADABLE, NOTHING_SEEN = 0, 1, 2
-METHOD = "imagehash phash 8 + dhash 8, 1"  # part of the name of every file
+"""An image whose grey levels (0 to 255) have a smaller standard deviation has too little detail to be recognised."""
+OK, UNREADABLE, FEATURELESS = 0, 1, 2
+METHOD = "imagehash phash 8 + dhash 8, 1"  # part of the cache key
 Fingerprints = npt.NDArray[np.uint64]
 
 
@@ -51,20 +51,20 @@ def fingerprints(
 ) -> Fingerprints:
     """Return for each of the n images of ``table`` its two hashes and a status, (n, 3) of uint64.
 
-    They are kept in ``GEOBENCH_HOME/fingerprints``, a file for every 8,192 images, named after their content: what an
-    interrupted run has done is done.
+    They are cached in ``GEOBENCH_HOME/fingerprints``, in one file per 8,192 images whose name is a hash of their
+    content, so that an interrupted run loses little.
 
     Args:
-        dataset: that ``table`` belongs to.
+        dataset: the data set of ``table``.
         table: rows of the data set.
         purpose: ``train`` or ``test``.
-        workers: processes that decode; None chooses.
-        progress: told of the work.
+        workers: processes that decode; None chooses automatically.
+        progress: reports progress.
     """
     found = np.empty((len(table), 3), dtype=np.uint64)
     what = f"fingerprints of {dataset.name} ({purpose})"
     with (
-        scanning(dataset, purpose, fingerprint, workers) as scan,
+        image_pool(dataset, purpose, fingerprint, workers) as compute,
         progress.track(what, len(table), "images") as advance,
     ):
         for start in range(0, len(table), BLOCK):
@@ -75,15 +75,15 @@ def fingerprints(
                 found[start : start + BLOCK] = _read(path, len(block))
                 advance(len(block))
                 continue
-            for row, seen in enumerate(scan(list(block["image"])), start):
-                found[row] = seen
+            for row, hashes in enumerate(compute(list(block["image"])), start):
+                found[row] = hashes
                 advance(1)
             files.write_array(path, found[start : start + len(block)])
     return found
 
 
 def fingerprint(dataset: Dataset, purpose: str, image: str) -> tuple[int, int, int]:
-    """Return the two hashes of an image and ``OK``, or zeros and why there is none."""
+    """Return the two hashes of an image and ``OK``, or zeros and ``UNREADABLE`` or ``FEATURELESS``."""
     import imagehash
 
     try:
@@ -91,7 +91,7 @@ def fingerprint(dataset: Dataset, purpose: str, image: str) -> tuple[int, int, i
     except ImageError:
         return 0, 0, UNREADABLE
     if np.asarray(grey, dtype=np.float32).std() < FLAT:
-        return 0, 0, NOTHING_SEEN
+        return 0, 0, FEATURELESS
     hashes = (imagehash.phash(grey, hash_size=8), imagehash.dhash(grey, hash_size=8))
     perceptual, difference = (int.from_bytes(np.packbits(found.hash).tobytes(), "big") for found in hashes)
     return perceptual, difference, OK
@@ -104,16 +104,16 @@ def _read(path: Path, n: int) -> Fingerprints:
         raise FeatureError(f"{path}: the fingerprints are damaged ({error}); delete the file.") from error
 
 
-ROWS, COLUMNS = 32, 4096  # compared at once, 1 MiB of differences: they stay in the processor's cache
+ROWS, COLUMNS = 32, 4096  # compared at once: 1 MiB of differences, which fits in the CPU cache
 
 
-def near(
+def near_pairs(
     ours: Fingerprints, theirs: Fingerprints, distance: int, advance: Advance
 ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.uint8]]]:
-    """Yield the pairs of rows whose first two columns differ in at most ``distance`` bits, and in how many.
+    """Yield the pairs of rows whose first two columns differ in at most ``distance`` bits, with the number of bits.
 
-    Every row of ``ours`` is compared with every one of ``theirs``, blockwise; 3,000 × 1,000,000 take about 4 s on one
-    core. ``advance`` is told of rows of ``theirs``.
+    Every row of ``ours`` is compared with every row of ``theirs``, in blocks; 3,000 × 1,000,000 take about 4 s on one
+    core. ``advance`` counts rows of ``theirs``.
     """
     columns = [np.ascontiguousarray(theirs[:, word]) for word in (0, 1)]
     for first in range(0, len(theirs), COLUMNS):

@@ -1,4 +1,4 @@
-"""The leakage audit: which test images a training set gives away, and the clean subset that is left."""
+"""The leakage audit: which test images also leak into a training set, and the clean subset that remains."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from geobench import files
 from geobench.audits.fingerprints import BITS, DISTANCE, OK, fingerprints
 from geobench.audits.overlap import Matches, same_coordinate, same_id, same_photographer, twins
 from geobench.audits.subsets import Subset
-from geobench.checkpoints import now
 from geobench.data.tables.photographers import PHOTOGRAPHER
 from geobench.errors import DatasetError, DatasetNotFoundError, SettingError, unknown_name
 from geobench.plugins import get_dataset
 from geobench.progress import SILENT, Progress
+from geobench.provenance import now
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Leaks:
-    """What an audit found.
+    """The leaks that an audit found.
 
     Attributes:
         test, training: names of the data sets.
-        images: names of the test images (n,), and of the training images.
-        distance: at most so many bits of their fingerprints tell twins apart.
-        matches: for each kind that could be looked for, in the order of ``KINDS``.
-        remarks: a line for each kind that could not be looked for, or not in every image.
+        images: names of the test images (n,) and of the training images.
+        distance: twins differ in at most this many bits of their fingerprints.
+        matches: for each kind of leak that could be checked, in the order of ``KINDS``.
+        remarks: a line for each kind that could not be checked, or not for every image.
     """
 
     test: str
@@ -49,14 +49,14 @@ class Leaks:
 
     @cached_property
     def leaking(self) -> npt.NDArray[np.bool_]:
-        """Return (n,) which test images share anything."""
+        """Return a mask (n,) of the test images that share anything."""
         found = np.zeros(len(self.images[0]), dtype=np.bool_)
         for matches in self.matches.values():
             found |= matches.leaking
         return found
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return for each kind, and for any of them, the pairs and the images on both sides."""
+        """Return the number of pairs and of images on both sides, for each kind and for any kind."""
         kinds = self.matches.items()
         rows = [(k, int(m.counts.sum()), int(m.leaking.sum()), len(m.training_images)) for k, m in kinds]
         trained = np.concatenate([np.empty(0, np.int64), *(m.training_images for _, m in kinds)])
@@ -66,7 +66,7 @@ class Leaks:
         return [dict(zip(heads, row, strict=True)) | {"test_share": row[2] / n} for row in rows]
 
     def pairs(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield kind, test image, training image and what they share, pair by pair."""
+        """Yield kind, test image, training image and what they share, for each pair."""
         ours, theirs = self.images
         for kind, matches in self.matches.items():
             for row, other, shared in matches.pairs():
@@ -94,32 +94,32 @@ def audit(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Leaks:
-    """Return what the test images of ``test`` share with the training images of ``against``.
+    """Find what the test images of ``test`` share with the training images of ``against``.
 
     Args:
         test: name of a data set.
         against: name of a data set.
-        kinds: of ``photographer``, ``id``, ``coordinate``, ``twin``; all of them where it is None.
-        distance: two images are twins where at most so many of the 128 bits of their fingerprints differ.
-        workers: processes that decode images for their fingerprints; None chooses.
-        progress: told of the work.
+        kinds: any of ``photographer``, ``id``, ``coordinate``, ``twin``; None checks all that can be checked.
+        distance: two images are twins if at most this many of the 128 bits of their fingerprints differ.
+        workers: processes that decode images for their fingerprints; None chooses automatically.
+        progress: reports progress.
 
     Raises:
         UnknownNameError: no such data set or kind.
         SettingError: a distance out of range.
         DatasetNotFoundError: a table is not on this machine.
-        DatasetError: one of ``kinds`` that are asked for cannot be looked for.
+        DatasetError: one of the requested ``kinds`` cannot be checked.
     """
     for kind in kinds or ():
         if kind not in KINDS:
             raise unknown_name("kind of leak", kind, KINDS)
     if not 0 <= distance < BITS // 2:
-        raise SettingError(f"a distance is a number of bits from 0 to {BITS // 2 - 1}, not {distance}.")
+        raise SettingError(f"distance must be a number of bits from 0 to {BITS // 2 - 1}, not {distance}.")
     ours, theirs = _Side(get_dataset(test), "test"), _Side(get_dataset(against), "train")
-    how = _How(distance, workers, progress)
+    options = _TwinOptions(distance, workers, progress)
     matches, remarks = {}, []
     for kind in [kind for kind in KINDS if kind in (kinds or KINDS)]:
-        found, remark = KINDS[kind](ours, theirs, how)
+        found, remark = KINDS[kind](ours, theirs, options)
         if found is None and kinds:
             raise DatasetError(f"{kind}: {remark}")
         if found is not None:
@@ -131,51 +131,50 @@ def audit(
 
 
 class _Side:
-    """A data set with its table for one purpose."""
+    """A data set and its table for one purpose."""
 
     def __init__(self, dataset: Dataset, purpose: str) -> None:
         self.dataset, self.purpose = dataset, purpose
-        self.table: pd.DataFrame = dataset.positions(purpose)  # images are needed for twins alone
+        self.table: pd.DataFrame = dataset.positions(purpose)  # images are needed only for twins
 
 
 @dataclass(frozen=True)
-class _How:
+class _TwinOptions:
     distance: int
     workers: int | None
     progress: Progress
 
 
-def _photographer(ours: _Side, theirs: _Side, how: _How) -> tuple[Matches | None, str]:
+def _photographer(ours: _Side, theirs: _Side, options: _TwinOptions) -> tuple[Matches | None, str]:
     found = same_photographer(ours.table, theirs.table)
     columns = f"a column {', '.join(PHOTOGRAPHER[:-1])} or {PHOTOGRAPHER[-1]}, or Flickr's file names"
-    return (
-        found,
-        "" if found is not None else f"not looked for, one of the sets does not say who took what ({columns}).",
-    )
+    return found, "" if found is not None else f"not checked, a data set does not name photographers ({columns})."
 
 
-def _twin(ours: _Side, theirs: _Side, how: _How) -> tuple[Matches | None, str]:
-    found, unseen = [], []
+def _twin(ours: _Side, theirs: _Side, options: _TwinOptions) -> tuple[Matches | None, str]:
+    computed, unusable = [], []
     for side in (ours, theirs):
         try:
             if side.dataset.stored:
                 side.dataset.store(side.purpose)
         except DatasetNotFoundError as error:
-            return None, f"not looked for. {error}"
-        made = fingerprints(side.dataset, side.table, side.purpose, workers=how.workers, progress=how.progress)
-        found.append(made)
-        missing = int((made[:, 2] != OK).sum())
+            return None, f"not checked. {error}"
+        prints = fingerprints(
+            side.dataset, side.table, side.purpose, workers=options.workers, progress=options.progress
+        )
+        computed.append(prints)
+        missing = int((prints[:, 2] != OK).sum())
         if missing:
-            unseen.append(f"{missing:,} {side.purpose} images of {side.dataset.name}")
+            unusable.append(f"{missing:,} {side.purpose} images of {side.dataset.name}")
     what = f"twins of {ours.dataset.name} in {theirs.dataset.name}"
-    remark = f"not looked for in {' and '.join(unseen)}, which cannot be read or show nothing." if unseen else ""
-    return twins(found[0], found[1], how.distance, what, how.progress), remark
+    remark = f"not checked for {' and '.join(unusable)}: unreadable or without detail." if unusable else ""
+    return twins(computed[0], computed[1], options.distance, what, options.progress), remark
 
 
-KINDS: dict[str, Callable[[_Side, _Side, _How], tuple[Matches | None, str]]] = {
+KINDS: dict[str, Callable[[_Side, _Side, _TwinOptions], tuple[Matches | None, str]]] = {
     "photographer": _photographer,
-    "id": lambda ours, theirs, how: (same_id(ours.table, theirs.table), ""),
-    "coordinate": lambda ours, theirs, how: (same_coordinate(ours.table, theirs.table), ""),
+    "id": lambda ours, theirs, options: (same_id(ours.table, theirs.table), ""),
+    "coordinate": lambda ours, theirs, options: (same_coordinate(ours.table, theirs.table), ""),
     "twin": _twin,
 }
-"""What counts as a leak."""
+"""The kinds of leaks."""

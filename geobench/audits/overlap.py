@@ -1,4 +1,4 @@
-"""What two tables of images share: who took them, their ids, their places, and the same photo in another file."""
+"""Overlap of two tables of images: the same photographer, id, place, or the same photo in another file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench.audits.fingerprints import OK, Fingerprints, near
+from geobench.audits.fingerprints import OK, Fingerprints, near_pairs
 from geobench.data.tables.photographers import FLICKR_USER, photographers
 from geobench.geo import place_keys
 from geobench.images.decoding import SUFFIXES
@@ -24,21 +24,21 @@ Ints = npt.NDArray[np.int64]
 _FLICKR_PHOTO = (
     rf"([0-9]+)_[0-9a-f]+_[0-9]+_{FLICKR_USER}",  # 1000269685_e60e9cdfb4_1125_78841376@N00: Im2GPS and Im2GPS3k
     r"[0-9a-f]{2,3}_[0-9a-f]{2,3}_([0-9]+)",  # 45/77/3228511372: MP-16 and YFCC
-    r"([0-9]{6,})_[0-9a-f]{8,10}(?:_[a-z0-9]{1,2})?",  # 3228511372_0a1b2c3d4e_b: as Flickr names a download
+    r"([0-9]{6,})_[0-9a-f]{8,10}(?:_[a-z0-9]{1,2})?",  # 3228511372_0a1b2c3d4e_b: downloads from Flickr
 )
-"""File names of Flickr photos, ``/`` written as ``_``, without their suffix; the group is the photo's id."""
+"""File names of Flickr photos without suffix, with ``/`` replaced by ``_``; the group is the photo id."""
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Pairs of n test images and training images, grouped: images of one group are paired with the same ones.
+    """Pairs of n test images and training images, grouped: test images of one group match the same training images.
 
     Attributes:
-        group: (n,) of each test image; −1 where it is in no pair.
-        starts: (groups + 1,) where the rows of a group begin in ``training``.
-        training: rows of the training table, group after group.
-        shared: (n,) what each test image shares, as text; None for twins.
-        distance: of twins in bits, beside ``training``; else None.
+        group: (n,) group of each test image, −1 if it is in no pair.
+        starts: (groups + 1,) where the rows of each group start in ``training``.
+        training: rows of the training table, group by group.
+        shared: (n,) what each test image has in common with its matches, as text; None for twins.
+        distance: of twins in bits, for each element of ``training``; otherwise None.
     """
 
     group: Ints
@@ -49,17 +49,17 @@ class Matches:
 
     @cached_property
     def counts(self) -> Ints:
-        """Return (n,) in how many pairs each test image is."""
+        """Return the number of pairs (n,) of each test image."""
         counts: Ints = np.where(self.group >= 0, np.diff(self.starts, append=0)[self.group], 0)
         return counts
 
     @property
     def leaking(self) -> npt.NDArray[np.bool_]:
-        """Return (n,) which test images are in a pair."""
+        """Return a mask (n,) of the test images that are in a pair."""
         return self.counts > 0
 
     def pairs(self) -> Iterator[tuple[int, int, str]]:
-        """Yield the rows of a test and a training image and what they share, pair by pair."""
+        """Yield the row of the test image, that of the training image, and what they share, for each pair."""
         for row in np.flatnonzero(self.leaking):
             group = self.group[row]
             for at in range(self.starts[group], self.starts[group + 1]):
@@ -74,28 +74,28 @@ class Matches:
 
 
 def same_photographer(ours: pd.DataFrame, theirs: pd.DataFrame) -> Matches | None:
-    """Return the pairs of one photographer; None where one of the tables does not say who took its images."""
+    """Return the pairs by the same photographer; None if a table does not name photographers."""
     names = [photographers(table) for table in (ours, theirs)]
-    return None if names[0] is None or names[1] is None else _same(names[0], names[1])
+    return None if names[0] is None or names[1] is None else _equal_keys(names[0], names[1])
 
 
 def same_id(ours: pd.DataFrame, theirs: pd.DataFrame) -> Matches:
-    """Return the pairs of one id: :func:`photo_ids`."""
-    return _same(photo_ids(ours["image"]), photo_ids(theirs["image"]))
+    """Return the pairs with the same id: :func:`photo_ids`."""
+    return _equal_keys(photo_ids(ours["image"]), photo_ids(theirs["image"]))
 
 
 def same_coordinate(ours: pd.DataFrame, theirs: pd.DataFrame) -> Matches:
-    """Return the pairs of one place, to six decimals: 11 cm."""
+    """Return the pairs with the same coordinates to six decimals (11 cm)."""
     import pandas as pd
 
     axes = ["latitude", "longitude"]
     mine, other = (pd.Series(place_keys(table[axes].to_numpy(np.float64))) for table in (ours, theirs))
     text = ours["latitude"].astype(str) + " " + ours["longitude"].astype(str)
-    return _same(mine, other, text)
+    return _equal_keys(mine, other, text)
 
 
 def photo_ids(images: pd.Series[str]) -> pd.Series[str]:
-    """Return what identifies each of ``images``: the Flickr id in its name, else the name without its suffix.
+    """Return an id for each of ``images``: the Flickr id in its name, else the name without its suffix.
 
     ``45/77/3228511372.jpg``, ``45_77_3228511372`` and ``3228511372_0a1b2c3d4e_1125_78841376@N00.jpg`` are one photo.
     """
@@ -110,27 +110,28 @@ def photo_ids(images: pd.Series[str]) -> pd.Series[str]:
 def twins(ours: Fingerprints, theirs: Fingerprints, distance: int, what: str, progress: Progress = SILENT) -> Matches:
     """Return the pairs of images whose fingerprints differ in at most ``distance`` bits.
 
-    Each distinct fingerprint is compared once: a thousand copies of one placeholder are no thousand searches.
+    Each distinct fingerprint is compared once, so that a thousand copies of a placeholder do not cost a thousand
+    searches.
     """
     (mine, group), (other, other_group) = _distinct(ours), _distinct(theirs)
     with progress.track(what, len(other), "images") as advance:
-        hits = list(near(mine, other, distance, advance))
+        hits = list(near_pairs(mine, other, distance, advance))
     if not hits:
         return _grouped(group, np.empty(0, np.int64), np.empty(0, np.int64))
     a, b, bits = (np.concatenate(part) for part in zip(*hits, strict=True))
-    # From pairs of fingerprints to training rows: all of each second fingerprint, one after the other.
+    # From pairs of fingerprints to training rows: all rows that have the second fingerprint of each pair.
     order = np.argsort(other_group, kind="stable")
     begin, end = (np.searchsorted(other_group[order], b, side=side) for side in ("left", "right"))
     times = end - begin
-    rows = order[np.repeat(begin, times) + _counting(times)]
+    rows = order[np.repeat(begin, times) + _ranges(times)]
     return _grouped(group, np.repeat(a, times), rows, distance=np.repeat(bits, times))
 
 
-def _same(ours: pd.Series[Any], theirs: pd.Series[Any], text: pd.Series[str] | None = None) -> Matches:
-    """Return the pairs whose keys are equal and not empty; ``text`` is what a reader is told of a key."""
+def _equal_keys(ours: pd.Series[Any], theirs: pd.Series[Any], text: pd.Series[str] | None = None) -> Matches:
+    """Return the pairs whose keys are equal and not empty; ``text`` describes the keys if they are not readable."""
     import pandas as pd
 
-    group, keys = pd.factorize(ours.where(ours != ""))  # −1 for the empty ones
+    group, keys = pd.factorize(ours.where(ours != ""))  # −1 for empty keys
     of_row = pd.Index(keys).get_indexer(pd.Index(theirs))
     shared = (ours if text is None else text).astype(str).to_numpy(object)
     return _grouped(group.astype(np.int64), of_row.astype(np.int64), np.arange(len(theirs)), shared)
@@ -143,15 +144,15 @@ def _grouped(
     shared: npt.NDArray[np.object_] | None = None,
     distance: npt.NDArray[np.uint8] | None = None,
 ) -> Matches:
-    """Return the matches in which the training ``rows`` belong to the groups ``of_row``, −1 to none."""
-    there = np.flatnonzero(of_row >= 0)
-    order = there[np.argsort(of_row[there], kind="stable")]
+    """Return the matches in which the training ``rows`` belong to the groups ``of_row``; −1 is no group."""
+    grouped = np.flatnonzero(of_row >= 0)
+    order = grouped[np.argsort(of_row[grouped], kind="stable")]
     starts = np.searchsorted(of_row[order], np.arange(group.max(initial=-1) + 2))
     return Matches(group, starts, rows[order], shared, None if distance is None else distance[order])
 
 
 def _distinct(found: Fingerprints) -> tuple[Fingerprints, Ints]:
-    """Return the distinct fingerprints of the images that have one, and for each image its number there, or −1."""
+    """Return the distinct fingerprints, and for each image the index of its fingerprint, −1 if it has none."""
     ok = np.flatnonzero(found[:, 2] == OK)
     order = ok[np.lexsort((found[ok, 1], found[ok, 0]))]
     new = np.ones(len(order), dtype=np.bool_)
@@ -161,8 +162,8 @@ def _distinct(found: Fingerprints) -> tuple[Fingerprints, Ints]:
     return found[order[new]], group
 
 
-def _counting(times: Ints) -> Ints:
-    """Return 0 … t − 1 for each t of ``times``, one after the other."""
+def _ranges(times: Ints) -> Ints:
+    """Return 0 … t − 1 for each t of ``times``, concatenated."""
     ends: Ints = np.cumsum(times)
     counted: Ints = np.arange(times.sum()) - np.repeat(ends - times, times)
     return counted

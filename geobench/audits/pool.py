@@ -1,4 +1,4 @@
-"""Looking at every image of a data set, in processes beside this one, in bounded memory."""
+"""A pool of processes that applies a function to every image of a data set, in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,60 +9,60 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from geobench.devices import MOST_WORKERS, cores
+from geobench.devices import MAX_WORKERS, cores
 from geobench.errors import DatasetError
 
 if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
 
-Seen = TypeVar("Seen")
-Look = Callable[["Dataset", str, str], Seen]
-"""A function (data set, purpose, image) of a module, so that another process can be told of it."""
-BLOCK = 8192  # images handed out at once
+R = TypeVar("R")
+ImageFunction = Callable[["Dataset", str, str], R]
+"""A function of data set, purpose and image name, at the top level of a module so that it can be pickled."""
+BLOCK = 8192  # images submitted at once
 CHUNK = 16  # images that a process takes at a time
 
 
 @contextmanager
-def scanning(
-    dataset: Dataset, purpose: str, look: Look[Seen], workers: int | None = None
-) -> Iterator[Callable[[Sequence[str]], Iterable[Seen]]]:
-    """Yield a function from images to what ``look`` returns for each, in their order.
+def image_pool(
+    dataset: Dataset, purpose: str, function: ImageFunction[R], workers: int | None = None
+) -> Iterator[Callable[[Sequence[str]], Iterable[R]]]:
+    """Yield a function that maps image names to the results of ``function``, in order.
 
     Args:
-        dataset: that the images belong to.
+        dataset: of the images.
         purpose: ``train`` or ``test``.
-        look: what is done to an image; it raises nothing.
-        workers: processes; 0 looks in this one, None takes one for each core that is ours, at most 16.
+        function: applied to each image; must not raise.
+        workers: processes; 0 stays in this one, None takes one per available core, at most 16.
 
     Raises:
-        DatasetError: a process was killed, most likely for want of memory.
+        DatasetError: a process was killed, probably out of memory.
     """
-    workers = min(MOST_WORKERS, cores()) if workers is None else workers
+    workers = min(MAX_WORKERS, cores()) if workers is None else workers
     if workers < 1:
-        yield lambda images: (look(dataset, purpose, image) for image in images)
+        yield lambda images: (function(dataset, purpose, image) for image in images)
         return
-    pool = ProcessPoolExecutor(workers, initializer=_begin, initargs=(dataset, purpose, look))
+    pool = ProcessPoolExecutor(workers, initializer=_initialise, initargs=(dataset, purpose, function))
     try:
-        yield lambda images: pool.map(_one, images, chunksize=CHUNK)
+        yield lambda images: pool.map(_apply, images, chunksize=CHUNK)
     except BrokenProcessPool:
         raise DatasetError(
-            f"{dataset.name}: a process that decodes images was killed, most likely for want of memory; "
-            "give fewer with --workers, 0 to see which image it is."
+            f"{dataset.name}: a worker process that decodes images was killed, probably out of memory; "
+            "use fewer workers, or 0 to see which image it is."
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-_task: tuple[Dataset, str, Look[Any]]  # of a process of the pool
+_task: tuple[Dataset, str, ImageFunction[Any]]  # of a process of the pool
 
 
-def _begin(dataset: Dataset, purpose: str, look: Look[Any]) -> None:
-    global _task  # noqa: PLW0603  handed over once, not with every image
-    _task = (dataset, purpose, look)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process ends the others
+def _initialise(dataset: Dataset, purpose: str, function: ImageFunction[Any]) -> None:
+    global _task  # noqa: PLW0603  passed once per process, not with every image
+    _task = (dataset, purpose, function)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process stops the others
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _one(image: str) -> Any:
-    dataset, purpose, look = _task
-    return look(dataset, purpose, image)
+def _apply(image: str) -> Any:
+    dataset, purpose, function = _task
+    return function(dataset, purpose, image)

@@ -41,12 +41,12 @@ def check(
     Every image is decoded once. Exit code 1: something is wrong, which changes scores or makes them meaningless: images
     missing or unreadable, rows or headers wrong, positions that cannot be true. Notes are worth knowing and no more.
     """
-    from geobench.audits.check import check as look
+    from geobench.audits.check import check as check_dataset
     from geobench.pictures.maps import check_map, draw_positions
 
     if map_to is not None:
         check_map(map_to)
-    found = look(name, split, quick=quick, workers=workers, progress=ConsoleProgress())
+    found = check_dataset(name, split, quick=quick, workers=workers, progress=ConsoleProgress())
     if as_json:
         click.echo(json.dumps(found.record(), indent=2, ensure_ascii=False))
     else:
@@ -76,7 +76,7 @@ def _show(found: Check) -> None:
         shown = [f"    {item}" for item in finding.items[:SHOWN]]
         if len(finding.items) > SHOWN:
             shown.append(f"    … and {len(finding.items) - SHOWN:,} more (--output FILE has them all)")
-        click.echo("\n".join([f"{'WRONG' if finding.wrong else 'note '}  {finding.kind}: {finding.text}", *shown]))
+        click.echo("\n".join([f"{'WRONG' if finding.is_error else 'note '}  {finding.kind}: {finding.text}", *shown]))
     if found.ok:
         click.echo("Nothing is wrong.")
 

@@ -18,7 +18,7 @@ from geobench.progress import ConsoleProgress
     required=True,
     metavar="FILE.npy",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Written whole.",
+    help="Replaced atomically.",
 )
 @click.option("--normalise/--no-normalise", default=True, show_default=True, help="Scale each row to length 1.")
 @DEVICE
@@ -28,15 +28,15 @@ def embed(coordinates: Path, model: str, output: Path, normalise: bool, device: 
     \b
     geobench embed places.csv --model geoclip@official --output places.npy
 
-    The array is float32 (rows, 512 for GeoCLIP), in the order of the file. Other tasks learn from it: a place is 512
-    numbers that say what photos taken there show.
+    The array is float32, with a row for each line of the file, in order, and 512 columns for GeoCLIP. It is meant as
+    input to other tasks: the 512 numbers summarise what photos taken at a place look like.
     """
     from geobench import get_model
-    from geobench.features.locations import check_embedding, write_embeddings
+    from geobench.embed import check_embedding, write_embeddings
     from geobench.plugins import get_model_class
 
     check_embedding(get_model_class(model.partition("@")[0]), output)
-    ready = get_model(model, device)
-    rows, width = write_embeddings(ready, coordinates, output, normalise=normalise, progress=ConsoleProgress())
-    by = ready.checkpoint.spec if ready.checkpoint is not None else ready.name
+    loaded = get_model(model, device)
+    rows, width = write_embeddings(loaded, coordinates, output, normalise=normalise, progress=ConsoleProgress())
+    by = loaded.checkpoint.spec if loaded.checkpoint is not None else loaded.name
     click.echo(f"wrote {output}: {rows:,} × {width}, by {by}", err=True)

@@ -17,11 +17,11 @@ from geobench.progress import SILENT, ConsoleProgress
     type=click.Choice(["train", "test"]),
     default="test",
     show_default=True,
-    help="Images to train or test on.",
+    help="Images to train or to test on.",
 )
 @click.option("--encoder", help="Encoder of the features.  [default: the data set's]")
 @CROPS
-@click.option("--limit", type=click.IntRange(1), help="Encode so many images.")
+@click.option("--limit", type=click.IntRange(1), help="Encode at most this many images.")
 @DEVICE
 @WORKERS
 @BATCH
@@ -38,15 +38,15 @@ def features(
     batch_size: int,
     as_json: bool,
 ) -> None:
-    """Encode the images of DATASET and keep their features, which `train` and `run` then find.
+    """Encode the images of DATASET and cache their features for `train` and `run`.
 
     \b
     geobench features im2gps3k --crops 10
     geobench features mp16 --split train --encoder ViT-L-14/openai
     torchrun --nproc-per-node 4 -m geobench features mp16 --split train
 
-    Killed and given again, it goes on; at most 512 images are encoded once more. Images that cannot be read are
-    counted, and listed with the reason in failures.jsonl.
+    If interrupted, run the same command again to resume; at most 512 images are encoded twice. Images that cannot be
+    read are counted, and listed with the reason in failures.jsonl.
     """
     from geobench import extract, get_dataset, get_encoder
     from geobench.devices import default_workers, pick_device
@@ -54,7 +54,7 @@ def features(
 
     chosen, device = get_dataset(dataset), local_device(pick_device(device))
     with joined(device) as group:
-        made = extract(
+        extracted = extract(
             chosen,
             chosen.table(split, limit),
             get_encoder(encoder or chosen.default_encoder),
@@ -67,8 +67,8 @@ def features(
         )
     if not group.main:
         return
-    known = {"folder": str(made.folder), "key": made.key, **made.about}
+    about = {"folder": str(extracted.folder), "key": extracted.key, **extracted.about}
     if as_json:
-        click.echo(json.dumps(known, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(about, indent=2, ensure_ascii=False))
     else:
-        print_rows([{"what": name.replace("_", " "), "value": value} for name, value in known.items()], as_json)
+        print_rows([{"what": name.replace("_", " "), "value": value} for name, value in about.items()], as_json)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from geobench.checkpoints import find_checkpoint, now
+from geobench.checkpoints import find_checkpoint
 from geobench.experiments.plans import Cell, Plan
 from geobench.progress import Advance, Progress
+from geobench.provenance import now
 
 Say = Callable[[str], None]
 

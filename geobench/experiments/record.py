@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from geobench.checkpoints import now
 from geobench.experiments.notes import notes
 from geobench.experiments.plans import PlannedRow
 from geobench.experiments.progress import Done
 from geobench.experiments.run import Finished
 from geobench.metrics import ACCURACIES, SCORES
 from geobench.plugins import get_datasets
+from geobench.provenance import now
 from geobench.published.rows import Verdict, published_rows, verdict
 from geobench.report.rows import Row, rows
 from geobench.results import FOLDER, load_result

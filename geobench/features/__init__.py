@@ -1,1 +1,1 @@
-"""Features: encoders, extraction in bounded memory, and the loaders that training reads them through."""
+"""Features: encoders, extraction in bounded memory, and the loaders that training reads from."""

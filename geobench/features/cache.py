@@ -1,7 +1,7 @@
-"""Features of a data set: extracted once in bounded memory, kept under a key of all they depend on.
+"""The feature cache: features are extracted once, in bounded memory, and stored under a key of all they depend on.
 
-A finished set is a folder ``GEOBENCH_HOME/features/KEY`` with ``features.npy`` (n, views, d) float32, ``ok.npy`` (n,),
-``failures.jsonl`` and ``about.json``. During extraction (:mod:`geobench.features.extraction`) it is called
+A finished entry is a folder ``GEOBENCH_HOME/features/KEY`` with ``features.npy`` (n, views, d) float32, ``ok.npy``
+(n,), ``failures.jsonl`` and ``about.json``. During extraction (:mod:`geobench.features.extraction`) it is called
 ``KEY.partial``.
 """
 
@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.distributed import current
-from geobench.errors import FeatureError, SettingError, blaming
+from geobench.errors import FeatureError, SettingError, as_plugin_error
 from geobench.features.decoding import Decoder
-from geobench.features.extraction import Extraction
+from geobench.features.extraction import FeatureExtraction
 from geobench.images.decoding import CROPS
 from geobench.progress import SILENT, Progress
 
@@ -37,9 +37,9 @@ class Features:
     """Features of n images.
 
     Attributes:
-        array: (n, views, d) float32, memory-mapped; zeros in the rows of failed images.
-        ok: (n,), False where the image could not be read.
-        key: digits that stand for images, encoder, weights and crops.
+        array: (n, views, d) float32, memory-mapped; zeros for failed images.
+        ok: (n,), False if the image could not be read.
+        key: hash of the images, the encoder, its weights and the crops.
     """
 
     array: npt.NDArray[np.float32]
@@ -51,12 +51,12 @@ class Features:
 
     @property
     def folder(self) -> Path:
-        """Return where they lie."""
+        """Return the folder of the features."""
         return files.home() / "features" / self.key
 
     @property
     def about(self) -> dict[str, Any]:
-        """Return how they were made: encoder, preprocessing, failures, time, share of it that the encoder was busy."""
+        """Return how they were computed: encoder, preprocessing, failures, time, and how busy the encoder was."""
         about: dict[str, Any] = json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
         return about
 
@@ -75,27 +75,27 @@ def extract(
     images_key: str = "",
     progress: Progress = SILENT,
 ) -> Features:
-    """Return the features of the images in ``table``, from the cache where they are there.
+    """Return the features of the images in ``table``, from the cache if they are in it.
 
-    An extraction that was killed goes on; of its shards at most one is made again. Called in all processes of a group
-    (:func:`geobench.distributed.joined`) it is divided among them.
+    A killed extraction is resumed; at most one shard is computed twice. If all processes of a group
+    (:func:`geobench.distributed.joined`) call it, they divide the work.
 
     Args:
-        dataset: that ``table`` belongs to.
+        dataset: the data set of ``table``.
         table: rows of the data set.
-        encoder: need not be loaded; it is, if anything has to be computed.
+        encoder: loaded only if anything has to be computed.
         purpose: ``train`` or ``test``.
         crops: views of each image: 1, 5 or 10.
-        augmentation: views made at random, in place of crops.
-        device: where the encoder computes.
-        batch_size: views encoded together; it never changes a feature.
+        augmentation: random views instead of crops.
+        device: of the encoder.
+        batch_size: views encoded together; it does not affect the features.
         workers: processes that decode; with 0 a thread of this one does.
-        images_key: ``dataset.content_key(table, purpose)``, if it is already known: every image is stat'ed for it.
-        progress: told of the work.
+        images_key: ``dataset.content_key(table, purpose)``, if already known: computing it stats every image.
+        progress: reports progress.
 
     Raises:
         FeatureError: the files on disk are truncated, or a process that decodes was killed.
-        EncoderError: the encoder's weights cannot be had.
+        EncoderError: the encoder's weights are not available.
         SettingError: ``crops`` is not one of the policies.
     """
     if crops not in CROPS:
@@ -106,10 +106,10 @@ def extract(
     folder = files.home() / "features" / key
     if not group.share(folder.is_dir()):
         with files.locked(folder, progress.say) if group.main else nullcontext():
-            if not group.share(folder.is_dir()):  # a second extraction waits and finds the work done
+            if not group.share(folder.is_dir()):  # another process may have finished while this one waited
                 partial = folder.with_suffix(".partial")
-                with blaming(f"the encoder {encoder.name}", f"on {dataset.name}"):
-                    Extraction(decoder, table, partial).run(device, batch_size, workers, progress)
+                with as_plugin_error(f"the encoder {encoder.name}", f"on {dataset.name}"):
+                    FeatureExtraction(decoder, table, partial).run(device, batch_size, workers, progress)
                 if group.main:
                     partial.rename(folder)
                 group.wait()
@@ -125,7 +125,7 @@ def is_cached(
 
 
 def _key(decoder: Decoder, table: pd.DataFrame, device: str, images_key: str = "") -> str:
-    """Return 16 digits for all that the features depend on."""
+    """Return 16 hexadecimal digits, a hash of everything the features depend on."""
     augmentation, encoder = decoder.augmentation, decoder.encoder
     precision = encoder.precision(device)
     return files.digest(
@@ -145,5 +145,5 @@ def _open(folder: Path, key: str, n: int) -> Features:
     except (OSError, ValueError) as error:
         raise FeatureError(f"{folder}: the features are damaged ({error}); delete the folder and run again.") from error
     if len(array) != n or len(ok) != n:
-        raise FeatureError(f"{folder}: {len(array)} features where {n} belong; delete the folder and run again.")
+        raise FeatureError(f"{folder}: {len(array)} features instead of {n}; delete the folder and run again.")
     return Features(array, ok, key)

@@ -1,4 +1,4 @@
-"""From the names of images to an encoder's inputs, made ahead of it: in a thread beside it, or in worker processes."""
+"""From image names to an encoder's inputs, decoded in advance in a background thread or in worker processes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from geobench.errors import FeatureError, GeobenchError, ImageError, blaming
-from geobench.features.prefetch import ahead
+from geobench.errors import FeatureError, GeobenchError, ImageError, as_plugin_error
+from geobench.features.prefetch import prefetched
 from geobench.images.decoding import CROP_SHARE, ENOUGH, views
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from geobench.features.encoders import Encoder
     from geobench.images.augmentation import Augmentation
 
-AHEAD = 4  # batches that the thread decodes before they are wanted
-AHEAD_EACH = 2  # and each process; they lie in shared memory
+PREFETCH_BATCHES = 4  # decoded in advance by the background thread
+PREFETCH_PER_WORKER = 2  # decoded in advance by each worker process, and held in shared memory
 
 
 class Batch(NamedTuple):
@@ -29,8 +29,8 @@ class Batch(NamedTuple):
 
     Attributes:
         names: of the images.
-        errors: why an image cannot be read, empty where it can.
-        inputs: (readable images, views, 3, h, w), None where there are none.
+        errors: why each image cannot be read; empty if it can.
+        inputs: (readable images, views, 3, h, w), None if no image is readable.
     """
 
     names: list[str]
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 @dataclass
 class Decoder:
-    """Turns names of images into inputs; worker processes have a copy of it, and of no list of names."""
+    """Turns image names into encoder inputs. Worker processes get a copy of it, and names only as they need them."""
 
     dataset: Dataset
     encoder: Encoder
@@ -50,7 +50,7 @@ class Decoder:
 
     @property
     def side(self) -> int | None:
-        """Return the shorter side in pixels that is looked at of an image, None for all: views at random cut it up."""
+        """Return the shorter side in pixels to which images are scaled, None if all pixels count (random views)."""
         if self.encoder.side is None or self.augmentation is not None:
             return None
         return self.encoder.side if self.crops == 1 else math.ceil(self.encoder.side / CROP_SHARE)
@@ -62,27 +62,27 @@ class Decoder:
 
     @property
     def views(self) -> int:
-        """Return how many views of an image are encoded."""
+        """Return the number of views of an image that are encoded."""
         return self.augmentation.views if self.augmentation is not None else self.crops
 
     def decode(self, names: list[str]) -> Batch:
-        """Return the inputs of ``names``."""
+        """Return the batch of the images ``names``."""
         import torch
 
-        made = [self._inputs(name) for name in names]
-        readable = [inputs for inputs, _ in made if inputs is not None]
-        return Batch(names, [error for _, error in made], torch.stack(readable) if readable else None)
+        images = [self._inputs(name) for name in names]
+        readable = [inputs for inputs, _ in images if inputs is not None]
+        return Batch(names, [error for _, error in images], torch.stack(readable) if readable else None)
 
     def __getitem__(self, names: list[str]) -> Batch | GeobenchError:
-        """Return what ``decode`` returns or raises: an error raised in a worker would arrive as its traceback."""
+        """Return the result of ``decode``, or its error: torch turns an exception of a worker into a traceback."""
         try:
-            with blaming(f"the encoder {self.encoder.name}", f"on {self.dataset.name}"):
+            with as_plugin_error(f"the encoder {self.encoder.name}", f"on {self.dataset.name}"):
                 return self.decode(names)
         except GeobenchError as error:
             return error
 
     def _inputs(self, name: str) -> tuple[Tensor | None, str]:
-        """Return the inputs (views, 3, h, w) of an image, or why there are none."""
+        """Return the inputs (views, 3, h, w) of an image, or None and the reason."""
         import torch
 
         try:
@@ -96,32 +96,32 @@ class Decoder:
 
 @contextmanager
 def decoded(decoder: Decoder, names: Iterable[list[str]], workers: int) -> Iterator[Iterator[Batch]]:
-    """Yield an iterator over the batches of ``names``, in their order, decoded while the encoder computes.
+    """Yield an iterator over the batches of ``names``, in order, decoded while the encoder computes.
 
     Args:
-        decoder: makes a batch.
-        names: of the images of each batch; asked for as they are needed.
+        decoder: of the images.
+        names: of the images of each batch; consumed lazily.
         workers: processes that decode; with 0 a thread of this process does.
 
     Raises:
-        FeatureError: a process that decodes was killed, or there is no shared memory left for what it made.
-        PluginError: what decodes raises something other than that an image cannot be read.
+        FeatureError: a worker process was killed, or shared memory is full.
+        PluginError: decoding raises anything other than an ``ImageError``.
     """
     if workers == 0:
-        with ahead(map(decoder.__getitem__, names), AHEAD) as made:
-            yield _checked(made)
+        with prefetched(map(decoder.__getitem__, names), PREFETCH_BATCHES) as batches:
+            yield _checked(batches)
         return
     from torch.utils.data import DataLoader
 
-    given: Any = _Sharing(decoder)
-    batches: Any = names
+    images: Any = _SharedMemoryDecoder(decoder)
+    sampler: Any = names
     loader: Any = DataLoader(
-        given,
+        images,
         batch_size=None,
-        sampler=batches,
+        sampler=sampler,
         num_workers=workers,
-        prefetch_factor=AHEAD_EACH,
-        collate_fn=_as_it_is,
+        prefetch_factor=PREFETCH_PER_WORKER,
+        collate_fn=_unchanged,
         multiprocessing_context=start_method(),
     )
     try:
@@ -129,48 +129,50 @@ def decoded(decoder: Decoder, names: Iterable[list[str]], workers: int) -> Itera
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise _lost(decoder, "was killed, most likely for lack of memory") from error
+        raise _worker_failure(decoder, "was killed, probably out of memory") from error
 
 
 def start_method() -> str | None:
-    """Return how processes that decode are started: copies of this one, so that no encoder is sent to them.
+    """Return how worker processes are started: by fork if possible, so that no encoder has to be pickled.
 
-    None is the system's own way, where there are no copies.
+    None stands for the platform's default.
     """
     return "fork" if sys.platform == "linux" else None
 
 
 @dataclass
-class _Sharing:
-    """A decoder in a process of its own, whose inputs reach the encoder through shared memory."""
+class _SharedMemoryDecoder:
+    """A decoder in a worker process that passes its inputs to the encoder through shared memory."""
 
     decoder: Decoder
 
     def __getitem__(self, names: list[str]) -> Batch | GeobenchError:
-        made = self.decoder[names]
-        if isinstance(made, Batch) and made.inputs is not None:
+        batch = self.decoder[names]
+        if isinstance(batch, Batch) and batch.inputs is not None:
             try:
-                # Left to torch, a failure would be a traceback and a wait without end.
-                made.inputs.share_memory_()  # type: ignore[no-untyped-call]
+                # If torch did this, a failure would end in a traceback and a deadlock.
+                batch.inputs.share_memory_()  # type: ignore[no-untyped-call]
             except (RuntimeError, OSError) as error:
-                return _lost(self.decoder, f"cannot hand them over ({str(error).splitlines()[0]})")
-        return made
+                return _worker_failure(
+                    self.decoder, f"cannot pass them on through shared memory ({str(error).splitlines()[0]})"
+                )
+        return batch
 
 
-def _lost(decoder: Decoder, how: str) -> FeatureError:
+def _worker_failure(decoder: Decoder, how: str) -> FeatureError:
     return FeatureError(
-        f"a process that decodes images of {decoder.dataset.name} {how}: give fewer --workers (0 decodes in the main "
-        f"process, without shared memory) or a smaller --batch-size. The same command, given again, goes on from here."
+        f"a worker process that decodes images of {decoder.dataset.name} {how}: use fewer workers (0 decodes in the "
+        f"main process, without shared memory) or a smaller batch size. Run the same command again to resume."
     )
 
 
-def _checked(made: Iterator[Batch | GeobenchError]) -> Iterator[Batch]:
-    for batch in made:
+def _checked(batches: Iterator[Batch | GeobenchError]) -> Iterator[Batch]:
+    for batch in batches:
         if isinstance(batch, GeobenchError):
             raise batch
         yield batch
 
 
-def _as_it_is(batch: object) -> object:
-    """Keep torch from turning a batch into something else."""
+def _unchanged(batch: object) -> object:
+    """Return ``batch``: torch's default would collate it."""
     return batch

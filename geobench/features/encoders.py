@@ -1,4 +1,4 @@
-"""Encoders: from an image to a feature vector. An encoder owns its preprocessing and its weights."""
+"""Encoders map images to feature vectors. An encoder owns its preprocessing and its weights."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 class Encoder(ABC):
-    """The contract of an encoder. ``load`` is called once before it encodes.
+    """The contract of an encoder. ``load`` is called once, before anything is encoded.
 
     Attributes:
         name: such as ``ViT-L-14/openai``.
-        dim: width d of its features; known once it is loaded.
-        device: where it computes.
-        side: shorter side in pixels to which ``preprocess`` scales an image; None where it may look at every pixel.
-            A large JPEG is then decoded at a reduced scale: :func:`geobench.images.decoding.open_image`. Known before
+        dim: feature width d; known after ``load``.
+        device: that it computes on.
+        side: shorter side in pixels to which ``preprocess`` scales an image; None if it may use every pixel. If set,
+            large JPEGs are decoded at a reduced scale: :func:`geobench.images.decoding.open_image`. Known before
             ``load``.
         normalisation: mean and standard deviation of each channel by which ``preprocess`` scales pixels in [0, 1]; None
-            where it does something else. Known once it is loaded.
+            if it does something else. Known after ``load``.
     """
 
     name: str
@@ -41,15 +41,15 @@ class Encoder(ABC):
 
     @abstractmethod
     def load(self, device: str = "cpu") -> None:
-        """Read the weights and move them to ``device``; raise ``EncoderError`` where they cannot be had."""
+        """Read the weights and move them to ``device``; raise ``EncoderError`` if they are not available."""
 
     @abstractmethod
     def describe(self) -> str:
-        """Return the preprocessing in a line, for the record of a run."""
+        """Return a one-line description of the preprocessing, for the record of a run."""
 
     @abstractmethod
     def weights_key(self) -> str:
-        """Return digits that stand for the weights: features of other weights are other features."""
+        """Return a hash of the weights; it is part of the key of cached features."""
 
     def check(self) -> None:
         """Raise ``EncoderError`` if the weights are not available: before the work, and without loading them.
@@ -60,23 +60,23 @@ class Encoder(ABC):
 
     @abstractmethod
     def preprocess(self, image: Image.Image) -> Tensor:
-        """Return the input (3, height, width) for an RGB ``image``; every image gives the same shape."""
+        """Return the input (3, height, width) for an RGB ``image``, of the same shape for every image."""
 
     @abstractmethod
     def encode_images(self, batch: Tensor) -> Tensor:
         """Return the features (n, d) in float32 of a preprocessed ``batch`` (n, 3, height, width)."""
 
     def precision(self, device: str) -> str:
-        """Return the arithmetic of ``encode_images`` on ``device``: ``float32``, or what it is cast to by autocast."""
+        """Return the precision of ``encode_images`` on ``device``: ``float32``, or the dtype to autocast to."""
         return "float32"
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Return the features (n, d) of ``texts``; raise ``EncoderError`` where there is no text tower."""
+        """Return the features (n, d) of ``texts``; raise ``EncoderError`` if there is no text tower."""
         raise EncoderError(f"the encoder {self.name} has no text tower; use a CLIP model such as ViT-L-14/openai.")
 
 
 def encode(encoder: Encoder, batch: Tensor) -> Tensor:
-    """Return features (n, d) float32 of a preprocessed ``batch``, on the encoder's device in its precision there."""
+    """Return features (n, d) float32 of a preprocessed ``batch``, computed on the encoder's device in its precision."""
     import torch
 
     kind, precision = torch.device(encoder.device).type, encoder.precision(encoder.device)

@@ -1,4 +1,4 @@
-"""One shard of features while it is being made: a GPU encodes a batch while the next one is decoded and copied."""
+"""Building a shard of features: a GPU encodes one batch while the next one is decoded and copied."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from geobench.errors import EncoderError
 from geobench.features.decoding import Batch
 from geobench.features.encoders import encode
-from geobench.features.shards import Made, Shards
+from geobench.features.shards import ShardRecord, Shards
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from geobench.features.encoders import Encoder
 
 
-class GrowingShard:
-    """A shard that is being made."""
+class ShardBuilder:
+    """Encodes batches into the rows of one shard."""
 
     def __init__(self, encoder: Encoder, tile: int, rows: range, shape: tuple[int, ...]) -> None:
         self.encoder, self.tile, self.rows = encoder, tile, rows
@@ -31,53 +31,57 @@ class GrowingShard:
         self.failures: list[dict[str, str]] = []
         self.filled = 0
         self.encoding_s = 0.0
-        self.pending: tuple[npt.NDArray[np.intp], Encoding] | None = None
+        self.pending: tuple[npt.NDArray[np.intp], EncodedBatch] | None = None
 
     def add(self, batch: Batch) -> None:
-        """Encode a batch into the next rows; a GPU is at it while the next batch is being decoded."""
+        """Encode a batch into the next rows; a GPU works on it while the next batch is decoded."""
         readable = self.filled + np.flatnonzero([not error for error in batch.errors])
         if batch.inputs is not None:
-            encoding = Encoding(self.encoder, batch.inputs, self.tile)
-            self._take()
-            self.pending = readable, encoding
+            encoded = EncodedBatch(self.encoder, batch.inputs, self.tile)
+            self._store_pending()
+            self.pending = readable, encoded
         self.ok[readable] = True
         pairs = zip(batch.names, batch.errors, strict=True)
         self.failures += [{"image": name, "reason": error} for name, error in pairs if error]
         self.filled += len(batch.names)
 
     def write(self, shards: Shards, started: float) -> float:
-        """Write the shard, all of its rows filled, as what was done since ``started``; return the time.
+        """Write the completely filled shard and return the current time.
+
+        Args:
+            shards: that it belongs to.
+            started: when the previous shard was written (``time.monotonic``), for the record.
 
         Raises:
             EncoderError: a feature is not finite.
         """
-        self._take()
+        self._store_pending()
         now, process = time.monotonic(), f"{socket.gethostname()}:{os.getpid()}"
-        made = Made(tuple(self.failures), now - started, self.encoding_s, process)
-        shards.write(self.rows, self.features, self.ok, made)
+        record = ShardRecord(tuple(self.failures), now - started, self.encoding_s, process)
+        shards.write(self.rows, self.features, self.ok, record)
         return now
 
-    def _take(self) -> None:
-        """Take the features of the batch before, and wait for them where a GPU is not done."""
+    def _store_pending(self) -> None:
+        """Store the features of the previous batch, after waiting for the GPU if necessary."""
         if self.pending is None:
             return
-        rows, encoding = self.pending
-        features, seconds = encoding.result()
+        rows, encoded = self.pending
+        features, seconds = encoded.result()
         if not np.isfinite(features).all():
             device, precision = self.encoder.device, self.encoder.precision(self.encoder.device)
             raise EncoderError(
                 f"the encoder {self.encoder.name} returned features that are not finite, in {precision} on {device}; "
-                f"its weights are damaged, or too large for that (--device cpu computes in float32)."
+                f"its weights are damaged or overflow in that precision (device cpu computes in float32)."
             )
         self.features[rows] = features
         self.encoding_s += seconds
         self.pending = None
 
 
-class Encoding:
-    """The features (n, views, d) of ``batch`` (n, views, 3, h, w): on a CPU there at once, on a GPU on their way.
+class EncodedBatch:
+    """The features (n, views, d) of ``batch`` (n, views, 3, h, w), computed in tiles of a fixed size.
 
-    They are computed in tiles of one fixed size.
+    On a GPU they are computed asynchronously; ``result`` waits for them.
     """
 
     def __init__(self, encoder: Encoder, batch: Tensor, tile: int) -> None:
@@ -89,7 +93,7 @@ class Encoding:
         missing = -len(flat) % tile
         padded = torch.cat([flat, flat.new_zeros(missing, *flat.shape[1:])]) if missing else flat
         if self.on_gpu:
-            padded = padded.pin_memory()  # copied beside the work on the batch before
+            padded = padded.pin_memory()  # copied while the previous batch is encoded
         self.begin = self._now()
         features = torch.cat([encode(encoder, inputs) for inputs in padded.split(tile)])  # type: ignore[no-untyped-call]
         self.features = features
@@ -99,14 +103,14 @@ class Encoding:
         self.end = self._now()
 
     def result(self) -> tuple[npt.NDArray[np.float32], float]:
-        """Return the features and the seconds that the encoder was at work on them, when they are there."""
+        """Return the features and the seconds that the encoder took; wait until they are available."""
         if self.on_gpu:
             self.end.synchronize()
         seconds = self.begin.elapsed_time(self.end) / 1000 if self.on_gpu else self.end - self.begin
         return self.features[: self.n].reshape(*self.shape, -1).numpy(), float(seconds)
 
     def _now(self) -> Any:
-        """Return the time; on a GPU an event that notes when the work before it is done."""
+        """Return the time, or on a GPU an event that records when the work queued so far is done."""
         if not self.on_gpu:
             return time.monotonic()
         import torch

@@ -1,7 +1,7 @@
-"""The making of features: decoded ahead, encoded in tiles, written shard by shard, joined at the end.
+"""Feature extraction: images are decoded in advance, encoded in tiles, written shard by shard and joined at the end.
 
-``KEY.partial/shards`` holds the shards that are done. A killed extraction goes on with those that are not; of the
-processes that torchrun started each has a part of them. When all are there the main process joins them.
+``KEY.partial/shards`` holds the finished shards. After a kill, extraction resumes with the missing ones. The processes
+that torchrun started divide the shards among themselves; when all are finished the main process joins them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from geobench import files
 from geobench.distributed import current
 from geobench.features.decoding import Decoder, decoded
-from geobench.features.encoding import GrowingShard
+from geobench.features.encoding import ShardBuilder
 from geobench.features.shards import Shards
 from geobench.progress import Advance, Progress
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TILE = 32
-"""On a CPU images are encoded in groups of exactly so many, the last one padded: the kernels, and so the last bit of
-every feature, then do not depend on the batch size."""
-LOOK_S = 2.0  # the main process looks at most so often what the others have done
-STARVED = 0.8  # the user is told of an encoder that is busy for less of the time than this, with the remedy
+"""On a CPU images are encoded in groups of exactly this size, the last one padded, so that the choice of kernels, and
+with it the last bit of every feature, does not depend on the batch size."""
+POLL_S = 2.0  # how often the main process checks, at most, which shards the other processes have finished
+STARVED = 0.8  # if the encoder is busy for less than this share of the time, the user is advised to add workers
 
 
 @dataclass
-class Extraction:
-    """The making of one features folder; ``folder`` is where it is made."""
+class FeatureExtraction:
+    """One extraction: the features of ``table``, written to ``folder``."""
 
     decoder: Decoder
     table: pd.DataFrame
     folder: Path
 
     def run(self, device: str, batch_size: int, workers: int, progress: Progress) -> None:
-        """Make what is not there yet; of several processes all come here together."""
+        """Compute the missing shards and join all of them; every process of a group calls this."""
         encoder, group = self.decoder.encoder, current()
         progress.say(f"loading the encoder {encoder.name}.")
         encoder.load(device)
@@ -49,9 +49,9 @@ class Extraction:
             done = len(self.table) - sum(map(len, missing))
             with progress.track(self.what, len(self.table), "images", done) as advance:
                 others = [rows for i, rows in enumerate(missing) if i % group.size] if group.main else []
-                watch = _Watch(shards, others, failed, advance)
-                self._make(shards, missing[group.rank :: group.size], batch_size, workers, watch)
-                watch.wait()
+                group_progress = _GroupProgress(shards, others, failed, advance)
+                self._compute(shards, missing[group.rank :: group.size], batch_size, workers, group_progress)
+                group_progress.wait()
         if group.main:
             if not joined:
                 self._join(shards, progress)
@@ -59,59 +59,61 @@ class Extraction:
 
     @property
     def what(self) -> str:
-        """Return what is made, for the user."""
+        """Return the name of the task for progress messages."""
         return f"features of {self.decoder.dataset.name} ({self.decoder.purpose})"
 
-    def _make(self, shards: Shards, mine: Sequence[range], batch_size: int, workers: int, watch: _Watch) -> None:
-        """Make the shards ``mine``, one after another; the next one's images are decoded meanwhile."""
+    def _compute(
+        self, shards: Shards, assigned: Sequence[range], batch_size: int, workers: int, group_progress: _GroupProgress
+    ) -> None:
+        """Compute the ``assigned`` shards in order, decoding the images of the next one in the meantime."""
         views, encoder = self.decoder.views, self.decoder.encoder
         images = max(1, min(shards.rows, batch_size // views))
         tile = TILE if encoder.device == "cpu" else max(TILE, images * views)
-        with decoded(self.decoder, self._names(mine, images), workers) as batches:
+        with decoded(self.decoder, self._names(assigned, images), workers) as batches:
             started = time.monotonic()
-            before: GrowingShard | None = None  # a GPU encodes the next shard's first batch while this one is written
-            for rows in mine:
-                shard = GrowingShard(encoder, tile, rows, shards.shape[1:])
+            previous: ShardBuilder | None = None  # written while a GPU encodes the first batch of the next shard
+            for rows in assigned:
+                shard = ShardBuilder(encoder, tile, rows, shards.shape[1:])
                 while shard.filled < len(rows):
                     batch = next(batches)
                     shard.add(batch)
-                    watch.count(len(batch.names), sum(map(bool, batch.errors)))
-                    if before is not None:
-                        started = before.write(shards, started)
-                        before = None
+                    group_progress.count(len(batch.names), sum(map(bool, batch.errors)))
+                    if previous is not None:
+                        started = previous.write(shards, started)
+                        previous = None
                 if encoder.device == "cpu":
                     started = shard.write(shards, started)
                 else:
-                    before = shard
-                watch.look()
-            if before is not None:
-                before.write(shards, started)
+                    previous = shard
+                group_progress.poll()
+            if previous is not None:
+                previous.write(shards, started)
 
     def _names(self, shards: Sequence[range], images: int) -> Iterator[list[str]]:
-        """Yield the names of the images of each batch; a batch is part of one shard."""
+        """Yield the image names of each batch; a batch never spans two shards."""
         column = self.table["image"]
         for rows in shards:
             for start in range(rows.start, rows.stop, images):
                 yield [str(name) for name in column.iloc[start : min(start + images, rows.stop)]]
 
     def _join(self, shards: Shards, progress: Progress) -> None:
-        """Join the shards, and write last what says that it is done."""
+        """Join the shards, then write ``about.json``, which marks the extraction as complete."""
         failed, seconds, encoding, processes = 0, 0.0, 0.0, set()
         with progress.track(f"joining the {self.what}", len(self.table), "images") as advance:
-            for rows, made in shards.join(self.folder):
-                failed += len(made.failures)
-                seconds += made.seconds
-                encoding += made.encoding_s
-                processes.add(made.process)
+            for rows, record in shards.join(self.folder):
+                failed += len(record.failures)
+                seconds += record.seconds
+                encoding += record.encoding_s
+                processes.add(record.process)
                 advance(len(rows))
         busy, rate = encoding / max(seconds, 1e-9), len(self.table) / max(seconds, 1e-9)
         if failed:
             progress.say(
                 f"{self.what}: {failed:,} of {len(self.table):,} images could not be read and count as failed."
             )
-        hint = "" if busy >= STARVED else "; it waited for images: more --workers may help"
+        hint = "" if busy >= STARVED else "; it waited for images: more workers may help"
         each = f" in each of {len(processes)} processes" if len(processes) > 1 else ""
-        progress.say(f"{self.what}: {rate:,.0f} images/s{each}, the encoder busy {busy:.0%} of the time{hint}.")
+        progress.say(f"{self.what}: {rate:,.0f} images/s{each}, encoder busy {busy:.0%} of the time{hint}.")
         about = {
             "failed": failed,
             "processes": len(processes),
@@ -136,47 +138,47 @@ class Extraction:
 
 
 def _missing(shards: Shards, progress: Progress) -> tuple[list[range], int]:
-    """Return the shards that have to be made, and how many images failed in the others."""
-    there = shards.there()
+    """Return the shards that are still to be computed, and the number of failed images in the others."""
+    existing = shards.existing()
     missing, failed, damaged = [], 0, 0
     for rows in shards.ranges():
-        made = shards.made(rows) if shards.path(rows).name in there else None
-        if made is None:
+        record = shards.record(rows) if shards.path(rows).name in existing else None
+        if record is None:
             missing.append(rows)
-            damaged += shards.path(rows).name in there
+            damaged += shards.path(rows).name in existing
         else:
-            failed += len(made.failures)
+            failed += len(record.failures)
     if damaged:
-        progress.say(f"{shards.folder}: {damaged:,} shards of features are damaged; they are made again.")
+        progress.say(f"{shards.folder}: {damaged:,} shards of features are damaged; they are recomputed.")
     return missing, failed
 
 
-class _Watch:
-    """What all processes have done, for the progress of the main one; the others watch nobody."""
+class _GroupProgress:
+    """Progress of all processes together; ``others`` are the shards that the main process does not compute itself."""
 
     def __init__(self, shards: Shards, others: list[range], failed: int, advance: Advance) -> None:
         self.shards, self.others, self.failed, self.advance = shards, others, failed, advance
-        self.looked = time.monotonic()
+        self.polled = time.monotonic()
 
     def count(self, images: int, failed: int) -> None:
-        """Tell of so many images more."""
+        """Report ``images`` more, of which ``failed`` could not be read."""
         self.failed += failed
         self.advance(images, failed=f"{self.failed:,}")
 
-    def look(self) -> None:
-        """Count the shards that the others have finished since."""
-        if not self.others or time.monotonic() - self.looked < LOOK_S:
+    def poll(self) -> None:
+        """Count the shards that the other processes have finished since the last call."""
+        if not self.others or time.monotonic() - self.polled < POLL_S:
             return
-        there = self.shards.there()
-        for rows in [rows for rows in self.others if self.shards.path(rows).name in there]:
-            made = self.shards.made(rows)
-            if made is not None:
+        existing = self.shards.existing()
+        for rows in [rows for rows in self.others if self.shards.path(rows).name in existing]:
+            record = self.shards.record(rows)
+            if record is not None:
                 self.others.remove(rows)
-                self.count(len(rows), len(made.failures))
-        self.looked = time.monotonic()
+                self.count(len(rows), len(record.failures))
+        self.polled = time.monotonic()
 
     def wait(self) -> None:
-        """Return when the others are done."""
+        """Wait until the other processes have finished."""
         while self.others:
-            time.sleep(LOOK_S / 10)
-            self.look()
+            time.sleep(POLL_S / 10)
+            self.poll()

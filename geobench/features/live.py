@@ -1,4 +1,4 @@
-"""Features of views that are augmented anew at each training step."""
+"""Live features: views that are augmented and encoded afresh at every training step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from geobench.errors import ImageError
-from geobench.features.loaders import Rows
+from geobench.features.loaders import Indices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Live:
-    """The source of a training that augments and encodes at each step, so that no view is ever seen twice."""
+class LiveViews:
+    """A feature loader that augments and encodes images at every step, so that no view is repeated."""
 
     dataset: Dataset
     names: Sequence[str]
@@ -30,20 +30,20 @@ class Live:
 
     @property
     def width(self) -> int:
-        """Return d."""
+        """Return the feature width d."""
         return self.encoder.dim
 
-    def batches(self, rows: Rows, epoch: int) -> Iterator[Tensor]:
+    def batches(self, indices: Indices, epoch: int) -> Iterator[Tensor]:
         """Yield the features (b, views, d) of freshly augmented images."""
         from torch.utils.data import DataLoader
 
         from geobench.features.decoding import start_method
         from geobench.features.encoders import encode
 
-        images: Any = _Augmented(self, epoch)
+        images: Any = _AugmentedImages(self, epoch)
         loader: Any = DataLoader(
             images,
-            batch_sampler=rows.tolist(),
+            batch_sampler=indices.tolist(),
             num_workers=self.workers,
             multiprocessing_context=start_method() if self.workers else None,
         )
@@ -53,14 +53,16 @@ class Live:
 
 
 @dataclass
-class _Augmented:
-    source: Live
+class _AugmentedImages:
+    """The encoder's inputs by image index, for torch's ``DataLoader``."""
+
+    loader: LiveViews
     epoch: int
 
-    def __getitem__(self, row: int) -> Tensor:
-        source, name = self.source, self.source.names[row]
+    def __getitem__(self, index: int) -> Tensor:
+        loader, name = self.loader, self.loader.names[index]
         try:
-            image = source.dataset.read_image(name, "train")
+            image = loader.dataset.read_image(name, "train")
         except ImageError as error:
-            raise ImageError(f"{error}; it could be read before the training began.") from error
-        return source.augmentation.inputs(image, name, source.encoder, self.epoch)
+            raise ImageError(f"{error}; it was readable when training began.") from error
+        return loader.augmentation.inputs(image, name, loader.encoder, self.epoch)

@@ -1,4 +1,4 @@
-"""Where a training takes its batches of features from: memory, the memory map, or images augmented as it goes."""
+"""Feature loaders: training reads batches of features from device memory, from a memory map, or encodes them live."""
 
 from __future__ import annotations
 
@@ -9,86 +9,86 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from geobench.features.prefetch import ahead
+from geobench.features.prefetch import prefetched
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Rows = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.intp]
 RESIDENT_SHARE = 0.5
-"""Features that take up to this share of the device's free memory are kept in it."""
-AHEAD = 4  # batches read from the memory map while the device computes
+"""Features that take up to this share of the device's free memory are loaded into it."""
+PREFETCH_BATCHES = 4  # read from the memory map while the device computes
 
 
-class Source(Protocol):
-    """Features by row number."""
+class FeatureLoader(Protocol):
+    """Batches of features by image index."""
 
     @property
     def width(self) -> int:
-        """Return d."""
+        """Return the feature width d."""
         ...
 
-    def batches(self, rows: Rows, epoch: int) -> Iterator[Tensor]:
-        """Yield the features (b, views, d) of each batch of the row numbers (batches, b), on the device."""
+    def batches(self, indices: Indices, epoch: int) -> Iterator[Tensor]:
+        """Yield the features (b, views, d) of each batch of ``indices`` (batches, b), on the device."""
 
 
-def cached(features: npt.NDArray[Any], device: str) -> Source:
-    """Return the source for cached ``features`` (n, views, d): resident if they fit, else streamed."""
+def feature_loader(features: npt.NDArray[Any], device: str) -> FeatureLoader:
+    """Return a loader for cached ``features`` (n, views, d): in device memory if they fit, else memory-mapped."""
     if features.nbytes <= RESIDENT_SHARE * free_bytes(device):
-        return Resident(features, device)
-    return Streamed(features, device)
+        return ResidentFeatures(features, device)
+    return MappedFeatures(features, device)
 
 
-class Resident:
+class ResidentFeatures:
     """Features in the memory of the device that computes."""
 
     def __init__(self, features: npt.NDArray[Any], device: str) -> None:
         import torch
 
         self.features = torch.empty(features.shape, dtype=torch.from_numpy(features[:0].copy()).dtype, device=device)
-        for start in range(0, len(features), 65_536):  # a memory map is read in pieces, never copied whole twice
+        for start in range(0, len(features), 65_536):  # in blocks: a memory map is never copied twice as a whole
             block = torch.from_numpy(np.array(features[start : start + 65_536]))
             self.features[start : start + len(block)] = block
 
     @property
     def width(self) -> int:
-        """Return d."""
+        """Return the feature width d."""
         return int(self.features.shape[2])
 
-    def batches(self, rows: Rows, epoch: int) -> Iterator[Tensor]:
+    def batches(self, indices: Indices, epoch: int) -> Iterator[Tensor]:
         """Yield features gathered on the device."""
         import torch
 
-        for chosen in torch.from_numpy(rows).to(self.features.device):
+        for chosen in torch.from_numpy(indices).to(self.features.device):
             yield self.features.index_select(0, chosen).float()
 
 
 @dataclass
-class Streamed:
-    """Features read from the memory map by a thread, some batches ahead."""
+class MappedFeatures:
+    """Features that a background thread reads from a memory map, a few batches in advance."""
 
     features: npt.NDArray[Any]
     device: str
 
     @property
     def width(self) -> int:
-        """Return d."""
+        """Return the feature width d."""
         return int(self.features.shape[2])
 
-    def batches(self, rows: Rows, epoch: int) -> Iterator[Tensor]:
-        """Yield features that were read while the device computed."""
+    def batches(self, indices: Indices, epoch: int) -> Iterator[Tensor]:
+        """Yield features that were read while the device was computing."""
         import torch
 
         def read() -> Iterator[Tensor]:
-            for chosen in rows:
-                order = np.argsort(chosen, kind="stable")  # in file order, then back
+            for chosen in indices:
+                order = np.argsort(chosen, kind="stable")  # read in file order, then restore the batch's order
                 batch = np.empty((len(chosen), *self.features.shape[1:]), dtype=np.float32)
                 batch[order] = self.features[chosen[order]]
-                made = torch.from_numpy(batch)
-                # Of pinned memory a GPU takes its copy while it computes.
-                yield made.pin_memory() if self.device.startswith("cuda") else made
+                tensor = torch.from_numpy(batch)
+                # Pinned memory lets a GPU copy the batch while it computes.
+                yield tensor.pin_memory() if self.device.startswith("cuda") else tensor
 
-        with ahead(read(), AHEAD) as batches:
+        with prefetched(read(), PREFETCH_BATCHES) as batches:
             for batch in batches:
                 yield batch.to(self.device, non_blocking=True)
 
@@ -103,5 +103,5 @@ def free_bytes(device: str) -> int:
         return int(torch.cuda.mem_get_info(device)[0])
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):  # not on this system: assume little
+    except (ValueError, OSError):  # not available on this system: assume little
         return 4 << 30

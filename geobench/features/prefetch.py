@@ -1,4 +1,4 @@
-"""Work done ahead of the one who wants it, in a thread beside it."""
+"""Prefetching: items are computed in a background thread before they are needed."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-LOOK_S = 0.2  # the thread looks so often whether it is still wanted
+POLL_S = 0.2  # how often the thread checks whether it should stop
 _END = object()
 
 
 @contextmanager
-def ahead(items: Iterable[T], depth: int) -> Iterator[Iterator[T]]:
-    """Yield an iterator over ``items``, which a thread makes, at most ``depth`` of them before they are asked for.
+def prefetched(items: Iterable[T], depth: int) -> Iterator[Iterator[T]]:
+    """Yield an iterator over ``items`` that a background thread computes, up to ``depth`` items in advance.
 
-    What making an item raises is raised where the item is wanted. At the end of the block the thread is stopped.
+    An exception raised while computing an item is re-raised when that item is requested. The thread is stopped at the
+    end of the block.
     """
     ready: queue.Queue[Any] = queue.Queue(depth)
     stop = threading.Event()
-    thread = threading.Thread(target=_make, args=(items, ready, stop), daemon=True)
+    thread = threading.Thread(target=_produce, args=(items, ready, stop), daemon=True)
     thread.start()
     try:
-        yield _wanted(ready)
+        yield _consume(ready)
     finally:
         stop.set()
         thread.join()
 
 
 class _Raised:
-    """An exception on its way to where the item is wanted."""
+    """An exception on its way from the thread to the consumer."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
-def _make(items: Iterable[Any], ready: queue.Queue[Any], stop: threading.Event) -> None:
-    """Put ``items`` into the queue, and what ends them."""
+def _produce(items: Iterable[Any], ready: queue.Queue[Any], stop: threading.Event) -> None:
+    """Put ``items`` into the queue, followed by an end marker or the exception that ended them."""
     try:
         for item in items:
             _put(item, ready, stop)
@@ -54,13 +55,13 @@ def _make(items: Iterable[Any], ready: queue.Queue[Any], stop: threading.Event) 
 def _put(item: object, ready: queue.Queue[Any], stop: threading.Event) -> None:
     while not stop.is_set():
         try:
-            ready.put(item, timeout=LOOK_S)
+            ready.put(item, timeout=POLL_S)
             return
         except queue.Full:
             continue
 
 
-def _wanted(ready: queue.Queue[Any]) -> Iterator[Any]:
+def _consume(ready: queue.Queue[Any]) -> Iterator[Any]:
     while (item := ready.get()) is not _END:
         if isinstance(item, _Raised):
             raise item.error

@@ -1,4 +1,4 @@
-"""Shards of features: files of a fixed range of rows each, whole or not there, and how they become one array."""
+"""Shards of features: files that each hold a fixed range of rows, written atomically, and joined into one array."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from geobench.errors import FeatureError
 
 SHARD_ROWS = 512
 SHARD_BYTES = 32 << 20
-"""A shard is what a kill can cost and what a process holds in memory: at most so many rows, at most so many bytes."""
+"""Upper limits of a shard, which is what a kill can cost and what a process holds in memory."""
 SUFFIX = ".safetensors"
+RECORD = "made"  # entry of a shard's metadata
 
 
 @dataclass(frozen=True)
-class Made:
-    """The story of a shard.
+class ShardRecord:
+    """How a shard was computed.
 
     Attributes:
-        failures: images that could not be read, with the reason: ``image`` and ``reason``.
-        seconds: from the shard before to this one.
-        encoding_s: how many of them the encoder was at work.
-        process: which process made it.
+        failures: images that could not be read: ``image`` and ``reason``.
+        seconds: wall-clock time since the previous shard.
+        encoding_s: time of it that the encoder was busy.
+        process: ``HOST:PID`` of the process that computed it.
     """
 
     failures: tuple[dict[str, str], ...] = ()
@@ -44,7 +45,7 @@ class Shards:
     """The shards of an array of features (n, views, d).
 
     Attributes:
-        folder: where they lie.
+        folder: of the shards.
         shape: n, views, d.
     """
 
@@ -53,7 +54,7 @@ class Shards:
 
     @property
     def rows(self) -> int:
-        """Return how many rows a shard has; the last one may have fewer."""
+        """Return the number of rows of a shard; the last one may have fewer."""
         return max(1, min(SHARD_ROWS, SHARD_BYTES // (4 * self.shape[1] * self.shape[2])))
 
     def ranges(self) -> list[range]:
@@ -64,40 +65,42 @@ class Shards:
         """Return the file of a shard."""
         return self.folder / f"{rows.start:010d}-{rows.stop:010d}{SUFFIX}"
 
-    def write(self, rows: range, features: npt.NDArray[np.float32], ok: npt.NDArray[np.bool_], made: Made) -> None:
-        """Write a shard, whole or not at all, onto the disk before its name is."""
+    def write(
+        self, rows: range, features: npt.NDArray[np.float32], ok: npt.NDArray[np.bool_], record: ShardRecord
+    ) -> None:
+        """Write a shard atomically; its content is synced to disk before the file gets its name."""
         from safetensors.numpy import save_file
 
         with files.replacing(self.path(rows)) as temporary:
-            save_file({"features": features, "ok": ok}, temporary, {"made": json.dumps(asdict(made))})
+            save_file({"features": features, "ok": ok}, temporary, {RECORD: json.dumps(asdict(record))})
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
 
-    def made(self, rows: range) -> Made | None:
-        """Return the story of a shard, None where it is not there or not whole."""
+    def record(self, rows: range) -> ShardRecord | None:
+        """Return the record of a shard, None if it is missing or damaged."""
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(self.path(rows), framework="numpy") as file:
                 if file.get_slice("features").get_shape() != [len(rows), *self.shape[1:]]:
                     return None
-                story = json.loads(file.metadata()["made"])
-                return Made(**story | {"failures": tuple(story["failures"])})
+                values = json.loads(file.metadata()[RECORD])
+                return ShardRecord(**values | {"failures": tuple(values["failures"])})
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 
-    def there(self) -> set[str]:
-        """Return the names of the files that are there."""
+    def existing(self) -> set[str]:
+        """Return the names of the files in the folder."""
         return {entry.name for entry in os.scandir(self.folder)} if self.folder.is_dir() else set()
 
-    def join(self, target: Path) -> Iterator[tuple[range, Made]]:
-        """Write ``features.npy``, ``ok.npy`` and ``failures.jsonl`` into ``target``, a shard in memory at a time.
+    def join(self, target: Path) -> Iterator[tuple[range, ShardRecord]]:
+        """Write ``features.npy``, ``ok.npy`` and ``failures.jsonl`` to ``target``, with one shard in memory at a time.
 
         Yields:
-            the rows and the story of each shard, in order.
+            the rows and the record of each shard, in order.
 
         Raises:
-            FeatureError: a shard is not there or not whole.
+            FeatureError: a shard is missing or damaged.
         """
         ok = np.zeros(self.shape[0], dtype=np.bool_)
         with (
@@ -109,23 +112,23 @@ class Shards:
             header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
             np.lib.format.write_array_header_1_0(array, header)
             for rows in self.ranges():
-                tensors, made = self._read(rows)
+                tensors, record = self._read(rows)
                 array.write(np.ascontiguousarray(tensors["features"], dtype="<f4").data)
                 ok[rows.start : rows.stop] = tensors["ok"]
-                log.writelines(json.dumps(failure) + "\n" for failure in made.failures)
-                yield rows, made
+                log.writelines(json.dumps(failure) + "\n" for failure in record.failures)
+                yield rows, record
             array.flush()
             os.fsync(array.fileno())
         files.write_array(target / "ok.npy", ok)
 
     def remove(self) -> None:
-        """Remove the shards, whose content is elsewhere."""
+        """Remove the shards once they have been joined."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _read(self, rows: range) -> tuple[dict[str, npt.NDArray[Any]], Made]:
+    def _read(self, rows: range) -> tuple[dict[str, npt.NDArray[Any]], ShardRecord]:
         from safetensors.numpy import load_file
 
-        made = self.made(rows)
-        if made is None:
-            raise FeatureError(f"{self.path(rows)} is damaged or gone; the same command makes it again.")
-        return load_file(self.path(rows)), made
+        record = self.record(rows)
+        if record is None:
+            raise FeatureError(f"{self.path(rows)} is damaged or missing; run the same command again to recompute it.")
+        return load_file(self.path(rows)), record

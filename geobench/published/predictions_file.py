@@ -12,7 +12,7 @@ import numpy as np
 from geobench.data.tables.columns import AXES, RECOGNISED
 from geobench.data.tables.parsing import SEPARATORS, Cells, encoding_of, first_row
 from geobench.errors import DatasetError, ResultError, SettingError
-from geobench.geo import FloatArray, fit_exchanged
+from geobench.geo import FloatArray, valid_if_swapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,7 +198,7 @@ def _check(
     answered = np.stack([latitude, longitude], axis=1)[~np.isnan(latitude)]
     advice = (
         f"they look swapped: --columns latitude={found['longitude']},longitude={found['latitude']}"
-        if fit_exchanged(answered)
+        if valid_if_swapped(answered)
         else "correct them, or leave them empty for an image without an answer"
     )
     raise ResultError(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geobench import files, metrics
-from geobench.checkpoints import now
 from geobench.data.stores.names import key_of
 from geobench.errors import ResultError, SettingError
 from geobench.geo import FloatArray, haversine_km
 from geobench.plugins import get_dataset
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
+from geobench.provenance import now
 from geobench.published.predictions_file import read_answers
 from geobench.results import Result
 

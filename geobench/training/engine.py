@@ -1,4 +1,4 @@
-"""Training on features, for every model that has a network: one loop, resumed exactly, stopped without loss."""
+"""The training loop of every model with a network: trains on features, resumes exactly, stops without loss."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from geobench import distributed
 from geobench.errors import SettingError, TrainingError
-from geobench.features.loaders import Rows, Source
+from geobench.features.loaders import FeatureLoader, Indices
 from geobench.progress import SILENT, Progress
 from geobench.settings import check_ranges
 from geobench.training.log import TrainingLog
@@ -26,8 +26,8 @@ from geobench.training.steps import EagerStep, GraphedStep, Loss, is_compiler_er
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-REPORT_EVERY = 20  # steps between two readings of the loss: each one makes the device wait
-EPOCH_STRIDE = 1_000_003  # two seeds never share the order of an epoch
+REPORT_EVERY = 20  # steps between two readings of the loss, each of which synchronises with the device
+EPOCH_STRIDE = 1_000_003  # no two seeds share the order of an epoch
 
 
 @dataclass(frozen=True)
@@ -68,23 +68,23 @@ class Schedule:
 
 @dataclass
 class Training:
-    """One training of one network.
+    """One training run of one network.
 
     Attributes:
-        what: named in progress and errors, such as ``train geoclip``.
-        network: its parameters are trained, its buffers are part of the state that is kept.
-        loss: from features (b, views, d), targets (b, ...) and a generator to a scalar, the mean over the batch.
-        source: of features by row number.
-        rows: (r,) the rows of ``source`` to train on.
-        targets: (n, ...), by row number of ``source``, on the device.
-        scratch: folder of the state; None keeps none.
+        what: name of the task in progress and errors, such as ``train geoclip``.
+        network: its parameters are trained; its buffers are part of the saved state.
+        loss: maps features (b, views, d), targets (b, ...) and a generator to a scalar, the mean over the batch.
+        loader: features by image index.
+        indices: (r,) of the images to train on.
+        targets: (n, ...) of all images, on the device.
+        scratch: folder of the training state; None saves none.
     """
 
     what: str
     network: nn.Module
     loss: Loss
-    source: Source
-    rows: Rows
+    loader: FeatureLoader
+    indices: Indices
     targets: Tensor
     schedule: Schedule
     seed: int
@@ -94,12 +94,12 @@ class Training:
     step: int = field(default=0, init=False)
 
     def run(self) -> None:
-        """Train to the last epoch, or to convergence; from the state in ``scratch`` where there is one.
+        """Train to the last epoch or to convergence, resuming from the state in ``scratch`` if there is one.
 
         Raises:
-            TrainingError: fewer rows than a batch, a loss that is not finite, no memory left on the device.
+            TrainingError: fewer images than a batch, a loss that is not finite, or a device out of memory.
             CheckpointError: the state in ``scratch`` is damaged.
-            KeyboardInterrupt: asked to stop by SIGINT or SIGTERM; the state is saved first.
+            KeyboardInterrupt: on SIGINT or SIGTERM, after the state has been saved.
         """
         self._prepare()
         total = self.per_epoch * self.schedule.epochs
@@ -111,22 +111,22 @@ class Training:
                 remedy = _remedy(error)
                 if remedy is None:
                     raise
-                raise TrainingError(f"{self.what} on {self.device}: {remedy}; {self._kept()}.") from error
+                raise TrainingError(f"{self.what} on {self.device}: {remedy}; {self._saved()}.") from error
         self.network.eval()
 
     def _prepare(self) -> None:
         import torch
 
         schedule, group = self.schedule, distributed.current()
-        order = np.random.default_rng([self.seed, len(self.rows)]).permutation(self.rows)
+        order = np.random.default_rng([self.seed, len(self.indices)]).permutation(self.indices)
         held_out = round(schedule.holdout * len(order))
-        self.held_out, self.training_rows = order[:held_out], np.sort(order[held_out:])
-        if len(self.training_rows) < schedule.batch_size:
+        self.held_out, self.training_indices = order[:held_out], np.sort(order[held_out:])
+        if len(self.training_indices) < schedule.batch_size:
             raise TrainingError(
-                f"{self.what}: {len(self.training_rows)} images to train on are fewer than the batch of "
-                f"{schedule.batch_size}; lower it with --set batch_size={_power_of_two(len(self.training_rows))}."
+                f"{self.what}: {len(self.training_indices)} training images are fewer than one batch of "
+                f"{schedule.batch_size}; lower it, for example batch_size={_power_of_two(len(self.training_indices))}."
             )
-        self.per_epoch = len(self.training_rows) // schedule.batch_size
+        self.per_epoch = len(self.training_indices) // schedule.batch_size
         on_gpu = self.device.startswith("cuda")
         graphed = on_gpu and group.size == 1 and schedule.compiles(self.device)
         precision = ("bf16" if on_gpu else "fp32") if schedule.precision == "auto" else schedule.precision
@@ -144,10 +144,10 @@ class Training:
         self.step = self.state.resume()
         self.log = TrainingLog(self.scratch if group.main else None, self.step)
         if self.step:
-            self.progress.say(f"{self.what}: goes on from step {self.step:,}.")
+            self.progress.say(f"{self.what}: resuming from step {self.step:,}.")
 
     def _epoch(self, stop: threading.Event, advance: Callable[..., None]) -> None:
-        """Take the steps of one epoch that are still to be taken, then keep the state."""
+        """Take the remaining steps of an epoch, then save the state."""
         import torch
 
         self.network.train()
@@ -156,8 +156,8 @@ class Training:
         self.state.set_lr(lr)
         losses: list[Tensor] = []
         started = time.monotonic()
-        batches = self._rows_of(epoch)[first:]
-        for targets, features in zip(self._targets_of(batches), self.source.batches(batches, epoch), strict=True):
+        batches = self._indices_of(epoch)[first:]
+        for targets, features in zip(self._targets_of(batches), self.loader.batches(batches, epoch), strict=True):
             losses.append(self.take_step(features, targets).clone())
             self.step += 1
             advance(1)
@@ -171,30 +171,30 @@ class Training:
                 advance(0, epoch=f"{epoch + 1}/{self.schedule.epochs}", loss=f"{value:.3f}", images=f"{rate:,.0f}/s")
                 losses, started = [], time.monotonic()
             if stopping:
-                self._keep()
+                self._save()
                 raise KeyboardInterrupt
         if len(self.held_out):
-            self._hold_out(epoch)
-        self._keep()
+            self._evaluate_held_out(epoch)
+        self._save()
 
-    def _rows_of(self, epoch: int) -> Rows:
-        """Return the rows (batches, b) of ``epoch``: this process's part of each batch."""
+    def _indices_of(self, epoch: int) -> Indices:
+        """Return the image indices (batches, b) of ``epoch``: this process's part of each batch."""
         import torch
 
         size = self.schedule.batch_size
         generator = torch.Generator().manual_seed(EPOCH_STRIDE * self.seed + epoch)
-        order = torch.randperm(len(self.training_rows), generator=generator).numpy()
-        return _parts(self.training_rows[order], size)
+        order = torch.randperm(len(self.training_indices), generator=generator).numpy()
+        return _parts(self.training_indices[order], size)
 
-    def _targets_of(self, batches: Rows) -> Iterator[Tensor]:
-        """Yield the targets of each batch; all row numbers go to the device at once, so that no step waits for them."""
+    def _targets_of(self, batches: Indices) -> Iterator[Tensor]:
+        """Yield the targets of each batch; all indices go to the device at once, so that no step waits for them."""
         import torch
 
         for chosen in torch.from_numpy(batches).to(self.targets.device):
             yield self.targets.index_select(0, chosen)
 
     def _report(self, losses: list[float], lr: float, rate: float) -> float:
-        """Log the losses of the last steps; raise ``TrainingError`` where one is not finite."""
+        """Log the losses of the last steps; raise ``TrainingError`` if one is not finite."""
         first = self.step - len(losses)
         for number, value in enumerate(losses, first + 1):
             if not np.isfinite(value):
@@ -202,27 +202,27 @@ class Training:
         self.log.steps(first, losses, lr, rate)
         return losses[-1]
 
-    def _keep(self) -> None:
-        """Keep the state; raise ``TrainingError`` where a parameter is not finite, which the last loss cannot show."""
+    def _save(self) -> None:
+        """Save the state; raise ``TrainingError`` if a parameter is not finite, which the last loss need not reveal."""
         import torch
 
         with torch.no_grad():
             finite = torch.stack([parameter.isfinite().all() for parameter in self.network.parameters()])
         if not bool(finite.all()):
             raise self._diverged(f"weights are no longer finite after step {self.step}")
-        self.state.keep(self.step)
+        self.state.save(self.step)
 
     def _diverged(self, how: str) -> TrainingError:
         return TrainingError(
-            f"{self.what}: {how}; {self._kept()}. Lower the learning rate, such as --set lr={self.schedule.lr / 10:g}."
+            f"{self.what}: {how}; {self._saved()}. Lower the learning rate, for example lr={self.schedule.lr / 10:g}."
         )
 
-    def _kept(self) -> str:
-        last = self.state.kept_step
-        return f"the state after step {last} is kept in {self.scratch}" if last else "no earlier state is kept"
+    def _saved(self) -> str:
+        last = self.state.saved_step
+        return f"the state after step {last} is saved in {self.scratch}" if last else "no earlier state was saved"
 
-    def _hold_out(self, epoch: int) -> None:
-        """Work out the held-out loss, and note whether it is lower than ever."""
+    def _evaluate_held_out(self, epoch: int) -> None:
+        """Compute the held-out loss, log it, and update the early-stopping state."""
         import torch
 
         self.network.eval()
@@ -230,7 +230,7 @@ class Training:
         generator = torch.Generator(self.device).manual_seed(self.seed)
         total = 0.0
         with torch.inference_mode():
-            for targets, features in zip(self._targets_of(batches), self.source.batches(batches, epoch), strict=True):
+            for targets, features in zip(self._targets_of(batches), self.loader.batches(batches, epoch), strict=True):
                 total += float(self.loss(features, targets, generator))
         value = distributed.current().mean(total / len(batches))
         if not np.isfinite(value):
@@ -242,30 +242,30 @@ class Training:
         patience = self.schedule.patience
         converged = bool(patience) and self.state.epochs_without_progress >= patience
         if converged:
-            self.progress.say(f"{self.what}: the held-out loss has not fallen for {patience} epochs; training ends.")
+            self.progress.say(f"{self.what}: the held-out loss has not decreased for {patience} epochs; stopping.")
         return converged
 
 
 def _remedy(error: RuntimeError) -> str | None:
-    """Return what went wrong in torch and what to do; None where only a developer can tell."""
+    """Return what went wrong in torch and what to do; None if the user cannot do anything about it."""
     import torch
 
-    inner = getattr(error, "inner_exception", error)  # what a compiler's error wraps
+    inner = getattr(error, "inner_exception", error)  # a compiler error wraps the actual one
     reason = (str(inner).strip() or type(inner).__name__).splitlines()[0]
     if isinstance(error, torch.OutOfMemoryError):
-        return f"no memory is left ({reason}); lower batch_size, queue_length or hidden_dim with --set"
+        return f"out of memory ({reason}); lower batch_size, queue_length or hidden_dim"
     if is_compiler_error(error):
-        return f"torch could not compile the step ({reason}); take it uncompiled: --set compiled=no"
+        return f"torch could not compile the step ({reason}); set compiled=no"
     return None
 
 
 @contextmanager
 def _stop_signal() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT and SIGTERM set, so that a step is never cut in the middle."""
+    """Yield an event that SIGINT and SIGTERM set, so that a step is never interrupted half-way."""
     stop = threading.Event()
 
     def handler(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():  # asked twice: now
+        if stop.is_set():  # a second signal: stop immediately
             raise KeyboardInterrupt
         stop.set()
 
@@ -280,9 +280,9 @@ def _stop_signal() -> Iterator[threading.Event]:
             signal.signal(number, previous)
 
 
-def _parts(rows: Rows, size: int) -> Rows:
-    """Return this process's part (batches, b) of every whole batch of ``size`` in ``rows``."""
-    whole = rows[: len(rows) - len(rows) % size].reshape(-1, size)
+def _parts(indices: Indices, size: int) -> Indices:
+    """Return this process's part (batches, b) of every full batch of ``size`` in ``indices``; drop the remainder."""
+    whole = indices[: len(indices) - len(indices) % size].reshape(-1, size)
     return np.ascontiguousarray(whole[:, distributed.current().part(size)])
 
 

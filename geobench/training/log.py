@@ -1,4 +1,4 @@
-"""The log of a training: a JSON line per step, and TensorBoard where it is installed."""
+"""The log of a training run: a JSON line per step, and TensorBoard events if it is installed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from geobench import files
 
 FILE = "log.jsonl"
 BOARD = "tensorboard"
-ONCE = {"lr", "images_per_s"}  # of a report, for TensorBoard: a scalar costs as much as a tenth of a step on a GPU
+ONCE_PER_REPORT = {"lr", "images_per_s"}  # in TensorBoard, where a scalar costs a tenth of a step on a GPU
 LOGS = (FILE, BOARD)
-"""What a checkpoint keeps of the training's scratch folder."""
+"""What a checkpoint keeps from the scratch folder of its training."""
 
 
 class TrainingLog:
-    """Writes to ``folder``; a training that goes on from ``step`` drops what came after it."""
+    """Writes to ``folder``; when training resumes from ``step``, later entries are dropped."""
 
     def __init__(self, folder: Path | None, step: int) -> None:
         self.path = folder / FILE if folder is not None else None
@@ -35,14 +35,14 @@ class TrainingLog:
         self.board = SummaryWriter(str(folder / BOARD), purge_step=step)
 
     def steps(self, first: int, losses: list[float], lr: float, images_per_s: float) -> None:
-        """Note the losses of the steps after ``first``."""
+        """Log the losses of the steps after ``first``."""
         rate = round(images_per_s, 1)
         self._write(
             [{"step": s, "loss": loss, "lr": lr, "images_per_s": rate} for s, loss in enumerate(losses, first + 1)]
         )
 
     def held_out(self, step: int, loss: float) -> None:
-        """Note the held-out loss after an epoch."""
+        """Log the held-out loss after an epoch."""
         self._write([{"step": step, "held_out_loss": loss}])
 
     def _write(self, records: list[dict[str, Any]]) -> None:
@@ -52,5 +52,5 @@ class TrainingLog:
             file.writelines(json.dumps(record) + "\n" for record in records)
         if self.board is not None:
             for record in records:
-                for name in record.keys() - (ONCE if record is not records[-1] else set()) - {"step"}:
+                for name in record.keys() - (ONCE_PER_REPORT if record is not records[-1] else set()) - {"step"}:
                     self.board.add_scalar(name, record[name], record["step"])

@@ -1,4 +1,4 @@
-"""The state of a training on disk: all that the next step depends on, so that it goes on as if never stopped."""
+"""The state of a training run on disk: everything the next step depends on, so that it can be resumed exactly."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FILE = "state.safetensors"
 
 @dataclass
 class TrainingState:
-    """Network, optimiser, generator, step, and how the held-out loss went.
+    """Network, optimiser, generator, step, and the progress of the held-out loss.
 
     Attributes:
-        folder: where it is kept; None keeps nothing.
+        folder: where the state is saved; None saves nothing.
         best: lowest held-out loss so far.
-        epochs_without_progress: since then.
-        kept_step: of the state in the folder, 0 where there is none.
+        epochs_without_progress: epochs since then.
+        saved_step: of the state in the folder, 0 if there is none.
     """
 
     network: nn.Module
@@ -34,10 +34,10 @@ class TrainingState:
     folder: Path | None
     best: float = field(default=math.inf, init=False)
     epochs_without_progress: int = field(default=0, init=False)
-    kept_step: int = field(default=0, init=False)
+    saved_step: int = field(default=0, init=False)
 
     def set_lr(self, lr: float) -> None:
-        """Set the learning rate, in place where a graph reads it."""
+        """Set the learning rate, in place if it is a tensor that a CUDA graph reads."""
         for group in self.optimiser.param_groups:
             if isinstance(group["lr"], float):
                 group["lr"] = lr
@@ -45,12 +45,12 @@ class TrainingState:
                 group["lr"].fill_(lr)
 
     def note_held_out(self, loss: float) -> None:
-        """Take note of an epoch's held-out loss."""
+        """Update the best held-out loss and the number of epochs without progress."""
         self.epochs_without_progress = 0 if loss < self.best else self.epochs_without_progress + 1
         self.best = min(self.best, loss)
 
-    def keep(self, step: int) -> None:
-        """Write everything to the folder, whole or not at all."""
+    def save(self, step: int) -> None:
+        """Write everything to the folder atomically."""
         from safetensors.torch import save_file
 
         if self.folder is None or not distributed.current().main:
@@ -62,10 +62,10 @@ class TrainingState:
         about = {"step": str(step), "best": repr(self.best), "without_progress": str(self.epochs_without_progress)}
         with files.replacing(self.folder / FILE) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, about)
-        self.kept_step = step
+        self.saved_step = step
 
     def resume(self) -> int:
-        """Take back what was kept and return its step, 0 where nothing was.
+        """Restore the saved state and return its step, 0 if there is none.
 
         Raises:
             CheckpointError: the file is damaged.
@@ -79,16 +79,16 @@ class TrainingState:
             with safe_open(path, "pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
                 about = file.metadata()
-            self._take_back(tensors)
+            self._restore(tensors)
             self.best, self.epochs_without_progress = float(about["best"]), int(about["without_progress"])
-            self.kept_step = int(about["step"])
-            return self.kept_step
+            self.saved_step = int(about["step"])
+            return self.saved_step
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
             raise CheckpointError(
                 f"{path}: the state of the interrupted training is damaged ({error}); delete it and start again."
             ) from error
 
-    def _take_back(self, tensors: dict[str, Tensor]) -> None:
+    def _restore(self, tensors: dict[str, Tensor]) -> None:
         self.network.load_state_dict(
             {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         )

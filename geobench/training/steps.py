@@ -1,4 +1,4 @@
-"""One step of training: eager anywhere; on a GPU a CUDA graph, so that the device never waits for Python."""
+"""One training step: eager on any device, or on a GPU a CUDA graph, so that the device never waits for Python."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Loss = Callable[["Tensor", "Tensor", "torch.Generator"], "Tensor"]
-WARM_UP = 3  # steps on a side stream before a capture, as torch asks for; their effects are undone
+WARM_UP = 3  # steps on a side stream before the capture, as torch requires; their effects are undone
 
 
 def is_compiler_error(error: BaseException) -> bool:
-    """Return whether torch.compile failed; its errors are not imported to find out."""
+    """Return whether ``error`` comes from torch.compile, without importing its exceptions."""
     return any(parent.__module__ == "torch._dynamo.exc" for parent in type(error).__mro__)
 
 
 @dataclass
 class EagerStep:
-    """Forward, backward, update.
+    """One forward and backward pass and an update of the parameters.
 
     Attributes:
-        network: its parameters are updated, its buffers may be.
-        loss: from features (b, views, d), targets (b, ...) and a generator to a scalar.
+        network: its parameters are updated, and possibly its buffers.
+        loss: maps features (b, views, d), targets (b, ...) and a generator to a scalar.
         optimiser: of the network's parameters.
-        generator: of everything random in the loss.
+        generator: source of all randomness in the loss.
         precision: ``fp32`` or ``bf16`` (autocast; parameters and optimiser stay in float32).
     """
 
@@ -54,7 +54,7 @@ class EagerStep:
         return loss.detach()
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context of the forward pass."""
+        """Return the autocast context of the forward pass."""
         import torch
 
         if self.precision == "fp32":
@@ -63,24 +63,26 @@ class EagerStep:
 
 
 class GraphedStep(EagerStep):
-    """The same step, captured once and replayed: the shapes of a batch never change.
+    """The same step, captured once as a CUDA graph and replayed; batches must have a fixed shape.
 
     Raises:
-        TrainingError: it cannot be captured.
+        TrainingError: the step cannot be captured.
     """
 
     graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Copy the batch to where the graph reads it, and replay."""
+        """Copy the batch into the tensors that the graph reads, and replay it."""
         if self.graph is None:
             try:
                 self._capture(features, targets)
             except RuntimeError as error:
-                if is_out_of_memory(error) or is_compiler_error(error):  # the engine tells of these
+                if is_out_of_memory(error) or is_compiler_error(error):  # reported by the engine
                     raise
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
-                raise TrainingError(f"the step cannot be captured ({reason}); leave it: --set compiled=no.") from error
+                raise TrainingError(
+                    f"the step cannot be captured as a CUDA graph ({reason}); set compiled=no."
+                ) from error
         assert self.graph is not None
         self.features.copy_(features)
         self.targets.copy_(targets)
@@ -96,19 +98,19 @@ class GraphedStep(EagerStep):
         random = self.generator.get_state()
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side), warnings.catch_warnings(action="ignore"):  # Adam's, that this is no capture yet
+        with torch.cuda.stream(side), warnings.catch_warnings(action="ignore"):  # Adam warns outside a capture
             for _ in range(WARM_UP):
-                self._inside()
+                self._captured_step()
         torch.cuda.current_stream().wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
         self.graph.register_generator_state(self.generator)
         self.optimiser.zero_grad(set_to_none=True)
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):  # another thread may pin memory
-            self.result = self._inside()
+            self.result = self._captured_step()
         self._undo(parameters, moments, random)
 
-    def _inside(self) -> Tensor:
-        """Take the step that is captured: gradients are made anew in the graph's own memory."""
+    def _captured_step(self) -> Tensor:
+        """Take the step that is captured; gradients are reallocated in the graph's own memory pool."""
         self.optimiser.zero_grad(set_to_none=True)
         with self.autocast():
             loss = self.loss(self.features, self.targets, self.generator)
@@ -117,7 +119,7 @@ class GraphedStep(EagerStep):
         return loss.detach()
 
     def _undo(self, parameters: dict[str, Tensor], moments: dict[str, Any], random: Tensor) -> None:
-        """Put back, in place, what warming up has changed: the graph knows the addresses."""
+        """Undo the warm-up steps, in place: the graph refers to these addresses."""
         import torch
 
         with torch.no_grad():

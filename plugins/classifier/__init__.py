@@ -58,15 +58,15 @@ class Classifier(Model):
         self.centres = np.stack([mean_position(coordinates[fine == cell]) for cell in range(len(cells[-1]))])
         targets = np.full((len(training_set), len(cells)), -1)
         targets[rows] = np.stack(labels, axis=1)
-        source = training_set.source(self.device)
+        loader = training_set.loader(self.device)
         torch.manual_seed(seed)
-        self.heads = _Heads(source.width, [len(ids) for ids in cells]).to(self.device)
+        self.heads = _Heads(loader.width, [len(ids) for ids in cells]).to(self.device)
         Training(
             what=f"train {self.name}",
             network=self.heads,
             loss=self.heads.loss,
-            source=source,
-            rows=rows,
+            loader=loader,
+            indices=rows,
             targets=torch.tensor(targets, device=self.device),
             schedule=config,
             seed=seed,

@@ -27,9 +27,9 @@ class GeoClipModel(Model):
         from .contrast import Contrast
         from .network import GeoClip
 
-        config, rows, source = self.config, training_set.readable, training_set.source(self.device)
+        config, rows, loader = self.config, training_set.readable, training_set.loader(self.device)
         torch.manual_seed(seed)
-        contrast = Contrast(GeoClip(config, source.width), config, seed).to(self.device)
+        contrast = Contrast(GeoClip(config, loader.width), config, seed).to(self.device)
         if config.compiles(self.device):
             contrast.compile_for_training()
             if progress is not None:
@@ -39,8 +39,8 @@ class GeoClipModel(Model):
             what=f"train {self.name}",
             network=contrast,
             loss=contrast.loss,
-            source=source,
-            rows=rows,
+            loader=loader,
+            indices=rows,
             targets=coordinates,
             schedule=config,
             seed=seed,

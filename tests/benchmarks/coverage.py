@@ -1,8 +1,9 @@
-"""How often the 95 % intervals hold the truth, by simulation. python tests/benchmarks/coverage.py [DRAWS]
+"""Coverage of the 95 % confidence intervals, by simulation: python tests/benchmarks/coverage.py [DRAWS]
 
 A test set of n images is drawn 1,000 times from a population whose accuracy, median and difference between two models
-are known. Images come alone, in pairs of one place, or by photographers of whom few took most. Images of a cluster fare
-alike with the intraclass correlation given. The percentile bootstrap over clusters stands beside for comparison.
+are known. Images are independent, come in pairs of one place, or are clustered by photographer, a few of whom took most
+of them. Outcomes within a cluster have the given intraclass correlation. The percentile bootstrap over clusters is
+shown for comparison.
 """
 
 import sys
@@ -20,20 +21,20 @@ SPREAD = 2.0  # of the logarithm of an error
 
 
 def alone(n):
-    """Return n images that have nothing to do with each other."""
+    """Return n independent images."""
     return Clusters(np.arange(n), "image")
 
 
 def pairs(n):
-    """Return n images, two of each place."""
+    """Return n images, two per place."""
     return Clusters(np.arange(n) // 2)
 
 
 def photographers(n):
-    """Return n images by photographers whose numbers of images are lognormal, the first one's the largest.
+    """Return n images by photographers whose numbers of images are lognormal, in decreasing order.
 
-    With n = 2,997 they are 198 as in Im2GPS3k, where the five most active took 235, 117, 114, 92 and 83; here they took
-    216, 138, 110, 93 and 82.
+    With n = 2,997 there are 198 photographers, as in Im2GPS3k, where the five most active ones took 235, 117, 114, 92
+    and 83 images; here they took 216, 138, 110, 93 and 82.
     """
     count = 198 if n > 1000 else 60
     ranks = (np.arange(count, 0, -1) - 0.5) / count
@@ -44,7 +45,7 @@ def photographers(n):
 
 
 def hits(rng, clusters, share, alike, draws):
-    """Return hits (n, draws) with this expected share; each cluster has a chance of its own, beta-distributed."""
+    """Return hits (n, draws) with this expected share; the probability of each cluster is beta-distributed."""
     shape = (len(clusters.sizes), draws)
     if alike:
         chance = rng.beta(share * (1 - alike) / alike, (1 - share) * (1 - alike) / alike, shape)[clusters.labels]
@@ -54,7 +55,7 @@ def hits(rng, clusters, share, alike, draws):
 
 
 def errors_of(rng, clusters, alike, draws, models=1):
-    """Return lognormal errors (models, n, draws) of median 1; models share much of what makes an image hard."""
+    """Return lognormal errors (models, n, draws) of median 1; models largely share the difficulty of an image."""
     common = np.sqrt(alike) * rng.normal(size=(len(clusters.sizes), draws))[clusters.labels]
     hard = common + np.sqrt(1 - alike) * rng.normal(size=common.shape)
     own = rng.normal(size=(models, *common.shape)) if models > 1 else 0 * hard[None]
@@ -63,7 +64,7 @@ def errors_of(rng, clusters, alike, draws, models=1):
 
 
 def holds(low, high, truth):
-    """Return in how many percent of the draws the interval holds the truth."""
+    """Return the percentage of draws whose interval contains the true value."""
     return 100.0 * float(np.mean((low <= truth) & (truth <= high)))
 
 
@@ -73,7 +74,7 @@ def accuracy_coverage(clusters, share, alike, draws=1000, seed=0):
 
 
 def bootstrap_coverage(clusters, share, alike, draws=1000, seed=0):
-    """Return the same of the percentile bootstrap over clusters."""
+    """Return the coverage in percent of the percentile bootstrap over clusters."""
     rng = np.random.default_rng(seed)
     found = clusters.sums(hits(rng, clusters, share, alike, draws).astype(float))
     g = len(clusters.sizes)
@@ -88,7 +89,7 @@ def median_coverage(clusters, alike, draws=1000, seed=0):
 
 
 def difference_coverage(clusters, alike, shift, draws=1000, seed=0):
-    """Return the coverage of the interval of the difference in accuracy, in median, and how often p is below 0.05."""
+    """Return the coverage for the differences in accuracy and in median, and how often p is below 0.05, in percent."""
     rng = np.random.default_rng(seed)
     rank = NormalDist()
     truth = 100 * (rank.cdf(-shift / SPREAD) - 0.5), np.exp(shift) - 1  # within 1 km; medians exp(shift) and 1
@@ -106,13 +107,13 @@ def difference_coverage(clusters, alike, shift, draws=1000, seed=0):
 
 
 def main(draws):
-    """Print the coverage of everything, a line per kind of test set."""
-    print(f"{draws:,} draws; in brackets the percentile bootstrap over clusters, {RESAMPLES} resamples\n")
+    """Print all coverages, for each kind of test set."""
+    print(f"{draws:,} draws; in parentheses the percentile bootstrap over clusters, {RESAMPLES} resamples\n")
     for n in (237, 2997):
         for name, make in (("alone", alone), ("pairs", pairs), ("photographers", photographers)):
             clusters = make(n)
             for alike in (0.0,) if name == "alone" else (0.0, 0.1, 0.3):
-                cells = [
+                accuracies = [
                     f"{share:.1%} {accuracy_coverage(clusters, share, alike, draws):.1f} "
                     f"({bootstrap_coverage(clusters, share, alike, draws):.1f})"
                     for share in (*SMALL_SHARES, *SHARES)
@@ -120,10 +121,10 @@ def main(draws):
                 paired = difference_coverage(clusters, alike, 0.2, draws)
                 null = difference_coverage(clusters, alike, 0.0, draws)["rejected"]
                 print(f"n {n}, {name}, {len(clusters.sizes)} clusters, correlation {alike}")
-                print(f"  accuracy of {', '.join(cells)}")
+                print(f"  accuracy of {', '.join(accuracies)}")
                 print(f"  median {median_coverage(clusters, alike, draws):.1f}", end="")
                 print(f", differences: accuracy {paired['accuracy']:.1f}, median {paired['median']:.1f}", end="")
-                print(f"; no difference called one {null:.1f}")
+                print(f"; false positives without a difference {null:.1f}")
 
 
 if __name__ == "__main__":

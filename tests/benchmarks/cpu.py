@@ -1,7 +1,7 @@
-"""GeoCLIP on a CPU beside the package ``geoclip``: python tests/benchmarks/cpu.py [--full]
+"""GeoCLIP on a CPU compared with the package ``geoclip``: python tests/benchmarks/cpu.py [--full]
 
-Both in one process, in turns, so that whatever else the machine does slows both; medians and their ratio. The peer is
-the package's own code without its CLIP backbone, as ``peer.py`` loads it (pip install --no-deps geoclip; pip install
+Both run alternately in one process, so that other load slows both; prints medians and their ratio. The peer is the
+package's own code without its CLIP backbone, as ``peer.py`` loads it (pip install --no-deps geoclip; pip install
 geopy).
 """
 
@@ -30,14 +30,14 @@ MILLION = Path(__file__).with_name("million.py")
 
 
 def seconds(work):
-    """Return how long ``work`` takes."""
+    """Return the seconds that ``work`` takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def compare(what, ours, theirs, turns=5):
-    """Print the medians of both, taken in turns after one of each that does not count, and their ratio."""
+    """Print the medians of both, measured alternately after one warm-up of each, and their ratio."""
     if turns > 1:
         ours(), theirs()
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(turns)]
@@ -50,7 +50,7 @@ def show(what, mine, other):
 
 
 def training_step():
-    """One step of Adam on features: forward, loss, backward, update, queue. Both from weights drawn at random."""
+    """One Adam step on features: forward, loss, backward, update, queue. Both start from random weights."""
     theirs = peer.training_steps(BATCH, QUEUE, WIDTH)
     for compiled, note in (("no", ""), ("yes", ", compiled=yes")):
         if compiled == "yes" and shutil.which("g++") is None:
@@ -60,7 +60,7 @@ def training_step():
 
 
 def our_step(compiled):
-    """Return what takes one of our steps, as training on a CPU does."""
+    """Return a function that takes one of our steps, as training on a CPU does."""
     config = GeoClipConfig(batch_size=BATCH, queue_length=QUEUE, compiled=compiled)
     contrast = Contrast(GeoClip(config, WIDTH), config, seed=0).train()
     if config.compiles("cpu"):
@@ -72,7 +72,7 @@ def our_step(compiled):
 
 
 def gallery_encoding(ours, n=16_384):
-    """Embed a part of the released gallery: the peer as it is, then with its subnormal weights set to zero."""
+    """Embed part of the released gallery: the peer as released, then with its subnormal weights set to zero."""
     places = get_gallery("official:100k").coordinates[:n]
     given, theirs = torch.tensor(places, dtype=torch.float32), peer.geoclip().eval()
     for note in ("", ", its subnormal weights set to zero"):
@@ -84,7 +84,7 @@ def gallery_encoding(ours, n=16_384):
 
 
 def queries(ours, turns):
-    """Answer one query after another against the released gallery; the peer embeds the gallery for each."""
+    """Process queries one by one against the released gallery; the peer embeds the gallery for each query."""
     gallery, theirs = get_gallery("official:100k"), peer.geoclip().eval()
     photos = torch.randn(20, 1, WIDTH).numpy()
     first = seconds(lambda: ours.locate(photos[:1], gallery, 5))
@@ -98,7 +98,7 @@ def queries(ours, turns):
         other = statistics.median(seconds(lambda: answer(theirs.gps_gallery)) for _ in range(turns))
         show(f"a query, gallery of 100k{note}", mine, other)
         peer.flush(theirs)
-    print(f"    the first query embeds the gallery, once for all: {first:.1f} s")
+    print(f"    the first query embeds the gallery, once: {first:.1f} s")
     return other
 
 
@@ -123,20 +123,22 @@ def evaluation():
 
 
 def million(per_100k):
-    """Embed and search a gallery of a million in a process of its own; the peer's time is ten times that of 100k."""
+    """Embed and search a gallery of a million in a separate process; the peer takes ten times that of 100k."""
     done = subprocess.run([sys.executable, MILLION], capture_output=True, text=True, check=True)
     print(done.stdout.strip())
     mine = float(done.stdout.partition("a query: ")[2].split()[0])
-    show("a query, gallery of 1M (peer: ten times the row before)", mine, 10 * per_100k)
+    show("a query, gallery of 1M (peer: ten times the previous row)", mine, 10 * per_100k)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="three turns of the slow ones, and a gallery of a million")
+    parser.add_argument(
+        "--full", action="store_true", help="repeat slow measurements three times, and add a gallery of a million"
+    )
     full = parser.parse_args().full
     if peer.find() is None:
         sys.exit("skipped: the package geoclip is not installed (pip install --no-deps geoclip; pip install geopy)")
-    with tempfile.TemporaryDirectory() as home:  # nothing kept from before
+    with tempfile.TemporaryDirectory() as home:  # an empty cache
         os.environ["GEOBENCH_HOME"] = home
         measure(full)
 

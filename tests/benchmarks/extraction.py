@@ -1,8 +1,8 @@
 """Extraction at scale on a CPU: python tests/benchmarks/extraction.py [--images 100000]
 
-Embedded crops through EfficientNet-Lite0, by the real command, in a GEOBENCH_HOME of its own that is removed at the
-end: resident memory of all processes together beside that for 1,000 images, the share of the time that the encoder is
-busy, and how many images are encoded twice when the process is killed (SIGKILL) and started again.
+Runs the real command on embedded crops with EfficientNet-Lite0, in a temporary GEOBENCH_HOME. Measures the resident
+memory of all processes together, compared with that for 1,000 images, the share of the time that the encoder is busy,
+and how many images are encoded twice after the process was killed (SIGKILL) and restarted.
 """
 
 import argparse
@@ -23,21 +23,21 @@ FEW = 1000
 KILLED = 20_000  # images of the extraction that is killed, at most
 TILE = 32
 SAMPLE_S = 0.05
-MB_MORE, BUSY = 200, 0.9  # what is asked for
+MAX_EXTRA_MB, MIN_BUSY = 200, 0.9  # targets
 
 
 def resident_mb(pid):
-    """Return the resident memory of a process and all that it started, in MB; pages that they share count in each."""
+    """Return the resident memory in MB of a process and its descendants; shared pages count in each."""
     try:
         mine = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except (OSError, IndexError):  # it has just ended
+    except (OSError, IndexError):  # it has just exited
         return 0.0
     return mine + sum(map(resident_mb, children))
 
 
 def watched(command, home):
-    """Run ``command``; return what it prints, its peak of resident memory in MB, and its seconds."""
+    """Run ``command``; return its output, its peak resident memory in MB, and its seconds."""
     started, peak = time.monotonic(), 0.0
     with subprocess.Popen(
         command, env=os.environ | {"GEOBENCH_HOME": home}, stdout=subprocess.PIPE, text=True
@@ -51,7 +51,7 @@ def watched(command, home):
 
 
 def features(images, workers):
-    """Extract with the command; return its record, the peak and the seconds."""
+    """Extract with the command; return its JSON output, the peak memory and the seconds."""
     command = [sys.executable, "-m", "geobench", "features", "bluemarble", "--split", "train", "--device", "cpu"]
     command += ["--encoder", "efficientnet_lite0", "--limit", str(images), "--workers", str(workers), "--json"]
     with tempfile.TemporaryDirectory() as home:
@@ -60,34 +60,34 @@ def features(images, workers):
 
 
 class Counting(EfficientNetLite0):
-    """Writes into a file how many images it has encoded, padding included."""
+    """Writes to a file how many images it has encoded, including padding."""
 
     def __init__(self, counter):
         super().__init__()
         self.counter, self.encoded = counter, 0
 
     def encode_images(self, batch):
-        made = super().encode_images(batch)
+        features = super().encode_images(batch)
         self.encoded += len(batch)
         os.pwrite(self.counter, b"%12d" % self.encoded, 0)
-        return made
+        return features
 
 
 def count(images, path):
-    """Extract in this process and count into ``path``."""
+    """Extract in this process and write the count to ``path``."""
     dataset = get_dataset("bluemarble")
     with Path(path).open("w") as counter:
         extract(dataset, dataset.table("train", images), Counting(counter.fileno()), purpose="train")
 
 
 def twice(images):
-    """Return how many of ``images`` are encoded twice when the process is killed in the midst, and when that was."""
+    """Return how many of ``images`` are encoded twice after a kill halfway, and how many were encoded before it."""
     with tempfile.TemporaryDirectory() as home:
         counters = [Path(home, "before"), Path(home, "after")]
         commands = [[sys.executable, __file__, "--images", str(images), "--count", str(path)] for path in counters]
         environment = os.environ | {"GEOBENCH_HOME": home}
         with subprocess.Popen(commands[0], env=environment) as child:
-            while encoded(counters[0]) < images / 2 + SHARD_ROWS / 3:  # in the midst of a shard
+            while encoded(counters[0]) < images / 2 + SHARD_ROWS / 3:  # in the middle of a shard
                 if child.poll() is not None:
                     sys.exit("the extraction ended before it was killed")
                 time.sleep(SAMPLE_S)
@@ -122,14 +122,14 @@ def main():
     more, busy = many[1] - few[1], many[0]["encoder_busy"]
     again, before = twice(min(options.images, KILLED // TILE * TILE))
     rows = [
-        ("memory above that for 1,000", f"{more:.0f} MB", f"at most {MB_MORE} MB", more <= MB_MORE),
-        ("encoder busy", f"{busy:.1%}", f"at least {BUSY:.0%}", busy >= BUSY),
+        ("memory above that for 1,000 images", f"{more:.0f} MB", f"at most {MAX_EXTRA_MB} MB", more <= MAX_EXTRA_MB),
+        ("encoder busy", f"{busy:.1%}", f"at least {MIN_BUSY:.0%}", busy >= MIN_BUSY),
         (f"encoded twice, killed after {before:,}", f"{again:,}", f"at most {SHARD_ROWS}", 0 <= again <= SHARD_ROWS),
     ]
     print()
-    for what, measured, wanted, held in rows:
-        print(f"{what:40s} {measured:>10s}   {wanted:18s} {'held' if held else 'NOT HELD'}")
-    sys.exit(not all(held for *_, held in rows))
+    for what, measured, target, met in rows:
+        print(f"{what:40s} {measured:>10s}   {target:18s} {'met' if met else 'NOT MET'}")
+    sys.exit(not all(met for *_, met in rows))
 
 
 if __name__ == "__main__":

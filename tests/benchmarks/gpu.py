@@ -1,7 +1,7 @@
-"""Everything that needs a GPU, in one go: python tests/benchmarks/gpu.py [--quick] [--only WORD]
+"""All measurements that need a GPU: python tests/benchmarks/gpu.py [--quick] [--only WORD]
 
-Runs the tests that need one, then prints a short table of figures; one that cannot be had says why and leaves the
-others (no GPU, no package ``geoclip``, no compiler, no embedded imagery).
+Runs the tests that need one, then prints a short table of figures. A figure that cannot be measured (no package
+``geoclip``, no compiler, no embedded imagery) says why and does not stop the others.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 import peer
 import torch
 
-from geobench.features.loaders import Resident
+from geobench.features.loaders import ResidentFeatures
 from geobench.training.engine import Training
 from geobench_plugins.geoclip import contrast
 from geobench_plugins.geoclip.config import GeoClipConfig
@@ -31,22 +31,22 @@ DISTINCT = 2048  # JPEG files; more images are links to them
 PAPER_STEPS = 92_190  # 4.72 M photos × 10 epochs / 512
 FIRST, LATER = 3 * 512 * 1024, 3 * (2 * 1024**2 + 1024 * 512)  # weights that a location passes through
 LOCATIONS = 512 + 4096
-# Forward, gradients of weights, gradients of inputs: the first layers have no use for the last.
+# Forward pass, gradients of weights, gradients of inputs; the first layers need no gradients of inputs.
 FLOP_PER_STEP = LOCATIONS * (4 * FIRST + 6 * LATER) + 512 * (4 * 768 * 768 + 6 * 768 * 512) + 6 * 512 * LOCATIONS * 512
 
 
-class Random:
-    """Half-precision features made on the device: 7.2 GB for 4.72 million photos."""
+class RandomFeatures:
+    """A loader of random half-precision features on the device: 7.2 GB for 4.72 million photos."""
 
     def __init__(self, n: int) -> None:
         self.features = torch.empty((n, 1, DIM), dtype=torch.float16, device=DEVICE).normal_()
 
     width = DIM
-    batches = Resident.batches
+    batches = ResidentFeatures.batches
 
 
 def training(n: int, **settings) -> Training:
-    """Return a training of the paper's sizes on ``n`` synthetic photos."""
+    """Return a training run of the paper's sizes on ``n`` synthetic photos."""
     config = GeoClipConfig(**settings)
     torch.manual_seed(0)
     network = contrast.Contrast(GeoClip(config, DIM), config, seed=0).to(DEVICE)
@@ -57,8 +57,8 @@ def training(n: int, **settings) -> Training:
         what="bench",
         network=network,
         loss=network.loss,
-        source=Random(n),
-        rows=np.arange(n),
+        loader=RandomFeatures(n),
+        indices=np.arange(n),
         targets=coordinates,
         schedule=config,
         seed=0,
@@ -67,7 +67,7 @@ def training(n: int, **settings) -> Training:
 
 
 def seconds_of(n: int, **settings) -> tuple[float, float, float]:
-    """Return seconds of preparing and compiling, of an epoch over ``n`` photos, and of a step of it."""
+    """Return the seconds to prepare and compile, of an epoch over ``n`` photos, and of one of its steps."""
 
     def epoch():
         started = time.perf_counter()
@@ -84,7 +84,7 @@ def seconds_of(n: int, **settings) -> tuple[float, float, float]:
 
 
 def peer_step() -> float:
-    """Return seconds of a step of the released code: its own loop on the card, eager, float32, without the backbone."""
+    """Return the seconds of a step of the released code: its own loop on the GPU, eager, float32, without backbone."""
     steps, times = peer.training_steps(512, 4096, DIM, DEVICE, PEER_STEPS), []
     for _ in range(6):
         torch.cuda.synchronize()
@@ -96,7 +96,7 @@ def peer_step() -> float:
 
 
 def ceilings() -> tuple[float, float]:
-    """Return what the card does: bf16 TFLOP/s of a large product, and TB/s of a large copy."""
+    """Return the limits of the GPU: bf16 TFLOP/s of a large matrix product, and TB/s of a large copy."""
     a = torch.randn(8192, 8192, device=DEVICE, dtype=torch.bfloat16)
     b = torch.randn(512 << 20, device=DEVICE, dtype=torch.float32)
 
@@ -115,9 +115,9 @@ def ceilings() -> tuple[float, float]:
 
 
 def vit(images: int) -> tuple[float, float, float]:
-    """Return photos a second of ViT-L/14 extraction from JPEG files, of the same on tensors in memory, and its work.
+    """Return photos per second of ViT-L/14 from JPEG files and from tensors in memory, and the encoder's busy share.
 
-    The first without reading the weights and joining the shards; the last is the share of the time with work to do.
+    The first excludes reading the weights and joining the shards.
     """
     import open_clip
     import pandas as pd
@@ -179,7 +179,7 @@ def tests() -> str:
 
 
 AUTOTUNED = "bf16, compiled with max-autotune"
-HOW = {  # the ways to take a step, the one that training takes by itself first
+HOW = {  # ways to take a step, the default of training first
     "bf16, compiled, captured": {"precision": "bf16"},
     AUTOTUNED: {"precision": "bf16"},
     "float32, compiled, captured": {"precision": "fp32"},
@@ -189,7 +189,7 @@ HOW = {  # the ways to take a step, the one that training takes by itself first
 
 
 def figures(quick: bool):
-    """Yield what is measured and the work that returns its text, in order; the later ones use what the first found."""
+    """Yield names of measurements and functions that return their text, in order: later ones use earlier results."""
     small, large = 512 * (100 if quick else 1000), 512 * (500 if quick else PAPER_STEPS // 10)
     steps: dict[str, float] = {}
 
@@ -203,7 +203,7 @@ def figures(quick: bool):
         torch.compiler.reset()
         begin, _, steps[how] = seconds_of(small, **HOW[how])
         contrast.COMPILE_MODE = "default"
-        return f"{1000 * steps[how]:.3f} ms; {begin:.0f} s to begin"
+        return f"{1000 * steps[how]:.3f} ms; {begin:.0f} s to start"
 
     def ratio():
         alone = peer_step()
@@ -212,11 +212,11 @@ def figures(quick: bool):
 
     def epoch():
         begin, seconds, _ = seconds_of(large, precision="bf16")
-        return f"{begin:.0f} s to begin, {seconds:.1f} s an epoch of {large:,}; ten: {10 * seconds / 60:.2f} min"
+        return f"{begin:.0f} s to start, {seconds:.1f} s per epoch of {large:,}; ten: {10 * seconds / 60:.2f} min"
 
     def extraction():
         files, memory, busy = vit(2048 if quick else 20_480)
-        share = f"{100 * files / memory:.0f} %, the encoder busy {busy:.0%}"
+        share = f"{100 * files / memory:.0f} %, encoder busy {busy:.0%}"
         return f"{files:.0f} photos/s from JPEG, {memory:.0f}/s from memory: {share}"
 
     def compare():
@@ -224,7 +224,7 @@ def figures(quick: bool):
         return ", ".join(f"{name[4:]} {ours[name]:.1f} / {plain[name]:.1f}" for name in ours)
 
     yield "tests that need a GPU", tests
-    yield "what the card does", floor
+    yield "limits of the GPU", floor
     for how in HOW:
         yield f"step, batch 512, queue 4096, {how}", lambda how=how: step(how)
     yield "step of the package geoclip, eager, float32", ratio
@@ -235,19 +235,19 @@ def figures(quick: bool):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer photos: to see that everything runs")
-    parser.add_argument("--only", default="", help="what has this in its name, such as step: a part at a time")
+    parser.add_argument("--quick", action="store_true", help="fewer photos, to check that everything runs")
+    parser.add_argument("--only", default="", help="only measurements with this in their name, such as step")
     given = parser.parse_args()
     if not torch.cuda.is_available():
-        print("skipped: there is no GPU here")
+        print("skipped: no GPU available")
         return
-    rows = [("card", torch.cuda.get_device_name())]
+    rows = [("GPU", torch.cuda.get_device_name())]
     for what, work in figures(given.quick):
         if given.only not in what:
             continue
         try:
             rows.append((what, work()))
-        except Exception as error:  # one figure that cannot be had leaves the others
+        except Exception as error:  # a figure that cannot be measured does not stop the others
             rows.append((what, f"not measured: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:150]}"))
         print(f"{rows[-1][0]}: {rows[-1][1]}", flush=True)
     print("\n" + "\n".join(f"{what:55s} {value}" for what, value in rows))

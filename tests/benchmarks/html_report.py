@@ -1,7 +1,8 @@
 """The HTML report of 25,600 predictions × 5 models: python tests/benchmarks/html_report.py [N] [--keep FILE]
 
-Seconds to make it, its size (below 30 MB), and seconds until headless Chromium has loaded it and drawn the map (below
-3). The truth are random points on land, each model has five predictions for each, 1,000 pictures are Blue Marble's.
+Measures the seconds to build it, its size (below 30 MB), and the seconds until headless Chromium has loaded it and
+drawn the map (below 3). The true positions are random points on land, each model makes five predictions per image, and
+1,000 pictures are cut from Blue Marble.
 """
 
 import argparse
@@ -21,7 +22,7 @@ LIMIT_S, LIMIT_MB = 3.0, 30.0
 
 
 def write_results(folder, n):
-    """Write results of models that are right and wrong together, on crops of Blue Marble."""
+    """Write results of models with correlated errors, on crops of Blue Marble."""
     rng = np.random.default_rng(0)
     truth = sample_land(n, rng, -60, 75).round(5)
     hard = rng.normal(size=n)
@@ -59,7 +60,7 @@ def write_results(folder, n):
 
 
 def opened(page):
-    """Return seconds until the page was loaded, and until its map was drawn."""
+    """Return the seconds until the page is loaded, and until its map is drawn."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -83,7 +84,7 @@ def opened(page):
 
 
 def main(n, keep):
-    """Make the page and open it."""
+    """Build the page and open it."""
     with tempfile.TemporaryDirectory() as folder:
         write_results(Path(folder), n)
         started = time.perf_counter()
@@ -94,7 +95,7 @@ def main(n, keep):
         size = page.stat().st_size / 1e6
         loaded, drawn = np.median([opened(page) for _ in range(3)], axis=0)
     print(f"{MODELS} × {n:,} predictions, the best {TOP_K} of each")
-    print(f"made in {seconds:.1f} s; {size:.1f} MB; loaded in {loaded:.2f} s, map drawn after {drawn:.2f} s")
+    print(f"built in {seconds:.1f} s; {size:.1f} MB; loaded in {loaded:.2f} s, map drawn after {drawn:.2f} s")
     assert size < LIMIT_MB
     assert drawn < LIMIT_S
 

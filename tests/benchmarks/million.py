@@ -1,4 +1,4 @@
-"""A gallery of a million, embedded and searched: time, peak memory, a check. python tests/benchmarks/million.py [N]"""
+"""Embed and search a gallery of a million: time, peak memory, correctness. python tests/benchmarks/million.py [N]"""
 
 import os
 import statistics
@@ -17,13 +17,13 @@ LIMIT_GB = 3.0
 
 
 def peak_gb():
-    """Return the most memory that this process held; getrusage would count that of the one which started it."""
+    """Return the peak memory of this process; getrusage would include that of its parent."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) * 1024 / 1e9
 
 
 def main(n):
-    """Answer queries against ``n`` places; print time and memory, then compare with the unblocked computation."""
+    """Search a gallery of ``n`` points; print time and memory, then compare with the unblocked computation."""
     model = get_model("geoclip@official", "cpu")
     gallery = get_gallery(f"sphere:{n}")
     photos = torch.randn(QUERIES, 1, WIDTH, generator=torch.Generator().manual_seed(0)).numpy()
@@ -36,7 +36,7 @@ def main(n):
         alone = model.locate(photo[None], gallery, TOP)
         times.append(time.perf_counter() - started)
         assert np.array_equal(alone.coordinates[0], places)
-    print(f"a query: {statistics.median(times):.4f} s, one after another; at most {peak_gb():.2f} GB resident")
+    print(f"a query: {statistics.median(times):.4f} s, one at a time; at most {peak_gb():.2f} GB resident")
     assert peak_gb() <= LIMIT_GB
 
     embeddings = search.gallery_embeddings(gallery, model.embed, model.config.dim, model._key)

@@ -1,8 +1,8 @@
-"""The package ``geoclip`` as the judge: its own code, without the CLIP backbone that is not in its wheel.
+"""The package ``geoclip`` as a reference: its own code, without the CLIP backbone, which its wheel does not contain.
 
-Its modules are loaded from where the package is installed, past its ``__init__``, so that ``transformers`` need not be
-there: ``pip install --no-deps geoclip`` is enough. In place of the backbone stands one that hands its input through,
-so that the model takes backbone features (n, 768) where it took images; everything else is the authors' code.
+Its modules are loaded from the installed package, bypassing its ``__init__``, so that ``transformers`` is not needed:
+``pip install --no-deps geoclip`` is enough. The backbone is replaced with one that returns its input, so that the model
+takes backbone features (n, 768) instead of images; everything else is the authors' code.
 """
 
 import contextlib
@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-ALIAS = "geoclip_as_judge"
+ALIAS = "geoclip_reference"
 
 
 def find():
-    """Return the folder of the installed package, None where there is none."""
+    """Return the folder of the installed package, None if it is not installed."""
     spec = importlib.util.find_spec("geoclip")
     roots = (spec.submodule_search_locations or ()) if spec is not None else ()
     return next((Path(root) for root in roots if (Path(root) / "model/location_encoder.py").is_file()), None)
@@ -42,7 +42,7 @@ def geoclip(queue_size=4096):
 
 
 def training_steps(batch, queue, width, device="cpu", n=1):
-    """Return what takes ``n`` of the package's training steps on random features: its loop, eager, float32, Adam."""
+    """Return a function that takes ``n`` training steps on random features in the package's own loop: Adam, float32."""
     import torch
 
     model = load("model.GeoCLIP").GeoCLIP(from_pretrained=False, queue_size=queue, clip_pretrained=False).to(device)
@@ -59,7 +59,7 @@ def training_steps(batch, queue, width, device="cpu", n=1):
 
 
 def flush(model):
-    """Set the parameters below the smallest normal float32 to zero, which a CPU is far faster with; return how many."""
+    """Set subnormal parameters to zero, which makes a CPU far faster; return how many there were."""
     import torch
 
     count = 0
@@ -72,7 +72,7 @@ def flush(model):
 
 
 def _with_transparent_backbone():
-    """Import the model with a stand-in for ``transformers``, which is taken away again."""
+    """Import the model with a temporary stand-in for ``transformers``."""
     from torch import nn
 
     class Backbone(nn.Module):

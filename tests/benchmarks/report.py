@@ -1,6 +1,6 @@
-"""A report of 25,600 predictions × 5 models: where the time goes. python tests/benchmarks/report.py [N]
+"""Profile of a report of 25,600 predictions × 5 models: python tests/benchmarks/report.py [N]
 
-Scores, checks, intervals, tie groups and tables, reading the CSV files included, in at most 10 s.
+Reading the CSV files, checks, scores, intervals, tie groups and tables take at most 10 s in total.
 """
 
 import sys
@@ -22,14 +22,14 @@ MODELS, LIMIT_S = 5, 10.0
 
 @contextmanager
 def timed(what):
-    """Print how long the block took."""
+    """Print the seconds that the block took."""
     started = time.perf_counter()
     yield
     print(f"{what:<44}{time.perf_counter() - started:7.2f} s")
 
 
 def write_results(folder, n):
-    """Write results of models that are right and wrong together, with the columns that the YFCC tables have."""
+    """Write results of models with correlated errors, with the extra columns of the YFCC tables."""
     rng = np.random.default_rng(0)
     truth = np.stack([rng.uniform(-60, 70, n), rng.uniform(-180, 180, n)], axis=1)
     who = np.sort(rng.integers(0, max(2, n // 2), n))
@@ -75,10 +75,10 @@ def write_results(folder, n):
 
 
 def main(n):
-    """Time the parts, then the whole as the command does it."""
+    """Time the parts, then the whole report as the command builds it."""
     with tempfile.TemporaryDirectory() as folder:
         write_results(Path(folder), n)
-        with timed("import of what computes"):
+        with timed("import scipy and tabulate"):
             import scipy.special
             import scipy.stats  # noqa: F401
             import tabulate  # noqa: F401
@@ -92,7 +92,7 @@ def main(n):
         started = time.perf_counter()
         text = reports.report("table", folder)
         seconds = time.perf_counter() - started
-    print(f"\n{text}\n\nthe whole, table: {seconds:.2f} s; at most {LIMIT_S} s")
+    print(f"\n{text}\n\nwhole report, table: {seconds:.2f} s; at most {LIMIT_S} s")
     assert seconds <= LIMIT_S
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from geobench.data.tables.columns import AXES, RECOGNISED, Layout, find_layout
 from geobench.errors import DatasetError
-from geobench.geo import FloatArray, fit_exchanged, invalid_rows
+from geobench.geo import FloatArray, invalid_rows, valid_if_swapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,7 +239,7 @@ def _reason(axis: str, text: str, value: float) -> str:
 def _advice(coordinates: FloatArray) -> str:
     """Return what all the coordinates together say about the unusable ones."""
     finite = coordinates[np.isfinite(coordinates).all(axis=1)]
-    if fit_exchanged(finite):
+    if valid_if_swapped(finite):
         return SWAPPED
     longitude = finite[:, 1]
     if (longitude > 180).any() and ((longitude >= 0) & (longitude <= 360)).all():

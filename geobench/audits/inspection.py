@@ -1,0 +1,108 @@
+"""Inspecting images: does each one exist, can it be decoded, and which bytes does it consist of?"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from geobench.audits.pool import BLOCK, image_pool
+from geobench.errors import DatasetError, ImageError
+from geobench.images.decoding import open_image
+from geobench.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from geobench.data.dataset import Dataset
+
+OK, MISSING, UNREADABLE, AMBIGUOUS = range(4)
+SIDE = 256  # pixels of the shorter side to decode at least, as for an encoder
+NO_DIGEST = bytes(16)
+
+
+class ImageStatus(NamedTuple):
+    """What was found out about one image.
+
+    Attributes:
+        code: one of ``OK``, ``MISSING``, ``UNREADABLE``, ``AMBIGUOUS``.
+        reason: why it cannot be read, or is ambiguous.
+        file_name: of its file in the store; empty if there is none.
+        digest: of its bytes; zeros if they were not read.
+    """
+
+    code: int
+    reason: str = ""
+    file_name: str = ""
+    digest: bytes = NO_DIGEST
+
+
+class ImageStatuses(NamedTuple):
+    """The statuses of n images, as arrays.
+
+    Attributes:
+        codes: (n,) one of ``OK``, ``MISSING``, ``UNREADABLE``, ``AMBIGUOUS``.
+        reasons: by index, for images that cannot be read or are ambiguous.
+        digests: (n, 2) of the images' bytes, zeros if they were not read.
+        file_names: (n,) hashes of the names of their files.
+    """
+
+    codes: npt.NDArray[np.uint8]
+    reasons: dict[int, str]
+    digests: npt.NDArray[np.uint64]
+    file_names: npt.NDArray[np.int64]
+
+
+def inspect_image(dataset: Dataset, purpose: str, image: str) -> ImageStatus:
+    """Return the status of an image after decoding it."""
+    status = find_image(dataset, purpose, image)
+    if status.code != OK:
+        return status
+    try:
+        if not dataset.stored:
+            data = dataset.read_image(image, purpose).tobytes()
+        else:
+            file = dataset.store(purpose, fresh=False).source(image)
+            data = file.read_bytes() if isinstance(file, Path) else file
+            open_image(data, image, SIDE)
+    except (ImageError, OSError) as error:
+        return status._replace(code=UNREADABLE, reason=str(error))
+    return status._replace(digest=hashlib.blake2b(data, digest_size=16).digest())
+
+
+def find_image(dataset: Dataset, purpose: str, image: str) -> ImageStatus:
+    """Return the status of an image without opening it."""
+    if not dataset.stored:
+        return ImageStatus(OK, file_name=image)
+    try:
+        file = dataset.store(purpose, fresh=False).find(image)
+    except DatasetError as error:
+        return ImageStatus(AMBIGUOUS, str(error))
+    return ImageStatus(MISSING) if file is None else ImageStatus(OK, file_name=file.name)
+
+
+def inspect_images(
+    dataset: Dataset, purpose: str, images: pd.Series[str], quick: bool, workers: int | None, progress: Progress
+) -> ImageStatuses:
+    """Return the statuses of ``images``; with ``quick`` none is opened."""
+    n = len(images)
+    statuses = ImageStatuses(np.zeros(n, np.uint8), {}, np.zeros((n, 2), np.uint64), np.zeros(n, np.int64))
+    if dataset.stored:
+        dataset.prepare(purpose, progress)
+    with (
+        image_pool(dataset, purpose, find_image if quick else inspect_image, 0 if quick else workers) as inspect,
+        progress.track(f"check of {dataset.name}", n, "images") as advance,
+    ):
+        bad = 0
+        for start in range(0, n, BLOCK):
+            for index, status in enumerate(inspect(list(images.iloc[start : start + BLOCK])), start):
+                statuses.codes[index], statuses.file_names[index] = status.code, hash(status.file_name)
+                statuses.digests[index] = np.frombuffer(status.digest, np.uint64)
+                if status.reason:
+                    statuses.reasons[index] = status.reason
+                bad += status.code != OK
+                advance(1, bad=f"{bad:,}")
+    return statuses
