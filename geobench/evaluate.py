@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geobench import files, metrics
+from geobench import files
 from geobench.checkpoints import iter_versions, now
 from geobench.devices import default_workers, describe_device, peak_memory_mb
 from geobench.errors import EncoderError, ImageError, blaming
 from geobench.features.cache import Features, extract
 from geobench.gallery import Gallery, choose_gallery, tell_of_few
+from geobench.metrics import ScoredImages, scores_of
 from geobench.models import Model
-from geobench.plugins import get_encoder, who
+from geobench.plugins import get_encoder, get_metrics, who
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
 from geobench.results import Result
@@ -73,8 +74,9 @@ def evaluate(
 
     errors = predictions.errors_km(truth)  # (n,) km
     return Result(
-        key=result_key(model, dataset, table, gallery, seed, crops, top_k),
-        scores=metrics.score(errors),
+        code={},
+        stated_key=result_key(model, dataset, table, gallery, seed, crops, top_k),
+        scores=scores_of(ScoredImages(errors, truth, predictions), get_metrics(dataset)),
         n=len(table),
         failed=int(predictions.failed.sum()),
         seconds=round(seconds, 3),

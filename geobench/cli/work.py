@@ -13,6 +13,7 @@ from geobench.cli.group import (
     CROPS,
     DEVICE,
     RESULTS,
+    THRESHOLDS,
     WORKERS,
     finish,
     goes_on,
@@ -92,6 +93,7 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 @CROPS
 @click.option("--top-k", type=click.IntRange(1), default=1, show_default=True, help="Predictions kept for each image.")
 @click.option("--limit", type=click.IntRange(1), help="Use so many images of each test set.")
+@THRESHOLDS
 @click.option("--subset", help="clean: score the images that `datasets audit` kept as well, from the same predictions.")
 @DEVICE
 @WORKERS
@@ -100,7 +102,7 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 @click.option("--force", is_flag=True, help="Evaluate again what is there.")
 @RESULTS
 @goes_on
-def run(crops: str, no_train: bool, folder: Path, **options: Any) -> None:
+def run(crops: str, no_train: bool, folder: Path, thresholds_km: list[float] | None, **options: Any) -> None:
     """Evaluate every model on every test set and gallery. What is done is kept; what fails is told at the end.
 
     \b
@@ -109,7 +111,7 @@ def run(crops: str, no_train: bool, folder: Path, **options: Any) -> None:
 
     Galleries: SIZE or training:SIZE (drawn from the model's training coordinates), land:SIZE and sphere:SIZE (uniform
     by area), official:SIZE (the one released with GeoCLIP's weights, geoclip@official), or a CSV file with latitude and
-    longitude.
+    longitude. --thresholds changes the table alone: scores are computed from the predictions, which are saved.
     """
     from geobench import run as run_all
 
@@ -117,7 +119,7 @@ def run(crops: str, no_train: bool, folder: Path, **options: Any) -> None:
         crops=int(crops), train_missing=not no_train, folder=folder, progress=ConsoleProgress(), **options
     )
     answered = list(dict.fromkeys(result.dataset for result in outcome.results))
-    finish(outcome.failures, lambda: results_table(folder, answered) if answered else "")
+    finish(outcome.failures, lambda: results_table(folder, answered, thresholds_km) if answered else "")
 
 
 @main.command()
