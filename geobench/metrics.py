@@ -7,14 +7,17 @@ Plugins register metrics by the hook ``register_metrics`` (the field's own are i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from geobench.errors import PluginError, as_plugin_error
 from geobench.geo import FloatArray
 
 if TYPE_CHECKING:
@@ -33,8 +36,8 @@ class ScoredImages:
     """What a metric is computed from: n images, their true positions, and what was predicted.
 
     Attributes:
-        errors_km: (n,) great-circle error of the best prediction; that of a failed image is half the circumference.
-        truth: (n, 2) true positions in degrees; None where only errors are known, as for the ceiling of a gallery.
+        errors_km: (n,) great-circle error of the best prediction; half the Earth's circumference if the image failed.
+        truth: (n, 2) true positions in degrees; None if only errors are known, as for the ceiling of a gallery.
         predictions: for the n images; None likewise.
         extra: the test set's other columns, one row per image, as text.
     """
@@ -46,6 +49,13 @@ class ScoredImages:
 
     def __len__(self) -> int:
         return len(self.errors_km)
+
+    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> ScoredImages:
+        """Return the images ``rows``: a mask (n,) or indices."""
+        predictions = None if self.predictions is None else self.predictions[rows]
+        truth = None if self.truth is None else self.truth[rows]
+        extra = None if self.extra is None else self.extra.iloc[rows].reset_index(drop=True)
+        return ScoredImages(self.errors_km[rows], truth, predictions, extra)
 
     @property
     def has_predictions(self) -> bool:
@@ -75,11 +85,11 @@ class Metric:
 
     Attributes:
         name: key of the score in records, CSV and JSON, such as ``acc_25km``.
-        heading: column heading; in LaTeX its first word stands above the rest.
-        per_image: the value (n,) of each image; NaN for an image that the metric does not apply to, which then is not
-            part of its denominator. Values of a ``share`` are 0 and 1.
-        kind: how values become a score.
-        whole: the score itself, for a metric of the kind ``whole``; such a metric has no interval.
+        heading: column heading; in LaTeX and on the terminal its first word stands above the rest.
+        per_image: the value (n,) of each image; NaN for an image that the metric does not apply to, which is then not
+            part of the denominator. The values of a ``share`` are 0 and 1.
+        kind: how the values become a score.
+        whole: the score itself, for a metric of the kind ``whole``; such a metric has no confidence interval.
         unit: ``%``, ``km`` or empty.
         higher_is_better: direction.
         digits: decimals shown; a score below 10 has at least one.
@@ -104,24 +114,55 @@ class Metric:
     listed: bool = True
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z][\w.@+-]*", self.name):
+            raise ValueError(f"{self.name!r} cannot be the name of a metric: use letters, digits and _ . @ + -")
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"the metric {self.name!r} is of the kind {self.kind!r}; use {', '.join(get_args(Kind))}")
         if (self.kind == "whole") != (self.per_image is None) or (self.kind == "whole") != (self.whole is not None):
             raise ValueError(f"the metric {self.name!r} needs either per_image, or the kind 'whole' and whole")
 
+    @property
+    def comparison_digits(self) -> int:
+        """Return the decimals of scores that are set against each other: one more for shares."""
+        return self.digits + (self.kind == "share")
+
+    def decimals(self, score: float) -> int:
+        """Return the decimals that ``score`` is shown with, and its interval and standard deviation too."""
+        return max(self.digits, 1) if abs(score) < 10 else self.digits
+
     def applies_to(self, images: ScoredImages) -> bool:
-        """Return whether what it needs is known of ``images``."""
+        """Return whether what the metric needs is known of ``images``."""
         return self.needs == "errors" or images.has_predictions
 
     def values(self, images: ScoredImages) -> FloatArray:
-        """Return the value (n,) of each image, NaN where it does not apply; a hit is 1, a miss is 0."""
+        """Return the value (n,) of each image, NaN if the metric does not apply to it; a hit is 1, a miss is 0.
+
+        Raises:
+            PluginError: ``per_image`` raises, or returns something else.
+        """
         assert self.per_image is not None
-        return np.asarray(self.per_image(images), dtype=np.float64)
+        with as_plugin_error(f"the metric {self.name}", f"on {len(images):,} images"):
+            values = np.asarray(self.per_image(images), dtype=np.float64)
+        if values.shape != (len(images),):
+            raise PluginError(
+                f"the metric {self.name} returned values of the shape {values.shape}; for {len(images):,} images it "
+                f"must be ({len(images)},)."
+            )
+        if self.kind == "share" and not ((values == 0) | (values == 1) | np.isnan(values)).all():
+            raise PluginError(f"the metric {self.name} is a share, so its values must be 0, 1 or NaN.")
+        return values
 
     def score(self, images: ScoredImages) -> float:
-        """Return the score of ``images``; NaN where it applies to none of them, or needs what is not known."""
+        """Return the score of ``images``; NaN if it applies to none of them, or needs what is not known.
+
+        Raises:
+            PluginError: the code of the metric fails.
+        """
         if not self.applies_to(images):
             return float("nan")
         if self.whole is not None:
-            return float(self.whole(images))
+            with as_plugin_error(f"the metric {self.name}", f"on {len(images):,} images"):
+                return float(self.whole(images))
         return self.summary(self.values(images))
 
     def summary(self, values: FloatArray) -> float:
@@ -136,7 +177,7 @@ class Metric:
 
 
 def accuracy(km: float, level: str = "") -> Metric:
-    """Return the accuracy at ``km``: the share of images whose error is at most so many kilometres.
+    """Return the accuracy at ``km``: the share of images whose error is at most that many kilometres.
 
     Args:
         km: radius; an error of exactly ``km`` is a hit.
@@ -144,7 +185,7 @@ def accuracy(km: float, level: str = "") -> Metric:
     """
     return Metric(
         name=accuracy_name(km),
-        heading=f"{level.title() or 'Within'} {km:,g} km",
+        heading=f"{level.title() or 'Within'} {km:g} km",
         per_image=lambda images: images.errors_km <= km,
         kind="share",
         unit="%",
@@ -164,13 +205,33 @@ def accuracies(metrics: Iterable[Metric]) -> list[Metric]:
     return [metric for metric in metrics if metric.threshold_km is not None]
 
 
+def thresholds_of(metrics: Iterable[Metric]) -> list[float]:
+    """Return the distances in km of the accuracies among ``metrics``."""
+    return [metric.threshold_km for metric in metrics if metric.threshold_km is not None]
+
+
 def ordered(metrics: Iterable[Metric]) -> list[Metric]:
-    """Return ``metrics`` as tables have them: accuracies by their distance, then the others as they come."""
-    metrics = list(metrics)
-    by_distance = sorted(accuracies(metrics), key=lambda metric: metric.threshold_km or 0.0)
-    return by_distance + [metric for metric in metrics if metric.threshold_km is None]
+    """Return ``metrics`` in the order of tables, none twice: accuracies by distance, then the others as given."""
+    unique = list({metric.name: metric for metric in metrics}.values())
+    by_distance = sorted(accuracies(unique), key=lambda metric: metric.threshold_km or 0.0)
+    return by_distance + [metric for metric in unique if metric.threshold_km is None]
+
+
+def headings(metrics: Iterable[Metric], taken: Collection[str] = ()) -> dict[str, str]:
+    """Return the column heading of each of ``metrics`` by its name, all different.
+
+    A heading that another metric or a column in ``taken`` has gets the name of the metric in brackets.
+    """
+    found = {metric.name: metric.heading for metric in metrics}
+    often = Counter([*found.values(), *taken])
+    return {name: f"{heading} ({name})" if often[heading] > 1 else heading for name, heading in found.items()}
 
 
 def scores_of(images: ScoredImages, metrics: Iterable[Metric]) -> dict[str, float]:
     """Return the score of ``images`` by each of ``metrics`` that applies to them, by its name."""
     return {metric.name: metric.score(images) for metric in metrics if metric.applies_to(images)}
+
+
+def image_values(images: ScoredImages, metrics: Iterable[Metric]) -> dict[str, FloatArray]:
+    """Return the values (n,) of ``images`` by each of ``metrics`` that has one per image and applies to them."""
+    return {m.name: m.values(images) for m in metrics if m.per_image is not None and m.applies_to(images)}

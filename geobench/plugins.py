@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from geobench import hookspecs
-from geobench.errors import PluginError, unknown_name
+from geobench.errors import DatasetError, PluginError, SettingError, UnknownNameError, unknown_name
+from geobench.geo import FARTHEST_KM
 from geobench.metrics import accuracies, accuracy_name, ordered
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 GROUP = "geobench"
 OWN_GALLERIES = ("training", "land", "sphere")
 """Sources of galleries that need no plugin: :mod:`geobench.gallery`."""
+LARGEST_THRESHOLD_KM = int(FARTHEST_KM)
+"""Below the error of a failed image, which is a miss at every threshold."""
 MESSAGE_WIDTH = 400  # of an error of third-party code, in one line
 
 
@@ -110,6 +113,7 @@ def _registrations(module: Any, plugin: str) -> list[tuple[str, str, Any]]:
     from geobench.data.dataset import Dataset
     from geobench.metrics import Metric
     from geobench.models import Model
+    from geobench.results import Result
 
     found: list[tuple[str, str, Any]] = []
 
@@ -129,6 +133,8 @@ def _registrations(module: Any, plugin: str) -> list[tuple[str, str, Any]]:
 
     def add_metric(metric: Metric | str, factory: Callable[[str], Metric] | None = None) -> None:
         if isinstance(metric, Metric) and factory is None:
+            if metric.name in (f.name for f in fields(Result)):
+                raise ValueError(f"the metric {metric.name!r} has the name of a column of every record")
             found.append(("metric", metric.name, metric))
         elif isinstance(metric, str) and callable(factory):
             found.append(("metric", metric, factory))
@@ -232,26 +238,45 @@ def get_encoder(name: str) -> Encoder:
 
 
 def get_metrics(dataset: Dataset | str | None = None, thresholds_km: Sequence[float] | None = None) -> list[Metric]:
-    """Return the metrics of a test set as its tables have them: accuracies by distance, then the others.
+    """Return the metrics of a test set in the order of its tables: accuracies by distance, then the others.
 
     Args:
-        dataset: its definition may name ``thresholds`` and ``metrics``; where it names none, or is None or not known
-            here, those that every test set has.
+        dataset: its definition may name ``thresholds`` and ``metrics``. If it names none, or is None or not registered
+            here, the metrics are those that every test set has.
         thresholds_km: distances of the accuracies, in place of the set's own.
 
     Raises:
-        UnknownNameError: no metric of a name that the definition gives, or no such distance.
+        SettingError: a value of ``thresholds_km`` is not a distance on Earth.
+        DatasetError: the definition names an unknown metric, or such a distance.
     """
     if isinstance(dataset, str):
-        dataset = get_datasets().get(dataset)
+        dataset = registry().datasets.get(dataset) or get_datasets().get(dataset)
     listed = [metric for metric in registry().metrics.values() if not callable(metric) and metric.listed]
     chosen, others = accuracies(listed), [metric for metric in listed if metric.threshold_km is None]
-    distances = thresholds_km or (dataset.thresholds if dataset is not None else ())
-    if distances:
-        chosen = [get_metric(accuracy_name(km)) for km in dict.fromkeys(map(float, distances))]
-    if dataset is not None and dataset.metrics:
-        others = [get_metric(name) for name in dict.fromkeys(dataset.metrics)]
+    if thresholds_km is not None:
+        chosen = _accuracies_at(thresholds_km, "thresholds_km")
+    if dataset is not None:
+        try:
+            if dataset.thresholds and thresholds_km is None:
+                chosen = _accuracies_at(dataset.thresholds, "thresholds")
+            if dataset.metrics:
+                others = [get_metric(name) for name in dataset.metrics]
+        except (SettingError, UnknownNameError) as error:
+            raise DatasetError(f"the definition of {dataset.name} cannot be used: {error}") from error
     return ordered([*chosen, *others])
+
+
+def _accuracies_at(distances: Sequence[float], where: str) -> list[Metric]:
+    """Return the accuracy at each of ``distances``; raise ``SettingError`` naming the first that is none."""
+    if not len(distances):
+        raise SettingError(f"{where} is empty; name at least one distance in km.")
+    for km in distances:
+        if not 0 < km <= LARGEST_THRESHOLD_KM:
+            raise SettingError(
+                f"{where}: {km:g} is not a distance that an error can have; use km above 0 and at most "
+                f"{LARGEST_THRESHOLD_KM:,}, half the Earth's circumference."
+            )
+    return [get_metric(accuracy_name(km)) for km in distances]
 
 
 def get_metric(name: str) -> Metric:

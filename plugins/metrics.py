@@ -55,7 +55,10 @@ def _number(name, text):
     except ValueError:
         number = float("nan")
     if not 0 < number <= FARTHEST_KM:
-        raise UnknownNameError(f"{name!r} is not a metric: its distance must be a number of km, such as acc_100km.")
+        raise UnknownNameError(
+            f"{name!r} is not a metric: its distance must be a number above 0 and at most {FARTHEST_KM:,.0f} km, as in "
+            "acc_100km or geoscore@2000."
+        )
     return number
 
 

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from hypothesis import settings
 from PIL import Image
 
-from geobench import Encoder, Predictions, Result, ScoredImages, get_metrics
+from geobench import Encoder, Predictions, Result, get_metrics
 from geobench.cli import main
-from geobench.metrics import scores_of
+from geobench.metrics import ScoredImages, scores_of
 from geobench.plugins import Plugin, registry
 
 TINY = "tiny"
@@ -126,31 +126,54 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def make_result():
-    """Return a function that makes a result by hand: every photo truly at 0, 0, answered at (latitude, 0) or failed."""
+def register_metrics(monkeypatch):
+    """Return a function that registers metrics for this test, as a plugin's ``register_metrics`` does."""
 
-    def make(latitudes=(0.0, 1.0, 10.0, None), **changes):
+    def add(*metrics):
+        for metric in metrics:
+            monkeypatch.setitem(registry().metrics, metric.name, metric)
+
+    return add
+
+
+def scores(predictions, truth, dataset=None):
+    """Return the scores of ``predictions`` by the metrics of ``dataset``."""
+    return scores_of(ScoredImages(predictions.errors_km(truth), truth, predictions), get_metrics(dataset))
+
+
+@pytest.fixture
+def make_result():
+    """Return a function that makes a result by hand: every photo truly at 0, 0, placed at (latitude, 0) or failed.
+
+    With a ``key`` it is a result of the last release, whose records state their keys.
+    """
+
+    def make(latitudes=(0.0, 1.0, 10.0, None), key="", **changes):
         n = len(latitudes)
-        answers = [(np.nan, np.nan) if latitude is None else (latitude, 0.0) for latitude in latitudes]
+        places = [(np.nan, np.nan) if latitude is None else (latitude, 0.0) for latitude in latitudes]
         failed = np.array([latitude is None for latitude in latitudes])
-        predictions = Predictions(np.array(answers)[:, None], np.where(failed, np.nan, 0.5)[:, None], failed)
+        predictions = Predictions(np.array(places)[:, None], np.where(failed, np.nan, 0.5)[:, None], failed)
         truth = np.zeros((n, 2))
         values = {
-            "code": {},
-            "weights": "0123456789abcdef",
             "dataset": "mine",
+            "images_key": "0a1b2c3d4e5f6a7b",
+            "table_hash": "7b6a5f4e3d2c1b0a",
             "model": "knn",
+            "code": {},
             "checkpoint": "mine-s0-0a0b0c0d",
+            "weights": "0123456789abcdef",
             "gallery": "training:3",
             "seed": 0,
             "n": n,
             "failed": int(failed.sum()),
             "expected": n,
-            "scores": scores_of(ScoredImages(predictions.errors_km(truth), truth, predictions), get_metrics()),
+            "scores": scores(predictions, truth, changes.get("dataset", "mine")),
             "crops": 1,
             "top_k": 1,
             "encoder": TINY,
+            "encoder_weights": "tiny-1",
             "preprocessing": "4×4 pixels",
+            "precision": "fp32",
             "images": "My photos",
             "trained_on": "mine",
             "training_images": 3,
@@ -163,6 +186,7 @@ def make_result():
             "device": "cpu",
             "seconds": 0.25,
             "peak_memory_mb": 100.0,
+            "stated_key": key,
         }
         names = np.array([f"photo-{number}.jpg" for number in range(n)], dtype=object)
         return Result(**(values | changes), predictions=predictions, names=names, truth=truth)

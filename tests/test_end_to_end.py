@@ -170,7 +170,7 @@ def _interrupt(command, home, folder, number):
     _, said = process.communicate(timeout=120)
     assert process.returncode in (0, 1, -number), said
     if number != signal.SIGKILL and process.returncode:
-        assert "Stopped. The same command, given again, goes on from here." in said
+        assert "Stopped. The same command, given again, resumes from here." in said
         assert "Traceback" not in said
 
 

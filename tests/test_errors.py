@@ -89,7 +89,7 @@ def test_our_own_errors_out_of_memory_and_interrupts_pass_unchanged(error):
 
 @pytest.mark.parametrize(
     ("mark", "said"),
-    [(goes_on, "Stopped. The same command, given again, goes on from here."), (lambda command: command, "Stopped.")],
+    [(goes_on, "Stopped. The same command, given again, resumes from here."), (lambda command: command, "Stopped.")],
 )
 def test_only_a_command_that_keeps_what_is_done_says_that_it_goes_on(mark, said):
     @click.group(cls=Commands)

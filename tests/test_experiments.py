@@ -359,7 +359,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(cli, toml, register):
     register("model", Stopped)
     output = cli("experiment", "run", toml(FLOOR, ('"most-frequent"', '"stopped"')), exit_code=1).output
     assert "2 of 5 cells are kept." in output
-    assert "The same command, given again, goes on from here." in output
+    assert "The same command, given again, resumes from here." in output
 
 
 KILLED = """

@@ -1,37 +1,40 @@
-"""Where a model fails: accuracy by continent, country, scene, distance to the training set, or any column."""
+"""Where a model fails: its scores by continent, country, scene, distance to the training set, or any column."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from geobench import metrics
-from geobench.analysis.details import Answers
+from geobench.analysis.details import DetailedResult
 from geobench.analysis.groupings import GROUPINGS, PARTS, group_labels, is_continuous, labels_of
-from geobench.analysis.weights import CELL_KM2, Weights, weighted_share, weights
+from geobench.analysis.weights import CELL_KM2, Weights, weighted_mean, weighted_share, weights
 from geobench.geo import FloatArray
-from geobench.metrics import LEVELS_KM
-from geobench.results import Result
-from geobench.statistics.intervals import Clusters, Interval, intervals, share_interval
+from geobench.metrics import Metric, image_values, ordered
+from geobench.plugins import get_metric, get_metrics
+from geobench.statistics.intervals import Clusters, Interval, applicable, intervals
 
 SMALLEST = 30
 OTHERS = " others"
+ALWAYS = ("country", "region")
+"""Metrics that every breakdown has, even if the tables of the test set do not."""
+
+Values = Mapping[str, FloatArray]
 
 
 @dataclass(frozen=True)
-class Row:
+class GroupScores:
     """A line of a breakdown.
 
     Attributes:
         name: of the group.
         n: images in it.
-        scores: ``acc_1km`` … ``acc_2500km`` and ``median_km``; ``country`` and ``region``, the share of the images
-            with one that were placed in the right one; all shares in percent. None where there is nothing to score.
-        intervals: of the scores, 95 %; None where all images are of one photographer or place.
+        scores: by the name of the metric, in its unit; None if it applies to no image of the group.
+        intervals: 95 % confidence intervals of the scores; None if all images are of one photographer or place.
     """
 
     name: str
@@ -45,51 +48,64 @@ class Breakdown:
     """A test set in groups.
 
     Attributes:
-        by: what the groups share.
-        groups: the fullest first, or in their own order; what is joined comes last.
-        overall: all images; each again weighted by area and by inhabitants.
+        detailed: the result.
+        by: what the images of a group share.
+        metrics: those of the test set, and those of ``ALWAYS``; shares first.
+        groups: the largest first, or in their own order; joined groups come last.
+        overall: all images; all images weighted by area, and by population.
         notes: what a reader must know, a sentence each.
     """
 
-    answers: Answers
+    detailed: DetailedResult
     by: str
-    groups: list[Row]
-    overall: list[Row]
+    metrics: list[Metric]
+    groups: list[GroupScores]
+    overall: list[GroupScores]
     notes: list[str]
 
 
-def breakdown(answers: Answers, by: str = "continent", smallest: int = SMALLEST) -> Breakdown:
-    """Return the scores of ``answers`` by group.
+def breakdown(
+    detailed: DetailedResult,
+    by: str = "continent",
+    smallest: int = SMALLEST,
+    thresholds_km: Sequence[float] | None = None,
+) -> Breakdown:
+    """Return the scores of a result by group.
 
     Args:
-        answers: see :func:`geobench.analysis.details.load_answers`.
+        detailed: see :func:`geobench.analysis.details.load_detailed`.
         by: ``continent``, ``country``, ``region``, ``scene``, ``training-distance`` or a column of the test set.
-        smallest: groups of fewer images are joined, and their line says how many these are; bins of distance are not.
+        smallest: smaller groups are joined, and their line says how many they are; bins of distance are not joined.
+        thresholds_km: distances of the accuracies, in place of the test set's own.
 
     Raises:
         UnknownNameError: no such grouping, and no such column.
-        ResultError: the grouping needs what is not there: scene labels, the training set's coordinates.
+        ResultError: the grouping needs scene labels or the training set's coordinates, and there are none.
+        SettingError: a threshold is not a distance.
     """
-    groups = [_row(name, answers, rows) for name, rows in groups_of(answers, by, smallest)]
-    both = [weights(answers.truth, kind) for kind in ("area", "population")]
-    overall = [_row("all images", answers, np.ones(len(answers), dtype=np.bool_))]
-    overall += [_weighted_row(answers, weight) for weight in both]
-    return Breakdown(answers, by, groups, overall, _notes(answers, by, groups, smallest, both))
+    metrics = ordered([*get_metrics(detailed.result.dataset, thresholds_km), *map(get_metric, ALWAYS)])
+    metrics.sort(key=lambda metric: metric.kind != "share")
+    values = image_values(detailed.scored, metrics)
+    groups = [_group(name, detailed, values, rows, metrics) for name, rows in groups_of(detailed, by, smallest)]
+    both = [weights(detailed.truth, kind) for kind in ("area", "population")]
+    overall = [_group("all images", detailed, values, np.ones(len(detailed), dtype=np.bool_), metrics)]
+    overall += [_weighted(detailed.clusters, values, weight, metrics) for weight in both]
+    return Breakdown(detailed, by, metrics, groups, overall, _notes(detailed, by, groups, smallest, both))
 
 
-def groups_of(answers: Answers, by: str, smallest: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
+def groups_of(detailed: DetailedResult, by: str, smallest: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
     """Return name and images (n,) of each group.
 
-    Those of fewer than ``smallest`` images are joined to the last one, but not where the groups have an order.
+    Those of fewer than ``smallest`` images are joined into the last one, unless the groups have an order.
     """
-    labels, order = group_labels(answers, by)
+    labels, order = group_labels(detailed, by)
     names, counts = np.unique(labels.astype(str), return_counts=True)
     size = dict(zip(names.tolist(), counts.tolist(), strict=True))
     if order:
         return [(name, labels == name) for name in order if name in size]
-    wanted = sorted(size, key=lambda name: (-size[name], name))
-    large = [name for name in wanted if size[name] >= smallest]
-    small = [name for name in wanted if size[name] < smallest]
+    by_size = sorted(size, key=lambda name: (-size[name], name))
+    large = [name for name in by_size if size[name] >= smallest]
+    small = [name for name in by_size if size[name] < smallest]
     groups = [(name, labels == name) for name in large]
     if small:
         joined = f"{len(small):,}{OTHERS}" if len(small) > 1 else small[0]
@@ -97,71 +113,71 @@ def groups_of(answers: Answers, by: str, smallest: int) -> list[tuple[str, npt.N
     return groups
 
 
-def _row(name: str, answers: Answers, rows: npt.NDArray[np.bool_]) -> Row:
-    errors, clusters = answers.errors[rows], within(answers.clusters, rows)
-    scored, shown = metrics.score(errors), [*metrics.ACCURACIES, "median_km"]
-    between = intervals(errors, clusters) if len(clusters.sizes) > 1 else {}
-    row = Row(name, len(errors), {s: scored[s] for s in shown}, {s: between.get(s) for s in shown})
-    for kind, (known, hits) in answers.placed.items():
-        row.scores[kind], row.intervals[kind] = _share(hits, answers.clusters, known & rows)
+def _group(
+    name: str, detailed: DetailedResult, values: Values, rows: npt.NDArray[np.bool_], metrics: Sequence[Metric]
+) -> GroupScores:
+    part = {metric: of_images[rows] for metric, of_images in values.items()}
+    clusters = detailed.clusters.among(rows)
+    several = [m for m in metrics if m.name in part and len(applicable(part[m.name], clusters)[1].sizes) > 1]
+    ends = intervals(part, clusters, several)
+    scores = {
+        m.name: m.summary(part[m.name]) if m.name in part else m.score(detailed.scored.take(rows)) for m in metrics
+    }
+    known = {metric: None if math.isnan(score) else score for metric, score in scores.items()}
+    return GroupScores(name, int(rows.sum()), known, {metric: ends.get(metric) for metric in known})
+
+
+def _weighted(clusters: Clusters, values: Values, weight: Weights, metrics: Sequence[Metric]) -> GroupScores:
+    """Return weighted shares and means; medians, and scores without a value per image, are None."""
+    row = GroupScores(f"weighted by {weight.kind}", round(weight.effective), {}, {})
+    for metric in metrics:
+        row.scores[metric.name], row.intervals[metric.name] = None, None
+        if metric.kind in ("share", "mean") and metric.name in values:
+            rows = ~np.isnan(values[metric.name]) & (weight.values > 0)
+            found = _weighted_score(metric, values[metric.name][rows], weight.values[rows], clusters.among(rows))
+            row.scores[metric.name], row.intervals[metric.name] = found
     return row
 
 
-def _weighted_row(answers: Answers, weight: Weights) -> Row:
-    """Return shares with ``weight``; a median is not given."""
-    row = Row(f"weighted by {weight.kind}", round(weight.effective), {"median_km": None}, {"median_km": None})
-    every = np.ones(len(answers), dtype=np.bool_)
-    scored = {f"acc_{km}km": (every, answers.errors <= km) for km in LEVELS_KM.values()} | answers.placed
-    for name, (known, hits) in scored.items():
-        row.scores[name], row.intervals[name] = _share(
-            hits, answers.clusters, known & (weight.values > 0), weight.values
-        )
-    return row
-
-
-def _share(
-    hits: npt.NDArray[np.bool_], clusters: Clusters, rows: npt.NDArray[np.bool_], values: FloatArray | None = None
+def _weighted_score(
+    metric: Metric, values: FloatArray, weight: FloatArray, clusters: Clusters
 ) -> tuple[float | None, Interval | None]:
-    """Return the share of ``hits`` (n,) among ``rows`` (n,), weighted by ``values`` (n,), and its interval, percent."""
-    if not rows.any():
+    """Return the weighted score of ``values`` (n,) and its interval, which one cluster alone does not have."""
+    if not len(values):
         return None, None
-    alike = within(clusters, rows)
-    chosen = values[rows] if values is not None else np.ones(int(rows.sum()))
-    if len(alike.sizes) == 1:
-        return 100 * float(np.average(hits[rows], weights=chosen)), None
-    return weighted_share(hits[rows], chosen, alike)
+    score, ends = (weighted_share if metric.kind == "share" else weighted_mean)(values, weight, clusters)
+    if metric.kind == "mean":
+        ends = max(metric.low, ends[0]), min(metric.high, ends[1])
+    return score, ends if len(clusters.sizes) > 1 else None
 
 
-def within(clusters: Clusters, rows: npt.NDArray[np.bool_]) -> Clusters:
-    """Return the clusters of ``rows`` (n,) alone."""
-    return Clusters(np.unique(clusters.labels[rows], return_inverse=True)[1], clusters.by)
-
-
-def mean_shares(
-    results: Sequence[Result], rows: npt.NDArray[np.bool_], clusters: Clusters, levels_km: Sequence[float]
-) -> FloatArray:
-    """Return share and ends of its interval, in percent (levels, 3), the mean over ``results`` of the same images.
+def mean_scores(
+    values: Sequence[Values], rows: npt.NDArray[np.bool_], clusters: Clusters, metrics: Sequence[Metric]
+) -> dict[str, FloatArray]:
+    """Return score and ends of its interval (3,) by the name of the metric, the mean over results of the same images.
 
     Args:
-        results: with predictions, such as those of several seeds.
+        values: of each result, such as those of several seeds, from :func:`geobench.metrics.image_values`.
         rows: (n,), the images that count.
-        clusters: of these; where there is one alone, the ends are NaN.
-        levels_km: (levels,), distances.
+        clusters: of these; if there is only one, the ends are NaN.
+        metrics: with a value per image.
     """
-    each = []
-    for result in results:
-        hits = result.errors[rows][:, None] <= np.asarray(levels_km)
-        several = len(clusters.sizes) > 1
-        low, high = share_interval(hits, clusters) if several else np.full((2, len(levels_km)), np.nan)
-        each.append(100 * np.stack([hits.mean(axis=0), low, high], axis=1))
-    means: FloatArray = np.mean(each, axis=0)
-    return means
+    nothing = (np.nan, np.nan)
+    each: dict[str, list[tuple[float, ...]]] = {metric.name: [] for metric in metrics}
+    for one in values:
+        part = {metric.name: one[metric.name][rows] for metric in metrics}
+        ends = intervals(part, clusters, metrics) if len(clusters.sizes) > 1 else {}
+        for metric in metrics:
+            each[metric.name].append((metric.summary(part[metric.name]), *ends.get(metric.name, nothing)))
+    return {name: np.mean(found, axis=0) for name, found in each.items()}
 
 
-def _notes(answers: Answers, by: str, groups: Sequence[Row], smallest: int, both: Sequence[Weights]) -> list[str]:
-    share = f"Share of images in % within the distance, with its 95 % interval; images of one {answers.clusters.by} "
-    notes = [f"{share}count as one draw. A failed image is a miss."]
-    at_sea = int((answers.places.countries == "").sum())
+def _notes(
+    detailed: DetailedResult, by: str, groups: Sequence[GroupScores], smallest: int, both: Sequence[Weights]
+) -> list[str]:
+    share = "Share of images in % within the distance, with its 95 % confidence interval; images of one "
+    notes = [f"{share}{detailed.clusters.by} count as one draw. A failed image is a miss."]
+    at_sea = int((detailed.places.countries == "").sum())
     notes.append(
         "Country, region: share placed in the right one, by time zone polygons and the nearest GeoNames place"
         + (f"; {at_sea:,} images at sea have none and are left out there." if at_sea else ".")
@@ -170,17 +186,17 @@ def _notes(answers: Answers, by: str, groups: Sequence[Row], smallest: int, both
     notes.append(
         f"Weighted by area: each of the {area.cells:,} cells of {CELL_KM2:,.0f} km² with images counts the same "
         f"({area.covered:.0%} of the land is in such a cell). By population: each cell counts by its inhabitants "
-        f"({population.covered:.0%} of mankind; images in cells without any: {population.unweighted:,}). "
-        "Their n is the number of equally weighted images that would be as sure."
+        f"({population.covered:.0%} of the world's population; images in cells without any: "
+        f"{population.unweighted:,}). Their n is the effective number of equally weighted images."
     )
     if groups[-1].name.endswith(OTHERS):
         notes.append(f"{groups[-1].name.removesuffix(OTHERS)} groups of fewer than {smallest:,} images are joined.")
-    column = next((str(c) for c in answers.extra.columns if str(c).lower() == by.lower()), None)
-    if by not in GROUPINGS and column is not None and is_continuous(labels_of(answers.extra[column])):
-        notes.append(f"{column} is measured: its values are in {PARTS} parts, each of about as many images.")
+    column = next((str(c) for c in detailed.extra.columns if str(c).lower() == by.lower()), None)
+    if by not in GROUPINGS and column is not None and is_continuous(labels_of(detailed.extra[column])):
+        notes.append(f"{column} is continuous: its values are in {PARTS} bins of about as many images each.")
     if by == "training-distance":
-        images = answers.result.training_images
-        notes.append(f"Distance: of the true position to that of the nearest of {images:,} training images.")
+        images = detailed.result.training_images
+        notes.append(f"Distance: from the true position to the nearest of {images:,} training images.")
     return notes
 
 
@@ -188,7 +204,7 @@ def to_rows(found: Breakdown) -> list[dict[str, Any]]:
     """Return flat rows: ``group``, ``n``, each score, and its interval as ``…_low`` and ``…_high``."""
     rows = []
     for row in [*found.groups, *found.overall]:
-        flat: dict[str, Any] = found.answers.identity() | {"by": found.by, "group": row.name, "n": row.n}
+        flat: dict[str, Any] = found.detailed.identity() | {"by": found.by, "group": row.name, "n": row.n}
         for name, value in row.scores.items():
             low, high = row.intervals[name] or (None, None)
             flat |= {name: value, f"{name}_low": low, f"{name}_high": high}

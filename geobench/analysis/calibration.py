@@ -1,8 +1,8 @@
-"""Does a model know when it is right: coverage of the top k, calibration by radius, accuracy against coverage.
+"""Does a model know when it is right? Coverage of the top k, calibration by radius, accuracy against coverage.
 
 ``distances`` are (n, k) km from each of an image's k predictions to its true position, best first; the predictions of
-a failed image are at the antipode. ``confidence`` is (n,), higher is surer; only its order counts, except where it is
-said to be a probability.
+a failed image are at the antipode. ``confidence`` is (n,), higher is more confident; only its order matters, unless it
+is a probability.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from geobench.geo import FARTHEST_KM, FloatArray, haversine_km
 from geobench.predictions import Predictions
 
 BINS = 15
-"""Of equal width, as Guo et al. 2017 (On Calibration of Modern Neural Networks) take them."""
+"""Of equal width, as in Guo et al. 2017 (On Calibration of Modern Neural Networks)."""
 ROUNDING = 1e-4  # by which float32 probabilities may add up to more than 1
 
 
 def distances_km(predictions: Predictions, truth: FloatArray) -> FloatArray:
-    """Return the distances (n, k) in km of all predictions from ``truth`` (n, 2); the antipode's for failed images."""
+    """Return the distances (n, k) in km of all predictions from ``truth`` (n, 2), maximal for failed images."""
     n, k, _ = predictions.coordinates.shape
     distances = np.full((n, k), FARTHEST_KM)
     answered = ~predictions.failed
@@ -42,7 +42,7 @@ def top_k_coverage(distances: FloatArray, threshold_km: float) -> FloatArray:
 
 
 def confidence_of(predictions: Predictions) -> FloatArray:
-    """Return the score (n,) of each best prediction; failed images are the least confident."""
+    """Return the score (n,) of each best prediction; failed images are least confident."""
     confidence = predictions.scores[:, 0].astype(np.float64)
     confidence[predictions.failed | np.isnan(confidence)] = -np.inf
     return confidence
@@ -51,26 +51,25 @@ def confidence_of(predictions: Predictions) -> FloatArray:
 def selective_accuracy(hits: npt.NDArray[np.bool_], confidence: FloatArray) -> FloatArray:
     """Return the accuracy (n,) in percent over the 1 … n most confident images.
 
-    Images of one confidence are kept or left together: within a tie the accuracy is what a random order gives on
-    average.
+    Within a tie in confidence, the accuracy is what a random order gives on average.
     """
     order = np.argsort(-confidence, kind="stable")
     _, tie, size = np.unique(-confidence[order], return_inverse=True, return_counts=True)
-    share = np.bincount(tie, weights=hits[order]) / size  # of hits, in each tie
+    share = np.bincount(tie, weights=hits[order]) / size  # of hits in each tie
     kept: FloatArray = 100.0 * np.cumsum(share[tie]) / np.arange(1, len(hits) + 1)
     return kept
 
 
 @dataclass(frozen=True)
 class Selection:
-    """How much a model gains from answering only where it is confident, at one threshold.
+    """How much a model gains from answering only when it is confident, at one threshold.
 
     Attributes:
         accuracy: over all images, percent.
-        area: mean accuracy over all coverages 1/n … 1, percent; ``accuracy`` where confidence says nothing.
-        best: the area of an order that has every hit first.
-        gain: (area − accuracy) / (best − accuracy): 1 for that order, 0 for none, below 0 for one that misleads;
-            NaN where all images are hits, or none is.
+        area: mean accuracy over all coverages 1/n … 1, percent; equals ``accuracy`` if confidence is uninformative.
+        best: the area of an order with all hits first.
+        gain: (area − accuracy) / (best − accuracy): 1 for that order, 0 for a random one, negative for a misleading
+            one; NaN if all images are hits, or none is.
         half: accuracy over the more confident half, percent.
         auroc: how often a hit is more confident than a miss, ties counted half; NaN as above.
     """
@@ -110,10 +109,10 @@ def _auroc(hits: npt.NDArray[np.bool_], confidence: FloatArray) -> float:
 
 
 def claimed_probability(predictions: Predictions, radius_km: float) -> FloatArray:
-    """Return for each image the probability (n,) that a model claims for its answer to be within ``radius_km``.
+    """Return the probability (n,) that the model assigns to its best prediction being within ``radius_km``.
 
-    It is the sum of the scores of those of its k predictions that lie within the radius of the best one: a lower
-    bound, as places beyond the k best are not counted. A failed image claims 0. Only for scores that pass
+    It is the sum of the scores of those of the k predictions that lie within the radius of the best one: a lower bound,
+    since places beyond the k best are not counted. It is 0 for a failed image. The scores must pass
     :func:`check_probabilities`.
     """
     claimed = np.zeros(len(predictions))
@@ -126,7 +125,7 @@ def claimed_probability(predictions: Predictions, radius_km: float) -> FloatArra
 
 
 def check_probabilities(predictions: Predictions, who: str) -> None:
-    """Raise ``ResultError`` naming the first image whose scores by ``who`` cannot be probabilities of places."""
+    """Raise ``ResultError`` naming the first image whose scores by ``who`` cannot be probabilities."""
     scores = np.where(predictions.failed[:, None], 0.0, predictions.scores)
     with np.errstate(invalid="ignore"):
         wrong = ~((scores >= 0).all(axis=1) & (scores.sum(axis=1) <= 1 + ROUNDING))
@@ -134,18 +133,19 @@ def check_probabilities(predictions: Predictions, who: str) -> None:
         row = int(wrong.argmax())
         shown = ", ".join(f"{score:.4g}" for score in predictions.scores[row, :3])
         raise ResultError(
-            f"{who}: the scores of {int(wrong.sum()):,} images are no probabilities: those of image number {row} begin "
-            f"{shown} and add up to {np.nansum(scores[row]):.4g}; use their order alone: --ranks-only."
+            f"{who}: the scores of {int(wrong.sum()):,} images are not probabilities: those of image number {row} "
+            f"begin {shown} and sum to {np.nansum(scores[row]):.4g}; use only their order: probabilities=False, or "
+            "geobench calibration --ranks-only."
         )
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """What is claimed against what holds, in bins of the claimed probability.
+    """Claimed probability against the share of hits, in bins of the claimed probability.
 
     Attributes:
-        claimed, hit, n: (bins,) mean claim and share of hits in percent, and images; NaN in empty bins.
-        error: expected calibration error, percentage points: the mean of |claimed − hit| over the images' bins.
+        claimed, hit, n: (bins,) mean claim and share of hits in percent, and number of images; NaN in empty bins.
+        error: expected calibration error in percentage points: the mean of |claimed − hit| over the images' bins.
     """
 
     claimed: FloatArray
@@ -155,7 +155,7 @@ class Reliability:
 
 
 def reliability(hits: npt.NDArray[np.bool_], claimed: FloatArray, bins: int = BINS) -> Reliability:
-    """Return how well the probabilities ``claimed`` (n,) fit ``hits`` (n,), in ``bins`` of equal width."""
+    """Return how well the probabilities ``claimed`` (n,) match ``hits`` (n,), in ``bins`` of equal width."""
     which = np.minimum((claimed * bins).astype(np.intp), bins - 1)
     n = np.bincount(which, minlength=bins)
     with np.errstate(invalid="ignore"):

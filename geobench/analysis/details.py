@@ -1,4 +1,4 @@
-"""What a model answered on a test set, read back: the input of breakdowns, calibration and pictures."""
+"""A result in detail, read back with its predictions: the input of breakdowns, calibration and pictures."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from geobench.data.places import Places, find_places
+from geobench.data.places import Places
 from geobench.errors import ResultError
 from geobench.geo import FloatArray
+from geobench.metrics import ScoredImages
 from geobench.predictions import Predictions
 from geobench.results import PREDICTIONS, Result, load_result, record_of
 from geobench.statistics.intervals import Clusters, clusters_of
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answers:
+class DetailedResult:
     """A result with its predictions, and what follows from them.
 
     Attributes:
@@ -34,8 +32,8 @@ class Answers:
     def __post_init__(self) -> None:
         if self.result.predictions is None or self.result.truth is None:
             raise ResultError(
-                f"the predictions {self.result.stem}{PREDICTIONS} do not lie beside their record; without them only "
-                "its scores are known. Run the model again."
+                f"the predictions {self.result.stem}{PREDICTIONS} are not next to their record; without them only its "
+                "scores are known. Run the model again."
             )
 
     def __len__(self) -> int:
@@ -43,7 +41,7 @@ class Answers:
 
     @property
     def name(self) -> str:
-        """Return the name of the model and, where it uses one, of the gallery and the seed of its draw."""
+        """Return the name of the model and, if it uses one, of the gallery and the seed of its draw."""
         gallery = f", {self.result.gallery}, seed {self.result.seed}" if self.result.gallery else ""
         return f"{self.result.spec}{gallery}"
 
@@ -53,20 +51,25 @@ class Answers:
         return {name: getattr(result, name) for name in ("dataset", "subset", "model", "checkpoint", "gallery", "seed")}
 
     @property
+    def scored(self) -> ScoredImages:
+        """Return what metrics are computed from."""
+        return self.result.scored
+
+    @property
     def predictions(self) -> Predictions:
-        """Return what was answered."""
+        """Return the predictions for the n images."""
         assert self.result.predictions is not None
         return self.result.predictions
 
     @property
     def truth(self) -> FloatArray:
-        """Return where the images are, (n, 2) degrees."""
+        """Return the true positions (n, 2) in degrees."""
         assert self.result.truth is not None
         return self.result.truth
 
     @property
     def extra(self) -> pd.DataFrame:
-        """Return the test set's other columns, as text; a table without columns where there are none."""
+        """Return the test set's other columns as text; a table without columns if there are none."""
         import pandas as pd
 
         return pd.DataFrame(index=range(len(self))) if self.result.extra is None else self.result.extra
@@ -81,33 +84,21 @@ class Answers:
         """Return which images belong together: by photographer, else by coordinate."""
         return clusters_of(self.truth, self.extra)
 
-    @cached_property
+    @property
     def places(self) -> Places:
-        """Return where the images truly are."""
-        return find_places(self.truth)
-
-    @cached_property
-    def predicted_places(self) -> Places:
-        """Return where they were placed; a failed image is nowhere."""
-        return find_places(np.where(self.predictions.failed[:, None], np.nan, self.predictions.coordinates[:, 0]))
-
-    @cached_property
-    def placed(self) -> dict[str, tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
-        """Return for ``country`` and ``region`` which images have one, and which were placed in the right one."""
-        true, predicted = self.places, self.predicted_places
-        return {
-            "country": (true.countries != "", true.countries == predicted.countries),
-            "region": (true.regions != "", true.regions == predicted.regions),
-        }
+        """Return country, region and continent of the true positions."""
+        return self.scored.places
 
 
-def load_answers(path: Path) -> Answers:
-    """Return the answers of a result: ``path`` is its record, ``results/….json``, or the predictions beside it.
+def load_detailed(path: Path) -> DetailedResult:
+    """Return a result in detail: ``path`` is its record, ``results/….json``, or the predictions next to it.
 
     Raises:
         ResultError: there is no such result, or a file is damaged.
     """
     path = record_of(path)
     if not path.is_file():
-        raise ResultError(f"there is no result {path}; name a file results/*.json. Make one: geobench run, or score.")
-    return Answers(load_result(path, predictions=True))
+        raise ResultError(
+            f"there is no result {path}; name a file results/*.json. To make one: geobench run, or geobench score."
+        )
+    return DetailedResult(load_result(path, predictions=True))

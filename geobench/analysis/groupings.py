@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from geobench.analysis.details import Answers
+from geobench.analysis.details import DetailedResult
 from geobench.checkpoints import find_checkpoint
 from geobench.data.places import Texts, country_name
 from geobench.errors import CheckpointError, ResultError, UnknownNameError, unknown_name
@@ -16,24 +16,24 @@ from geobench.geo import FloatArray, nearest_km
 
 AT_SEA = "at sea"
 SCENES = {"0": "indoor", "1": "natural", "2": "urban"}
-"""The label S3_Label of the GeoEstimation tables (Müller-Budack et al. 2018), which stand in this order there."""
+"""The values of S3_Label in the GeoEstimation tables (Müller-Budack et al. 2018)."""
 SCENE_COLUMN = "s3_label"
 EDGES_KM = (0, 1, 25, 200, 750)
 SAME_PLACE_KM = 1e-6
 BLANK = "blank"
 MANY_VALUES = 20
-"""Numbers with fractions that take more values than these are put into ``PARTS`` parts, not a group each."""
+"""Numbers with fractions that take more distinct values are put into ``PARTS`` bins instead of a group each."""
 PARTS = 5
 
 
-def group_labels(answers: Answers, by: str) -> tuple[Texts, Sequence[str]]:
-    """Return the group (n,) of each image, and the groups' order where they have one."""
+def group_labels(detailed: DetailedResult, by: str) -> tuple[Texts, Sequence[str]]:
+    """Return the group (n,) of each image, and the order of the groups if they have one."""
     if by in GROUPINGS:
-        return GROUPINGS[by](answers)
-    columns = {str(column).lower(): str(column) for column in answers.extra.columns}
+        return GROUPINGS[by](detailed)
+    columns = {str(column).lower(): str(column) for column in detailed.extra.columns}
     if by.lower() not in columns:
         raise _unknown(by, list(columns.values()))
-    labels = labels_of(answers.extra[columns[by.lower()]])
+    labels = labels_of(detailed.extra[columns[by.lower()]])
     return _in_parts(labels) if is_continuous(labels) else (labels, ())
 
 
@@ -43,45 +43,45 @@ def labels_of(column: Any) -> Texts:
 
 
 def is_continuous(labels: Texts) -> bool:
-    """Return whether ``labels`` (n,) are measured: numbers with fractions, and more than ``MANY_VALUES`` of them."""
-    told = set(labels.astype(str)) - {BLANK}
+    """Return whether ``labels`` (n,) are more than ``MANY_VALUES`` distinct numbers, some of them with fractions."""
+    stated = set(labels.astype(str)) - {BLANK}
     try:
-        numbers = np.array([float(text) for text in told])
+        numbers = np.array([float(text) for text in stated])
     except ValueError:
         return False
     return len(numbers) > MANY_VALUES and bool(np.isfinite(numbers).all() and (numbers % 1 != 0).any())
 
 
 def _in_parts(labels: Texts) -> tuple[Texts, Sequence[str]]:
-    """Return the part (n,) in which each number lies, of ``PARTS`` with about as many images each, and their order."""
-    told = labels != BLANK
-    numbers = labels[told].astype(np.float64)
+    """Return the bin (n,) of each number, of ``PARTS`` with about as many images each, and the order of the bins."""
+    stated = labels != BLANK
+    numbers = labels[stated].astype(np.float64)
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, PARTS + 1)))
     part = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, len(edges) - 2)
     names = [f"{numbers[part == i].min():.4g} to {numbers[part == i].max():.4g}" for i in range(len(edges) - 1)]
     names = [name if names.count(name) == 1 else f"{name} (part {i + 1})" for i, name in enumerate(names)]
     found = labels.copy()
-    found[told] = np.array(names, dtype=object)[part]
+    found[stated] = np.array(names, dtype=object)[part]
     return found, [*names, BLANK]
 
 
 def _unknown(by: str, columns: Sequence[str]) -> UnknownNameError:
-    hint = "" if columns else "The test set's table brought no columns of its own."
+    hint = "" if columns else "The test set's table has no further columns."
     return unknown_name("grouping", by, [*GROUPINGS, *columns], hint)
 
 
-def _by_continent(answers: Answers) -> tuple[Texts, Sequence[str]]:
-    return _named(answers.places.continents), ()
+def _by_continent(detailed: DetailedResult) -> tuple[Texts, Sequence[str]]:
+    return _named(detailed.places.continents), ()
 
 
-def _by_country(answers: Answers) -> tuple[Texts, Sequence[str]]:
-    return _named(np.array([country_name(code) for code in answers.places.countries], dtype=object)), ()
+def _by_country(detailed: DetailedResult) -> tuple[Texts, Sequence[str]]:
+    return _named(np.array([country_name(code) for code in detailed.places.countries], dtype=object)), ()
 
 
-def _by_region(answers: Answers) -> tuple[Texts, Sequence[str]]:
+def _by_region(detailed: DetailedResult) -> tuple[Texts, Sequence[str]]:
     regions = [
         f"{region[len(code) :].strip() or 'no region'}, {country_name(code)}" if code else ""
-        for code, region in zip(answers.places.countries, answers.places.regions, strict=True)
+        for code, region in zip(detailed.places.countries, detailed.places.regions, strict=True)
     ]
     return _named(np.array(regions, dtype=object)), ()
 
@@ -90,20 +90,20 @@ def _named(labels: Texts) -> Texts:
     return np.where(labels == "", AT_SEA, labels)
 
 
-def _by_scene(answers: Answers) -> tuple[Texts, Sequence[str]]:
-    column = next((c for c in answers.extra.columns if str(c).lower() == SCENE_COLUMN), None)
+def _by_scene(detailed: DetailedResult) -> tuple[Texts, Sequence[str]]:
+    column = next((c for c in detailed.extra.columns if str(c).lower() == SCENE_COLUMN), None)
     if column is None:
-        there = ", ".join(map(str, answers.extra.columns)) or "none"
+        there = ", ".join(map(str, detailed.extra.columns)) or "none"
         raise ResultError(
-            f"{answers.name} has no scene labels: the test set's table has no column S3_Label (0 indoor, 1 natural, "
-            f"2 urban). Its own columns: {there}; name one of them instead."
+            f"{detailed.name} has no scene labels: the test set's table has no column S3_Label (0 indoor, 1 natural, "
+            f"2 urban). Its other columns: {there}; name one of them instead."
         )
-    values = answers.extra[column].to_numpy(object)
+    values = detailed.extra[column].to_numpy(object)
     return np.array([SCENES.get(str(value), str(value) or BLANK) for value in values], dtype=object), ()
 
 
-def _by_training_distance(answers: Answers) -> tuple[Texts, Sequence[str]]:
-    distances = nearest_km(answers.truth, _training_coordinates(answers))
+def _by_training_distance(detailed: DetailedResult) -> tuple[Texts, Sequence[str]]:
+    distances = nearest_km(detailed.truth, _training_coordinates(detailed))
     names = ["0 km: a training place", *(f"{a} to {b} km" for a, b in pairwise(EDGES_KM))]
     names[1], last = f"up to {EDGES_KM[1]} km", f"over {EDGES_KM[-1]} km"
     names.append(last)
@@ -111,24 +111,24 @@ def _by_training_distance(answers: Answers) -> tuple[Texts, Sequence[str]]:
     return np.array(names, dtype=object)[bins], names
 
 
-def _training_coordinates(answers: Answers) -> FloatArray:
-    result = answers.result
+def _training_coordinates(detailed: DetailedResult) -> FloatArray:
+    result = detailed.result
     try:
         checkpoint = find_checkpoint(result.spec) if result.checkpoint else None
     except (CheckpointError, UnknownNameError) as error:
         raise ResultError(
-            f"{result.spec} is not on this machine, and the distance to its training points needs their coordinates; "
-            "group by continent, country, region, scene or a column, or bring the checkpoint into GEOBENCH_HOME."
+            f"{result.spec} is not on this machine, and the distance to its training images needs their coordinates; "
+            "group by continent, country, region, scene or a column, or copy the checkpoint into GEOBENCH_HOME."
         ) from error
     if checkpoint is None or checkpoint.own_gallery:
         raise ResultError(
-            f"{answers.name}: the coordinates it was trained on are not known, so there is no distance to them; "
+            f"{detailed.name}: the coordinates it was trained on are unknown, and so is the distance to them; "
             "group by continent, country, region, scene or a column."
         )
     return checkpoint.coordinates
 
 
-GROUPINGS: dict[str, Callable[[Answers], tuple[Texts, Sequence[str]]]] = {
+GROUPINGS: dict[str, Callable[[DetailedResult], tuple[Texts, Sequence[str]]]] = {
     "continent": _by_continent,
     "country": _by_country,
     "region": _by_region,

@@ -1,19 +1,20 @@
-"""The gallery audit: what any model could reach at best, and whether a gallery holds the answers."""
+"""The gallery audit: the best that any model could reach, and whether a gallery contains the true positions."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geobench import metrics
 from geobench.checkpoints import find_checkpoint
 from geobench.errors import GalleryError, GeobenchError
 from geobench.gallery import Gallery, default_gallery, get_gallery, is_oracle, needs_training
 from geobench.geo import FloatArray, nearest_km
-from geobench.plugins import get_dataset
+from geobench.metrics import ScoredImages, scores_of
+from geobench.plugins import get_dataset, get_metrics
 from geobench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The best that is possible on a test set with a gallery: every image placed at the gallery's nearest point.
+    """The best possible scores on a test set with a gallery: every image placed at the gallery's nearest point.
 
     Attributes:
         gallery: its spec.
         size, distinct: points of the gallery, and distinct ones.
         n: images of the test set.
         in_gallery: test coordinates that are in the gallery exactly.
-        scores: as those of a result; no model that chooses from this gallery can have higher ones.
+        scores: by the test set's metrics that need errors alone; no model that chooses from this gallery can be better.
     """
 
     dataset: str
@@ -43,18 +44,19 @@ class Ceiling:
 
     @property
     def oracle(self) -> bool:
-        """Return whether the gallery holds a considerable share of the answers: :func:`geobench.gallery.is_oracle`."""
+        """Return whether the gallery contains many of the true positions: :func:`geobench.gallery.is_oracle`."""
         return is_oracle(self.in_gallery, self.n)
 
     def row(self) -> dict[str, Any]:
         """Return everything as one flat row."""
         head = {name: value for name, value in vars(self).items() if name != "scores"}
-        return head | {"oracle": self.oracle} | self.scores
+        scores = {name: None if math.isnan(score) else score for name, score in self.scores.items()}
+        return head | {"oracle": self.oracle} | scores
 
 
 @dataclass
 class Audit:
-    """What a gallery audit found: ceilings in the order asked for, and a line for each cell that failed."""
+    """What a gallery audit found: ceilings in the order requested, and a line for each combination that failed."""
 
     ceilings: list[Ceiling] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -70,7 +72,7 @@ def ceiling(dataset: str, truth: FloatArray, gallery: Gallery) -> Ceiling:
         distinct=gallery.distinct,
         n=len(truth),
         in_gallery=gallery.count_of(truth),
-        scores=metrics.score(nearest_km(truth, gallery.coordinates)),
+        scores=scores_of(ScoredImages(nearest_km(truth, gallery.coordinates)), get_metrics(dataset)),
     )
 
 
@@ -87,22 +89,22 @@ def ceilings(
 
     Args:
         datasets: names of test sets.
-        galleries: specs, as in :func:`geobench.get_gallery`; each set's default where it is None.
+        galleries: specs, as in :func:`geobench.get_gallery`; by default each set's own.
         seeds: of the galleries' draws.
         training: what a gallery such as ``100k`` is drawn from: a data set, or ``MODEL@CHECKPOINT``.
-        limit: a part of each test set.
-        progress: told of the work.
+        limit: at most so many images of each test set.
+        progress: reports how many are done.
 
     Raises:
-        UnknownNameError: a data set or checkpoint that does not exist; nothing is worked out then.
+        UnknownNameError: a data set or checkpoint does not exist; nothing is computed then.
     """
     chosen = [get_dataset(name) for name in dict.fromkeys(datasets)]
-    cells = [(dataset, spec, seed) for dataset in chosen for spec, seed in _galleries(galleries, seeds)]
+    combinations = [(dataset, spec, seed) for dataset in chosen for spec, seed in _galleries(galleries, seeds)]
     source = _training(training) if training is not None else None
     audit = Audit()
     truths: dict[str, FloatArray] = {}
-    with progress.track("ceilings", len(cells), "galleries") as advance:
-        for dataset, spec, seed in cells:
+    with progress.track("ceilings", len(combinations), "galleries") as advance:
+        for dataset, spec, seed in combinations:
             try:
                 if dataset.name not in truths:
                     table = dataset.table("test", limit) if limit else dataset.positions("test")  # needs no image
@@ -116,7 +118,7 @@ def ceilings(
 
 
 def _galleries(galleries: Sequence[str] | None, seeds: Sequence[int]) -> Iterator[tuple[str | None, int]]:
-    """Yield spec, None for the default, and seed; a file is the same with every seed."""
+    """Yield spec (None for the default) and seed; a file is the same with every seed."""
     specs: Sequence[str | None] = galleries or [None]
     for spec in dict.fromkeys(specs):
         for seed in seeds[:1] if spec is not None and spec.endswith(".csv") else seeds:
@@ -127,8 +129,8 @@ def _gallery(dataset: Dataset, spec: str | None, source: FloatArray | None, seed
     wanted = spec or dataset.default_gallery
     if source is None and needs_training(wanted):
         raise GalleryError(
-            "the gallery is drawn from training coordinates; say whose with --training, a data set or "
-            "MODEL@CHECKPOINT, or ask for one such as land:100k."
+            "the gallery is drawn from training coordinates; say whose (training: a data set or MODEL@CHECKPOINT), or "
+            "choose one such as land:100k."
         )
     if spec is not None:
         return get_gallery(spec, source, seed)
@@ -144,5 +146,7 @@ def _training(name: str) -> FloatArray | None:
         return get_dataset(name).positions("train")[["latitude", "longitude"]].to_numpy(np.float64)
     checkpoint = find_checkpoint(name)
     if checkpoint is None or checkpoint.own_gallery:
-        raise GalleryError(f"{name} came without the coordinates it was trained on; name the data set: --training mp16")
+        raise GalleryError(
+            f"{name} comes without the coordinates it was trained on; name the data set instead, such as mp16."
+        )
     return checkpoint.coordinates

@@ -1,4 +1,4 @@
-"""Subsets of a test set, such as the ``clean`` one that an audit leaves, and their scores from the same predictions."""
+"""Subsets of a test set, such as the ``clean`` one that an audit leaves, scored from the same predictions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from geobench import files, metrics
+from geobench import files
 from geobench.errors import DatasetError, ResultError, unknown_name
-from geobench.predictions import Predictions
+from geobench.metrics import scores_of
+from geobench.plugins import get_metrics
 from geobench.results import Result
 
 if TYPE_CHECKING:
@@ -24,15 +25,15 @@ SUBSETS = ("clean",)
 
 @dataclass(frozen=True)
 class Subset:
-    """The images of a test set that an audit kept, and those that it left out.
+    """The images of a test set that an audit kept, and those that it excluded.
 
     Attributes:
         name: ``clean``.
         dataset: the test set.
         against: the training set that it was audited against.
-        kinds: of leaks that count, such as ``photographer``; with ``distance``, the largest of a twin.
+        kinds: of leaks that count, such as ``photographer``; ``distance`` is the largest of a twin.
         created: date and time.
-        kept, left_out: names of images; together all of the test set at that time.
+        kept, left_out: names of images; together the whole test set at that time.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Subset:
     left_out: tuple[str, ...]
 
     def save(self) -> Path:
-        """Keep it, in place of an earlier one of this name against the same training set; return its file."""
+        """Save it, replacing an earlier one of this name against the same training set; return its file."""
         path = _folder(self.dataset) / f"{self.name}-against-{self.against}.json"
         files.write_json(path, asdict(self))
         return path
@@ -56,12 +57,12 @@ class Subset:
         return f"{len(self.kept):,} of {n:,} images that share no {', '.join(self.kinds)} with {self.against}"
 
     def rows(self, images: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
-        """Return (n,) which of ``images`` are in it; raise ``DatasetError`` where one is not known to it."""
+        """Return (n,) which of ``images`` are in it; raise ``DatasetError`` if one has been added since the audit."""
         kept, known = set(self.kept), {*self.kept, *self.left_out}
         unknown = [image for image in images if image not in known]
         if unknown:
             raise DatasetError(
-                f"{len(unknown):,} images of {self.dataset}, such as {unknown[0]!r}, were not there when it was "
+                f"{len(unknown):,} images of {self.dataset}, such as {unknown[0]!r}, were not part of it when it was "
                 f"audited; audit it again: {_command(self.dataset, self.against)}"
             )
         return np.array([image in kept for image in images], dtype=np.bool_)
@@ -72,24 +73,24 @@ def get_subsets(dataset: str, name: str) -> list[Subset]:
 
     Raises:
         UnknownNameError: no such kind of subset.
-        DatasetError: there is none yet; says which command makes it. Or its file is damaged.
+        DatasetError: there is none yet (says which command makes it), or its file is damaged.
     """
     if name not in SUBSETS:
         raise unknown_name("subset", name, SUBSETS)
     found = [_load(path) for path in sorted(_folder(dataset).glob(f"{name}-against-*.json"))]
     if not found:
-        raise DatasetError(f"{dataset} has no {name} subset yet; make it: {_command(dataset, 'TRAINING')}")
+        raise DatasetError(f"{dataset} has no {name} subset yet; to make it: {_command(dataset, 'TRAINING')}")
     return sorted(found, key=lambda subset: subset.created)
 
 
 def choose_subset(dataset: str, name: str, trained_on: str, say: Callable[[str], None]) -> Subset:
-    """Return the subset that was audited against ``trained_on``, else the newest, and ``say`` so."""
+    """Return the subset audited against ``trained_on``; if there is none, the newest, and ``say`` so."""
     found = get_subsets(dataset, name)
     fitting = [subset for subset in found if subset.against == trained_on]
     if not fitting and trained_on:
         say(
             f"the {name} subset of {dataset} was audited against {found[-1].against}, the model was trained on "
-            f"{trained_on}: the scores may hold leaks. Audit it: {_command(dataset, trained_on)}"
+            f"{trained_on}: the scores may include leaks. Audit it: {_command(dataset, trained_on)}"
         )
     return (fitting or found)[-1]
 
@@ -98,31 +99,33 @@ def score_subset(result: Result, subset: Subset, gallery: Gallery | None) -> Res
     """Return the result of the images of ``result`` that are in ``subset``, from the same predictions.
 
     Raises:
-        DatasetError: none of them is, or one is not known to the subset.
-        ResultError: ``result`` came without predictions.
+        DatasetError: none of them is, or one is unknown to the subset.
+        ResultError: ``result`` has no predictions.
     """
     predictions, names, truth = result.predictions, result.names, result.truth
     if predictions is None or names is None or truth is None:
-        raise ResultError(f"the predictions of {result.stem} do not lie beside its record; run it again with --force.")
+        raise ResultError(f"the predictions of {result.stem} are not next to its record; evaluate it again (force).")
     rows = subset.rows(names)
     if not rows.any():
         raise DatasetError(
             f"no image is left in the {subset.name} subset of {subset.dataset} against {subset.against}."
         )
-    part = Predictions(predictions.coordinates[rows], predictions.scores[rows], predictions.failed[rows])
+    part = result.scored.take(rows)
+    kept = names[rows].tolist()
     return replace(
         result,
-        key=files.digest(result.key, subset.name, list(names[rows])),
         subset=subset.name,
+        table_hash=files.digest(result.table_hash, kept),
+        stated_key=files.digest(result.key, subset.name, kept) if result.stated_key else "",
         n=int(rows.sum()),
-        failed=int(part.failed.sum()),
-        scores=metrics.score(part.errors_km(truth[rows])),
+        failed=int(predictions.failed[rows].sum()),
+        scores=scores_of(part, get_metrics(result.dataset)),
         in_gallery=gallery.count_of(truth[rows]) if gallery is not None else 0,
         images=f"{result.images}; {subset.name}: {subset.describe()}",
-        predictions=part,
+        predictions=part.predictions,
         names=names[rows],
-        truth=truth[rows],
-        extra=None if result.extra is None else result.extra[rows].reset_index(drop=True),
+        truth=part.truth,
+        extra=part.extra,
     )
 
 
@@ -140,4 +143,4 @@ def _load(path: Path) -> Subset:
         read = {f.name: values[f.name] for f in fields(Subset)}
         return Subset(**(read | {name: tuple(read[name]) for name in ("kinds", "kept", "left_out")}))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path} is no readable subset ({type(error).__name__}: {error}); delete it.") from error
+        raise DatasetError(f"{path} is not a readable subset ({type(error).__name__}: {error}); delete it.") from error

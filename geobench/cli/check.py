@@ -1,4 +1,4 @@
-"""The commands that say whether data can be trusted: ``datasets check``, ``datasets audit`` and ``ceiling``."""
+"""The commands that check whether data can be trusted: ``datasets check``, ``datasets audit`` and ``ceiling``."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @datasets.command()
 @click.argument("name")
 @click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True, help="Which images.")
-@click.option("--quick", is_flag=True, help="Open no image, only look which are there.")
+@click.option("--quick", is_flag=True, help="Only check which images are there, without opening them.")
 @click.option("--map", "map_to", type=FILE, help="Draw where the images are: FILE.png, FILE.pdf or FILE.svg.")
-@click.option("--output", type=FILE, help="Write every image and line that was found to a CSV file.")
+@click.option("--output", type=FILE, help="Write every image and line with a finding to a CSV file.")
 @WORKERS
 @AS_JSON
 def check(
     name: str, split: str, quick: bool, map_to: Path | None, output: Path | None, workers: int | None, as_json: bool
 ) -> None:
-    """Check the data set NAME: what is missing, damaged, listed twice, or cannot be where it says.
+    """Check the data set NAME: what is missing, damaged, listed twice, or at an impossible position.
 
     \b
     geobench datasets check im2gps3k
     geobench datasets check mine --map mine.png --output problems.csv
     geobench datasets check mp16 --split train --quick
 
-    Every image is decoded once. Exit code 1: something is wrong, which changes scores or makes them meaningless: images
-    missing or unreadable, rows or headers wrong, positions that cannot be true. Notes are worth knowing and no more.
+    Every image is decoded once. Exit code 1: something is wrong that changes scores or makes them meaningless: images
+    missing or unreadable, invalid rows or headers, impossible positions. Notes do not change the exit code.
     """
     from geobench.audits.check import check as check_dataset
     from geobench.pictures.maps import check_map, draw_positions
@@ -85,13 +85,13 @@ def _show(found: Check) -> None:
 @click.argument("test")
 @click.option("--against", required=True, metavar="TRAINING", help="The training set.")
 @click.option("--kinds", callback=names, help="Of leaks that count: photographer,id,coordinate,twin.  [default: all]")
-@click.option("--distance", type=int, default=16, show_default=True, help="Bits, of 128, that may tell twins apart.")
+@click.option("--distance", type=int, default=16, show_default=True, help="Bits, of 128, by which twins may differ.")
 @click.option("--output", type=FILE, help="Write every pair to a CSV file.")
 @WORKERS
 @AS_JSON
 @goes_on
 def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None:
-    """Find what the test set TEST shares with a training set, and keep the images that share nothing as `clean`.
+    """Find what the test set TEST shares with a training set, and save the images that share nothing as `clean`.
 
     \b
     geobench datasets audit im2gps3k --against mp16 --output leaks.csv
@@ -104,8 +104,8 @@ def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None
     coordinate    the same position to six decimals, 11 cm
     twin          the same picture in another file: recompressed, resized, cropped by up to 3 % on each side
 
-    The images are read once, for twins; their fingerprints are kept. What cannot be looked for, such as twins of images
-    that are not on this machine, is said, and an error where --kinds names it.
+    The images are read once, for twins; their fingerprints are cached. What cannot be checked, such as twins of images
+    that are not on this machine, is reported, and is an error if --kinds names it.
     """
     from geobench.audits.leakage import audit as find_leaks
 
@@ -121,8 +121,10 @@ def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None
         click.echo(f"wrote {output}", err=True)
     clean = leaks.clean()
     path = clean.save()
-    click.echo(f"clean: {clean.describe()}, kept in {path}", err=True)
-    click.echo(f"Score them beside all: geobench run --models MODELS --datasets {test} --subset clean", err=True)
+    click.echo(f"clean: {clean.describe()}, saved as {path}", err=True)
+    click.echo(
+        f"To score them next to all images: geobench run --models MODELS --datasets {test} --subset clean", err=True
+    )
 
 
 @main.command()
@@ -135,14 +137,14 @@ def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None
 @click.option("--limit", type=click.IntRange(1), help="Use so many images of each test set.")
 @AS_JSON
 def ceiling(as_json: bool, **options: Any) -> None:
-    """Audit galleries: the best accuracy that any model could reach with each, and whether it holds the answers.
+    """Audit galleries: the best scores that any model could reach, and whether the gallery contains the true positions.
 
     \b
     geobench ceiling --datasets im2gps3k --galleries land:21k,land:100k,land:500k
     geobench ceiling --datasets im2gps3k,gws15k --galleries 21k,100k --training mp16
 
-    A model that answers with a point of the gallery can't do better than its nearest one. A gallery that holds at least
-    a tenth of the test coordinates exactly (to 11 cm) is an oracle, and is called that in every table.
+    A model that chooses from the gallery cannot do better than its nearest point. A gallery that contains at least a
+    tenth of the test coordinates exactly (to 11 cm) is an oracle, and is marked as one in every table.
     """
     from geobench.audits.ceiling import ceilings
 
@@ -151,15 +153,15 @@ def ceiling(as_json: bool, **options: Any) -> None:
         print_rows([found.row() for found in audit.ceilings], as_json)
     elif audit.ceilings:
         print_rows([_shown(found) for found in audit.ceilings], as_json)
-        click.echo(
-            "\nAccuracy in %, within the distance, of a model that always picks the nearest point of the gallery."
-        )
+        click.echo("\nAccuracy in % within the distance of a model that always picks the nearest point of the gallery.")
     finish(audit.failures, lambda: "")
 
 
 def _shown(found: Ceiling) -> dict[str, str]:
-    from geobench.report.text import HEADS
+    from geobench.metrics import headings
+    from geobench.plugins import get_metrics
 
+    metrics = [metric for metric in get_metrics(found.dataset) if metric.name in found.scores]
     share = f"{found.in_gallery:,} ({100 * found.in_gallery / found.n:.1f} %)"
     return {
         "Data set": found.dataset,
@@ -169,6 +171,5 @@ def _shown(found: Ceiling) -> dict[str, str]:
         "Distinct": f"{found.distinct:,}",
         "n": f"{found.n:,}",
         "Of them in it": share,
-        **{head: f"{found.scores[score]:.1f}" for score, head in HEADS.items()},
-        "Median km": f"{found.scores['median_km']:,.1f}",
+        **{head: f"{found.scores[name]:,.1f}" for name, head in headings(metrics).items()},
     }

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, RESULTS, main, print_rows
+from geobench.cli.group import AS_JSON, RESULTS, THRESHOLDS, main, print_rows
 
 if TYPE_CHECKING:
     from geobench.statistics.compare import Comparison, Line
 
 
-def _thresholds(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[float] | None:
-    """Split ``1,25`` into distances above 0."""
-    if value is None:
-        return None
-    try:
-        numbers = [float(number) for number in value.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(0 < number < float("inf") for number in numbers):
-        raise click.BadParameter(f"{value!r} is no list of distances in km, such as 25 or 1,25,200.")
-    return list(dict.fromkeys(numbers))
-
-
 @main.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--dataset", help="Look among the results on this test set.")
-@click.option(
-    "--threshold", "thresholds", metavar="KM", callback=_thresholds, help="25, or 1,25,100.  [default: the five levels]"
-)
-@click.option("--fail-if-worse", is_flag=True, help="Exit with 1 where B is significantly worse than A.")
+@click.option("--dataset", help="Search only the results on this test set.")
+@THRESHOLDS
+@click.option("--fail-if-worse", is_flag=True, help="Exit with 1 if B is significantly worse than A.")
 @click.option(
     "--output",
     metavar="FILE.csv",
@@ -47,23 +33,24 @@ def compare(
     a: str,
     b: str,
     dataset: str | None,
-    thresholds: list[float] | None,
+    thresholds_km: list[float] | None,
     fail_if_worse: bool,
     output: Path | None,
     as_json: bool,
     folder: Path,
 ) -> None:
-    """Show what result B has more than result A on the same images, and whether the difference is real.
+    """Show the difference between results A and B on the same images, and whether it is real.
 
     \b
     geobench compare geoclip classifier --dataset im2gps3k
-    geobench compare geoclip@mp16-s0-1a2b3c4d geoclip@mp16-s0-5e6f7a8b --threshold 25 --fail-if-worse
+    geobench compare geoclip@mp16-s0-1a2b3c4d geoclip@mp16-s0-5e6f7a8b --thresholds 25 --fail-if-worse
     geobench compare 1a2b3c4d 5e6f7a8b --output changed.csv
 
-    A and B are MODEL, MODEL@CHECKPOINT, the first digits of a result's key, or the file of a result. For each accuracy:
-    the difference in points with its 95 % interval, the p-value of the exact paired test (McNemar's, with images of one
-    photographer or place exchanged together), the same adjusted for the number of accuracies (Holm), and the images
-    gained and lost. --fail-if-worse looks at the adjusted p-values of the accuracies; below 0.05 and B lower is worse.
+    A and B are MODEL, MODEL@CHECKPOINT, the first digits of a result's key, or the file of a result. For each accuracy
+    and other share: the difference in percentage points with its 95 % confidence interval, the p-value of the exact
+    paired test (McNemar's, with images of one photographer or place swapped together), the same adjusted for the number
+    of shares (Holm), and the images gained and lost. With --fail-if-worse, B is worse if it is lower at one of them
+    with an adjusted p-value below 0.05.
     """
     import json
 
@@ -71,7 +58,7 @@ def compare(
     from geobench.statistics.compare import compare as compare_results
     from geobench.statistics.compare import find_result
 
-    found = compare_results(find_result(a, folder, dataset), find_result(b, folder, dataset), thresholds)
+    found = compare_results(find_result(a, folder, dataset), find_result(b, folder, dataset), thresholds_km)
     if as_json:
         click.echo(json.dumps(found.to_record(), indent=2, ensure_ascii=False))
     else:
@@ -79,18 +66,20 @@ def compare(
     if output is not None:
         import pandas as pd
 
-        columns = ["image", "threshold_km", "change", "latitude", "longitude", "error_km_a", "error_km_b"]
+        columns = ["image", "score", "threshold_km", "change", "latitude", "longitude", "error_km_a", "error_km_b"]
         files.write_text(output, pd.DataFrame(found.changes(), columns=columns).to_csv(index=False))
         click.echo(f"wrote {output}", err=True)
     if fail_if_worse and found.worse:
-        where = ", ".join(f"{line.threshold_km:g} km" for line in found.lines if line.worse)
+        where = ", ".join(_short(line) for line in found.lines if line.worse)
         raise click.ClickException(f"B, {found.b.spec}, is significantly worse than A, {found.a.spec}, at {where}.")
 
 
 def _show(found: Comparison) -> None:
     for side, result in (("A", found.a), ("B", found.b)):
         gallery = f" × {result.gallery}, seed {result.seed}" if result.gallery else ""
-        crops = f", {result.crops} crop{'s' if result.crops > 1 else ''}" if result.crops else ""  # 0: others' answers
+        crops = (
+            f", {result.crops} crop{'s' if result.crops > 1 else ''}" if result.crops else ""
+        )  # 0: predictions of others
         click.echo(f"{side}: {result.spec}{gallery}{crops} (result {result.key[:8]})")
     by = "" if found.clusters.by == "image" else f", {len(found.clusters.sizes):,} clusters by {found.clusters.by}"
     click.echo(f"{found.a.dataset}: {found.a.n:,} images{by}\n")
@@ -98,20 +87,28 @@ def _show(found: Comparison) -> None:
 
 
 def _row(line: Line) -> Mapping[str, Any]:
-    digits, change = (2 if line.threshold_km is not None else 0), line.difference
-    name = f"Within {line.threshold_km:g} km, %" if line.threshold_km is not None else line.score.replace("_", " ")
+    digits, change = line.metric.comparison_digits, line.difference
+    share = line.metric.kind == "share"
     return {
-        "": name,
-        "A": f"{line.a:,.{digits}f}",
-        "B": f"{line.b:,.{digits}f}",
-        "B − A": f"{change.value:+,.{digits}f}",
-        "95 % interval": f"[{change.low:+,.{digits}f}, {change.high:+,.{digits}f}]",
-        "p": _chance(change.p),
-        "p (Holm)": _chance(line.adjusted) if line.threshold_km is not None else "",
+        "": f"Within {_short(line)}, %" if line.threshold_km is not None else _short(line) + (", %" if share else ""),
+        "A": _number(line.a, f",.{digits}f"),
+        "B": _number(line.b, f",.{digits}f"),
+        "B − A": _number(change.value, f"+,.{digits}f"),
+        "95 % CI": "" if math.isnan(change.low) else f"[{change.low:+,.{digits}f}, {change.high:+,.{digits}f}]",
+        "p": _p_value(change.p),
+        "p (Holm)": _p_value(line.adjusted) if share else "",
         "gained": "" if line.gained is None else f"{line.gained:,}",
         "lost": "" if line.lost is None else f"{line.lost:,}",
     }
 
 
-def _chance(p: float) -> str:
-    return "<0.0001" if p < 1e-4 else f"{p:.4f}"
+def _short(line: Line) -> str:
+    return f"{line.threshold_km:g} km" if line.threshold_km is not None else line.metric.heading
+
+
+def _number(value: float, form: str) -> str:
+    return "" if math.isnan(value) else format(value, form)
+
+
+def _p_value(p: float) -> str:
+    return "" if math.isnan(p) else "<0.0001" if p < 1e-4 else f"{p:.4f}"

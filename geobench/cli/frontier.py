@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 @RESULTS
 @goes_on
 def frontier(crops: str, no_train: bool, output: Path | None, as_json: bool, folder: Path, **options: Any) -> None:
-    """Show what a larger gallery brings and costs: accuracy, time per query, memory; and the smallest that will do.
+    """Show what a larger gallery brings and costs (accuracy, time per query, memory), and the smallest that is enough.
 
     \b
     geobench frontier --models geoclip --datasets bluemarble --galleries 1k,5k,21k,land:100k
     geobench frontier --models geoclip@official --datasets im2gps3k --galleries official:10k,official:100k
 
-    The results are those of `run`, and are kept as such; `report --figures DIR` draws them. Time and memory are
+    The results are those of `run`, and are saved like them; `report --figures DIR` draws them. Time and memory are
     measured on this machine, now: one query alone, one of many, the gallery's embeddings, the peak of the process.
     """
     from geobench import files
@@ -63,16 +63,19 @@ def _frontier(found: Frontier) -> str:
     from tabulate import tabulate
 
     from geobench.experiments.frontier import smallest_line
-    from geobench.metrics import ACCURACIES
-    from geobench.report.text import HEADS
+    from geobench.metrics import accuracies, headings, ordered
+    from geobench.plugins import get_metrics
 
+    datasets = dict.fromkeys(point.dataset for point in found.points)
+    metrics = {name: accuracies(get_metrics(name)) for name in datasets}
+    shown = headings(ordered(metric for of_set in metrics.values() for metric in of_set))
     rows = [
         {"Model": point.model, "Test set": point.dataset, "Gallery": point.gallery}
         | {
-            HEADS[name].replace(" ", "\n", 1): "{:.1f}\n[{:.1f}, {:.1f}]".format(
-                point.scores[name], *point.intervals[name]
-            )
-            for name in ACCURACIES
+            head.replace(" ", "\n", 1): "{:.1f}\n[{:.1f}, {:.1f}]".format(point.scores[name], *point.intervals[name])
+            if name in point.intervals
+            else ""
+            for name, head in shown.items()
         }
         | {
             "Alone\nms": _figure(point.latency_ms),
@@ -84,11 +87,12 @@ def _frontier(found: Frontier) -> str:
     ]
     lines = [tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)] if rows else []
     for model, dataset, by_score in found.smallest():
-        lines.append(smallest_line(f"{model} on {dataset}", {name: p.gallery for name, p in by_score.items()}))
+        galleries = {name: point.gallery for name, point in by_score.items()}
+        lines.append(smallest_line(f"{model} on {dataset}", galleries, metrics[dataset]))
     if found.points:
         lines.append(
-            "[low, high]: 95 % interval over the images. Alone, of many: median time of one query by itself, mean time "
-            "of one among many, features and embeddings at hand. Peak: of the process while it answers."
+            "[low, high]: 95 % confidence interval over the images. Alone, of many: median time of a query by itself, "
+            "mean time of one among many, given features and embeddings. Peak: of the process while it predicts."
         )
     return "\n\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""The group ``geobench``, and what its commands share: options, and how rows, failures and errors are shown."""
+"""The group ``geobench``, and what its commands share: options, and how rows, failures and errors are printed."""
 
 from __future__ import annotations
 
@@ -24,38 +24,65 @@ CROPS = click.option(
 BATCH = click.option(
     "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images encoded together."
 )
+
+
+def distances(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[float] | None:
+    """Split ``1,25`` into distances in km."""
+    from geobench.plugins import LARGEST_THRESHOLD_KM
+
+    if value is None:
+        return None
+    try:
+        found = [float(number) for number in value.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(0 < km <= LARGEST_THRESHOLD_KM for km in found):
+        raise click.BadParameter(
+            f"{value!r} is not a list of distances in km, above 0 and at most {LARGEST_THRESHOLD_KM:,}, such as "
+            "1,25,100."
+        )
+    return list(dict.fromkeys(found))
+
+
+THRESHOLDS = click.option(
+    "--thresholds",
+    "thresholds_km",
+    metavar="KM,…",
+    callback=distances,
+    help="Distances of the accuracies, such as 1,25,100.  [default: the test set's]",
+)
 WORKERS = click.option("--workers", type=click.IntRange(0), help="Processes that decode images.  [default: chosen]")
-KEPT = "geobench.kept"  # in a context's meta: the command keeps what is done
+RESUMABLE = "geobench.resumable"  # in a context's meta: the command, given again, resumes
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class Commands(click.Group):
-    """A group whose commands turn every error of ours into one line."""
+    """A group whose commands turn every error of geobench into one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; Ctrl-C and SIGTERM end it with a line that says what happens next."""
+        """Run the command; Ctrl-C and SIGTERM end it with a line that says how to resume."""
         signal.signal(signal.SIGTERM, _interrupt)
         try:
             return super().invoke(ctx)
         except GeobenchError as error:
-            raise _Told(error) from error
+            raise _OneLine(error) from error
         except KeyboardInterrupt:
-            kept = " The same command, given again, goes on from here." if ctx.meta.get(KEPT) else ""
-            click.echo(f"\nStopped.{kept}", err=True)
+            resumes = " The same command, given again, resumes from here." if ctx.meta.get(RESUMABLE) else ""
+            click.echo(f"\nStopped.{resumes}", err=True)
             ctx.exit(1)
-        except BrokenPipeError:  # whoever reads the output, such as head, has enough; click ends quietly
+        except BrokenPipeError:  # the reader of the output, such as head, has closed it; click ends quietly
             raise
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise click.ClickException("there is no memory left; lower --batch-size, --workers or --limit.") from error
+            raise click.ClickException("out of memory; lower --batch-size, --workers or --limit.") from error
         except OSError as error:
             raise click.ClickException(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")) from error
 
 
-class _Told(click.ClickException):
-    """An error of ours as click shows it: one line, with its exit code."""
+class _OneLine(click.ClickException):
+    """An error of geobench as click shows it: one line, with its exit code."""
 
     def __init__(self, error: GeobenchError) -> None:
         super().__init__(str(error))
@@ -63,8 +90,8 @@ class _Told(click.ClickException):
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM. Not KeyboardInterrupt itself: where that leaves code which a library ran from C, as torch does at
-    import, ``python -m`` ends by SIGINT, although it was caught and told."""
+    """SIGTERM. Not KeyboardInterrupt itself: if that leaves code which a library ran from C, as torch does at import,
+    ``python -m`` exits with SIGINT although the exception was caught."""
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -72,11 +99,11 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def goes_on(command: Callable[P, R]) -> Callable[P, R]:
-    """Mark a command that keeps what is done: stopped and given again, it goes on from there."""
+    """Mark a command that saves what is done: interrupted and given again, it resumes."""
 
     @wraps(command)
     def marked(*args: P.args, **kwargs: P.kwargs) -> R:
-        click.get_current_context().meta[KEPT] = True
+        click.get_current_context().meta[RESUMABLE] = True
         return command(*args, **kwargs)
 
     return marked
@@ -86,7 +113,7 @@ def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     """Split ``a,b`` into names."""
     names = None if value is None else [name.strip() for name in value.split(",") if name.strip()]
     if names == []:
-        raise click.BadParameter("it names nothing; names are separated by commas.")
+        raise click.BadParameter("it contains no name; separate names by commas.")
     return names
 
 
@@ -95,7 +122,7 @@ def numbers(ctx: click.Context, parameter: click.Parameter, value: str) -> list[
     try:
         return [int(number) for number in value.split(",")]
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no list of whole numbers such as 0,1,2.") from None
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 0,1,2.") from None
 
 
 def counted(n: int, what: str) -> str:
@@ -116,7 +143,7 @@ def print_rows(rows: Sequence[Mapping[Any, Any]], as_json: bool) -> None:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="geobench-geolocalization", prog_name="geobench")
 def main() -> None:
-    """Train, run and compare models that tell where on Earth a photo was taken.
+    """Train, run and compare models that predict where on Earth a photo was taken.
 
     \b
     A first look, on embedded imagery:   geobench demo
@@ -125,20 +152,20 @@ def main() -> None:
                                          geobench report
     Your own photos:                     geobench datasets add mine --images DIR --metadata CSV
 
-    Everything that is computed once (features, gallery embeddings, checkpoints) is kept in GEOBENCH_HOME, by default
-    in your cache folder. Exit codes: 0 all well, 1 something failed, 2 wrong usage.
+    Expensive results (features, gallery embeddings, checkpoints) are cached in GEOBENCH_HOME, by default in your cache
+    folder. Exit codes: 0 success, 1 something failed, 2 wrong usage.
     """
 
 
-def results_table(folder: Path, datasets: list[str] | None = None) -> str:
-    """Return the table of the results in ``folder``, of all data sets where none are named."""
+def results_table(folder: Path, datasets: list[str] | None = None, thresholds_km: Sequence[float] | None = None) -> str:
+    """Return the table of the results in ``folder``, by default on all test sets."""
     from geobench.report.formats import report as make_report
 
-    return make_report("table", folder, datasets)
+    return make_report("table", folder, datasets, thresholds_km=thresholds_km)
 
 
 def finish(failures: list[str], text: Callable[[], str]) -> None:
-    """Print the outcome, then a line for each failure; exit with 1 where there is one."""
+    """Print ``text``, then a line for each failure; exit with 1 if there is one."""
     shown = text()
     if shown:
         click.echo("\n" + shown)
@@ -149,7 +176,7 @@ def finish(failures: list[str], text: Callable[[], str]) -> None:
 
 
 def warn_of_plugins() -> None:
-    """Print a warning for each plugin that was left out."""
+    """Print a warning for each plugin or data set that was left out."""
     from geobench.plugins import left_out
 
     for line in left_out():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geobench.cli.group import RESULTS, finish, main, names
+from geobench.cli.group import RESULTS, THRESHOLDS, finish, main, names
 from geobench.progress import ConsoleProgress
 
 
@@ -19,35 +19,38 @@ from geobench.progress import ConsoleProgress
 )
 @click.option("--datasets", callback=names, help="Only these test sets.")
 @click.option(
-    "--published", default="methods", show_default=True, help="The papers' rows beside ours: all, methods, paper, none."
+    "--published", default="methods", show_default=True, help="Published rows to show: all, methods, paper or none."
 )
-@click.option("--seeds-apart", is_flag=True, help="A row for every seed, not mean ± standard deviation.")
+@THRESHOLDS
+@click.option("--seeds-apart", is_flag=True, help="A row for every seed instead of mean ± standard deviation.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
 @click.option(
-    "--figures", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Draw pictures for a paper."
+    "--figures", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Draw the figures of a paper."
 )
 @click.option(
     "--thumbnails",
     type=click.IntRange(0),
-    help="Small pictures of test images in the HTML page, at most.  [default: 1000]",
+    help="At most so many small pictures of test images in the HTML page.  [default: 1000]",
 )
 @RESULTS
 def report(
     format: str,
     datasets: list[str] | None,
     published: str,
+    thresholds_km: list[float] | None,
     seeds_apart: bool,
     output: Path | None,
     figures: Path | None,
     thumbnails: int | None,
     folder: Path,
 ) -> None:
-    """Show the results as tables: 95 % intervals, who shares the first place, the papers' rows beside ours.
+    """Show the results as tables: 95 % confidence intervals, ties for the first place, published rows next to yours.
 
     \b
     geobench report
     geobench report --format latex --output table.tex      # compiles as it is
     geobench report --format latex-fragment --published none
+    geobench report --thresholds 1,25,100,1000             # accuracy at other distances
     geobench report --format csv --output results.csv      # every column, unrounded
     geobench report --format html --output report.html     # one file: map, curves, a card per image
     geobench report --figures figures                      # error maps, curves and bars as SVG, PDF and PNG
@@ -60,12 +63,13 @@ def report(
 
     damaged: list[str] = []
     if format == "html" and output is None:
-        raise click.UsageError("an HTML report is a file of some megabytes: give --output report.html.")
+        raise click.UsageError("an HTML report is a file of several megabytes: add --output report.html.")
     text = make_report(
         *(format, folder, datasets, published, not seeds_apart),
         say=damaged.append,
         thumbnails=thumbnails,
         progress=ConsoleProgress(),
+        thresholds_km=thresholds_km,
     )
     if output is None:
         click.echo(text)
@@ -73,8 +77,8 @@ def report(
         files.write_text(output, text + "\n")
         click.echo(f"wrote {output}", err=True)
     if figures is not None:
-        from geobench.pictures.figures import draw_folder
+        from geobench.report.figures import draw_folder
 
-        drawn = draw_folder(folder, figures, datasets, ConsoleProgress())
+        drawn = draw_folder(folder, figures, datasets, ConsoleProgress(), thresholds_km)
         click.echo(f"wrote {len(drawn)} files to {figures}", err=True)
     finish(damaged, lambda: "")

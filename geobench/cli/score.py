@@ -1,4 +1,4 @@
-"""The commands ``geobench score`` and ``geobench replay``: predictions that are there already."""
+"""The commands ``geobench score`` and ``geobench replay``: predictions that exist already."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     pairs = [pair.partition("=") for pair in (value or "").split(",") if pair.strip()]
     wrong = next((role + equals + name for role, equals, name in pairs if not (role.strip() and name.strip())), None)
     if wrong is not None:
-        raise click.BadParameter(f"{wrong!r} is no ROLE=NAME, such as latitude=pred_lat.")
+        raise click.BadParameter(f"{wrong!r} is not ROLE=NAME, such as latitude=pred_lat.")
     return {role.strip(): name.strip() for role, _, name in pairs}
 
 
@@ -28,21 +28,21 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     "--columns",
     callback=_pairs,
     metavar="ROLE=NAME,…",
-    help="The file's names for image, latitude, longitude, rank, score, where they are not recognised.",
+    help="The file's names for image, latitude, longitude, rank, score, if they are not recognised.",
 )
 @AS_JSON
 @RESULTS
 def score(file: Path, dataset: str, name: str | None, columns: dict[str, str], as_json: bool, folder: Path) -> None:
-    """Score predictions that others made: FILE is CSV or JSON lines with an id, a latitude and a longitude.
+    """Score predictions that others made: FILE is CSV or JSON Lines with an id, a latitude and a longitude.
 
     \b
     geobench score theirs.csv --dataset im2gps3k --name PIGEOTTO
     geobench score answers.jsonl --dataset yfcc4k --columns image=key,latitude=y_hat,longitude=x_hat
 
-    The result is saved beside those of geobench run and stands in the same tables; printed is that of its set, with
-    the rows of GeoCLIP's paper. An image without an answer is a
-    miss. Several answers to one image need a column rank (1 is the best) or score (higher is better); the tables count
-    the best. Ids are matched without suffix or folder where they do not fit as they are.
+    The result is saved with those of geobench run and appears in the same tables; the one of its test set is printed,
+    with the rows of GeoCLIP's paper. An image without a prediction is a miss. Several predictions for one image need a
+    column rank (1 is best) or score (higher is better); the tables count the best. Ids that do not match exactly are
+    matched without suffix or folder.
     """
     from geobench.published.scoring import score_file
     from geobench.report.formats import report
@@ -61,19 +61,19 @@ def score(file: Path, dataset: str, name: str | None, columns: dict[str, str], a
 @click.argument("predictions", type=click.Path(path_type=Path))
 @AS_JSON
 def replay(predictions: Path, as_json: bool) -> None:
-    """Score the same PREDICTIONS by the rule of each peer, and tell how many points are convention alone.
+    """Score the same PREDICTIONS by the rules of others, and show how many points are due to convention alone.
 
     \b
     geobench replay results/im2gps3k_geoclip_training-100000_s0_1a2b3c4d.predictions.csv
 
-    A rule is a model of the Earth, whether an error of exactly the threshold counts, and what becomes of an image
-    without a prediction. PREDICTIONS is a predictions file in the results folder, or the .json record beside it.
+    A rule is a model of the Earth, whether an error of exactly the threshold counts, and how an image without a
+    prediction is scored. PREDICTIONS is a predictions file in the results folder, or the .json record next to it.
     """
     from geobench.published.replay import replay_file, rows, spread, summary, table
 
-    replayed = replay_file(predictions)
+    replayed, metrics = replay_file(predictions)
     if as_json:
         click.echo(json.dumps({"rules": rows(replayed), "spread": spread(replayed)}, indent=2, ensure_ascii=False))
         return
-    print_rows(table(replayed), False)
-    click.echo("\n" + summary(replayed))
+    print_rows(table(replayed, metrics), False)
+    click.echo("\n" + summary(replayed, metrics))

@@ -13,6 +13,7 @@ from geobench.cli.group import (
     CROPS,
     DEVICE,
     RESULTS,
+    THRESHOLDS,
     WORKERS,
     finish,
     goes_on,
@@ -93,6 +94,7 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 @click.option("--top-k", type=click.IntRange(1), default=1, show_default=True, help="Predictions kept for each image.")
 @click.option("--limit", type=click.IntRange(1), help="Use so many images of each test set.")
 @click.option("--set", "assignments", metavar="NAME=VALUE", multiple=True, help="Of a model without training.")
+@THRESHOLDS
 @click.option("--subset", help="clean: score the images that `datasets audit` kept as well, from the same predictions.")
 @DEVICE
 @WORKERS
@@ -108,6 +110,7 @@ def run(
     workers: int | None,
     no_train: bool,
     assignments: tuple[str, ...],
+    thresholds_km: list[float] | None,
     **chosen: Any,
 ) -> None:
     """Evaluate every model on every test set and gallery. Existing results are kept; failures are listed at the end.
@@ -121,7 +124,7 @@ def run(
 
     Galleries: SIZE or training:SIZE (drawn from the model's training coordinates), land:SIZE and sphere:SIZE (uniform
     by area), official:SIZE (the one released with GeoCLIP's weights, geoclip@official), or a CSV file with latitude and
-    longitude.
+    longitude. --thresholds changes the table alone: scores are computed from the predictions, which are saved.
     """
     from geobench import Options
     from geobench import run as run_all
@@ -135,7 +138,7 @@ def run(
         **chosen,
     )
     tested = list(dict.fromkeys(result.dataset for result in summary.results))
-    finish(summary.failures, lambda: results_table(chosen["folder"], tested) if tested else "")
+    finish(summary.failures, lambda: results_table(chosen["folder"], tested, thresholds_km) if tested else "")
 
 
 @main.command()

@@ -12,8 +12,9 @@ from types import GenericAlias
 from typing import Any
 
 from geobench.data.definitions import in_words, wrong_types
-from geobench.errors import ExperimentError, unknown_name
-from geobench.metrics import ACCURACIES, SCORES
+from geobench.errors import ExperimentError, UnknownNameError, unknown_name
+from geobench.metrics import accuracies, ordered
+from geobench.plugins import get_metric, get_metrics
 
 CHOICES: dict[str, Any] = {
     "model": str,
@@ -104,7 +105,7 @@ class Experiment:
         title: of the table.
         source: of the published rows that it repeats, as :func:`geobench.published.rows.published_rows` names it.
         notes: what cannot be repeated, and anything else a reader must know.
-        columns: scores.
+        columns: names of metrics; by default the accuracies of its test sets.
         datasets: test sets.
         choices: for all rows.
         on: for each training set what takes the place of the choices there.
@@ -161,8 +162,10 @@ def read_experiment(path: Path) -> Experiment:
     for data, changes in values.get("on", {}).items():
         _check(path, f"on.{data}", changes, ON_EXPERIMENT)
     for score in values.get("columns", ()):
-        if score not in SCORES:
-            raise ExperimentError(f"{path}: columns: {unknown_name('score', score, SCORES)}")
+        try:
+            get_metric(score)
+        except UnknownNameError as error:
+            raise ExperimentError(f"{path}: columns: {error}") from error
     for key in ("datasets", "rows", "seeds", "columns"):
         if values.get(key) == []:
             raise ExperimentError(f"{path}: {key} is empty, so that there is nothing to run; name at least one.")
@@ -172,12 +175,17 @@ def read_experiment(path: Path) -> Experiment:
         title=values["title"],
         source=values.get("source", ""),
         notes=tuple(values.get("notes", ())),
-        columns=tuple(values.get("columns", ACCURACIES)),
+        columns=tuple(values.get("columns") or _accuracies_on(values["datasets"])),
         datasets=tuple(values["datasets"]),
         choices=_choices(values),
         on=values.get("on", {}),
         rows=tuple(_row(path, number, row) for number, row in enumerate(values["rows"], 1)),
     )
+
+
+def _accuracies_on(datasets: Iterable[str]) -> list[str]:
+    shown = ordered(metric for dataset in datasets for metric in accuracies(get_metrics(dataset)))
+    return [metric.name for metric in shown]
 
 
 def _row(path: Path, number: int, values: Mapping[str, Any]) -> ExperimentRow:

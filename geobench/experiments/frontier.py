@@ -1,4 +1,4 @@
-"""The gallery's frontier: accuracy, time and memory against its size, and the smallest gallery that does as well."""
+"""The gallery's frontier: accuracy, time and memory against its size, and the smallest gallery that is as good."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from geobench.errors import GeobenchError
 from geobench.evaluate import Options, encoder_for
 from geobench.experiments.gallery_cost import QUERIES, Question, measure
 from geobench.features.cache import extract
-from geobench.metrics import ACCURACIES, LEVELS_KM
-from geobench.plugins import get_dataset
+from geobench.metrics import Metric, accuracies
+from geobench.plugins import get_dataset, get_metrics
 from geobench.progress import SILENT, Progress
 from geobench.report.rows import rows
 from geobench.results import FOLDER, Result, load_result
@@ -31,7 +31,7 @@ class Point:
 
     Attributes:
         dataset, model, checkpoint, gallery, gallery_size, n: of the result.
-        scores: of it, with ``intervals``.
+        scores: of it, with ``intervals``; both by the name of the metric.
         latency_ms: of one query asked alone, the median; features of the photo and embeddings of the gallery at hand;
             None for a model that answers from images.
         batch_ms: of one query of many asked together.
@@ -71,29 +71,31 @@ class Frontier:
     def smallest(self) -> Iterator[tuple[str, str, dict[str, Point]]]:
         """Yield model, test set and, by accuracy, the smallest gallery within the interval of the best.
 
-        An accuracy that is 0 with every gallery is left out: it tells nothing about galleries.
+        An accuracy that is 0 with every gallery is left out, since it says nothing about galleries.
         """
         for key in dict.fromkeys((point.model, point.dataset) for point in self.points):
             points = [point for point in self.points if (point.model, point.dataset) == key]
-            yield *key, {name: points[_smallest(points, name)] for name in ACCURACIES if _any(points, name)}
+            names = [metric.name for metric in accuracies(get_metrics(key[1]))]
+            yield *key, {name: points[_smallest(points, name)] for name in names if _any(points, name)}
 
 
-def smallest_line(where: str, galleries: Mapping[str, str]) -> str:
-    """Return a sentence on the smallest gallery that does as well as the best, by accuracy; why one is missing.
+def smallest_line(where: str, galleries: Mapping[str, str], metrics: Sequence[Metric]) -> str:
+    """Return a sentence on the smallest gallery that is as good as the best, for each accuracy, or why there is none.
 
     Args:
         where: the test set, or model and test set.
-        galleries: by accuracy; none where no gallery has an image right.
+        galleries: by the name of the accuracy; without those that are 0 with every gallery.
+        metrics: those of the test set.
     """
-    kms = {name: f"{km} km" for name, km in zip(ACCURACIES, LEVELS_KM.values(), strict=True)}
-    parts = [f"{gallery} at {kms[name]}" for name, gallery in galleries.items()]
-    none = [km for name, km in kms.items() if name not in galleries]
-    said = f"Smallest gallery within the 95 % interval of the best, {where}: {', '.join(parts) or 'none'}."
-    return said + (f" Not at {', '.join(none)}: no gallery has an image right there." if none else "")
+    distances = {metric.name: f"{metric.threshold_km:g} km" for metric in accuracies(metrics)}
+    parts = [f"{gallery} at {distances[name]}" for name, gallery in galleries.items()]
+    none = [distance for name, distance in distances.items() if name not in galleries]
+    text = f"Smallest gallery within the 95 % confidence interval of the best, {where}: {', '.join(parts) or 'none'}."
+    return text + (f" Not at {', '.join(none)}: no gallery has a single hit there." if none else "")
 
 
 def smallest_within(sizes: Sequence[int], values: Sequence[float], lows: Sequence[float]) -> int:
-    """Return which is the smallest of the galleries whose accuracy lies within the interval of the best one.
+    """Return the index of the smallest gallery whose accuracy lies within the interval of the best one.
 
     Args:
         sizes: of the galleries.

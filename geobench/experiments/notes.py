@@ -8,8 +8,8 @@ from typing import Any
 from geobench.experiments.frontier import smallest_line, smallest_within
 from geobench.experiments.plans import PlannedRow
 from geobench.experiments.run import Finished
-from geobench.metrics import ACCURACIES
-from geobench.plugins import get_dataset
+from geobench.metrics import accuracies
+from geobench.plugins import get_dataset, get_metrics
 from geobench.report.rows import Row
 
 
@@ -31,7 +31,7 @@ def notes(finished: Finished, ours: Sequence[Row], lines: Sequence[Mapping[str, 
     if any(row.spread for row in ours):
         yield "±: standard deviation over the seeds of the training; all seeds choose from the same gallery."
     if any(not row.spread for row in ours):
-        yield "[low, high]: 95 % interval over the images, of rows with one seed."
+        yield "[low, high]: 95 % confidence interval over the images, for rows with one seed."
     if any(line.get("best") for line in lines):
         yield "Marked: not significantly worse than the best on the same images (paired tests, Holm, 5 %)."
     yield from _frontiers(lines)
@@ -70,13 +70,13 @@ def _frontiers(lines: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield, for each test set on which several galleries were tried, the smallest that does as well as the best."""
     tried: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
-        if line["of"] == "ours" and line.get("gallery") and f"{ACCURACIES[0]}_low" in line:
+        if line["of"] == "ours" and line.get("gallery") and any(key.endswith("_low") for key in line):
             tried.setdefault(line["dataset"], []).append(line)
     for dataset, found in tried.items():
         sizes = [line["gallery_size"] for line in found]
         if len(set(sizes)) == len(found) > 1:
-            smallest = {}
-            for name in (name for name in ACCURACIES if any(x[name] > 0 for x in found)):
-                place = smallest_within(sizes, [x[name] for x in found], [x[f"{name}_low"] for x in found])
-                smallest[name] = found[place]["gallery"]
-            yield smallest_line(dataset, smallest)
+            metrics, smallest = accuracies(get_metrics(dataset)), {}
+            for name in (metric.name for metric in metrics if any(line[metric.name] for line in found)):
+                index = smallest_within(sizes, [x[name] for x in found], [x[f"{name}_low"] for x in found])
+                smallest[name] = found[index]["gallery"]
+            yield smallest_line(dataset, smallest, metrics)

@@ -13,10 +13,11 @@ from geobench.experiments.notes import notes
 from geobench.experiments.plans import PlannedRow
 from geobench.experiments.progress import Done
 from geobench.experiments.run import Finished
-from geobench.metrics import ACCURACIES, SCORES
-from geobench.plugins import get_datasets
+from geobench.metrics import ordered
+from geobench.plugins import get_datasets, get_metric, get_metrics
 from geobench.provenance import now
-from geobench.published.rows import Verdict, published_rows, verdict
+from geobench.published.rows import published_rows, score_metrics
+from geobench.published.verdicts import Verdict, verdict
 from geobench.report.rows import Row, rows
 from geobench.results import FOLDER, load_result
 
@@ -26,7 +27,7 @@ Line = dict[str, Any]
 
 
 def make_record(finished: Finished, folder: Path = FOLDER) -> dict[str, Any]:
-    """Return all that a finished experiment says: definition, versions, cells with checkpoints, lines of the table.
+    """Return all that a finished experiment says: definition, versions, combinations with checkpoints, table lines.
 
     Args:
         finished: what :func:`geobench.experiments.run.run_plan` left.
@@ -64,7 +65,8 @@ def _our_rows(finished: Finished, folder: Path) -> dict[tuple[int, str], Row]:
     """Return what was measured for each row of the table and test set: its seeds joined, with ties and intervals."""
     names = dict.fromkeys(done.result for done in finished.cells if done.result)
     loaded = {name: load_result(folder / name, predictions=True) for name in names}
-    joined = {result.key: row for row in rows(list(loaded.values()), "none") for result in row.results}
+    measured = rows(list(loaded.values()), "none", also=finished.plan.experiment.columns)
+    joined = {result.key: row for row in measured for result in row.results}
     return {
         (done.cell.row, done.cell.dataset): joined[loaded[done.result].key] for done in finished.cells if done.result
     }
@@ -72,12 +74,12 @@ def _our_rows(finished: Finished, folder: Path) -> dict[tuple[int, str], Row]:
 
 def _lines(finished: Finished, number: int, by_row: Mapping[tuple[int, str], Row]) -> Iterator[Line]:
     """Yield the lines of one row of the table: ours on each test set, each with the published ones below."""
-    plan = finished.plan
-    row, published = plan.rows[number], _published(plan.experiment.datasets, plan.rows[number])
+    plan, columns = finished.plan, finished.plan.experiment.columns
+    row, published = plan.rows[number], _published(plan.experiment.datasets, plan.rows[number], columns)
     here = [line for line in published if line["dataset"] in plan.datasets]
     for dataset in plan.datasets if row.run else ():
         own = [line for line in here if line["dataset"] == dataset]
-        yield _our_line(row, dataset, by_row.get((number, dataset)), own or published)
+        yield _our_line(row, dataset, by_row.get((number, dataset)), own or published, columns)
         yield from own
     if not row.run:
         yield from here
@@ -85,13 +87,18 @@ def _lines(finished: Finished, number: int, by_row: Mapping[tuple[int, str], Row
         yield from (line for line in published if line not in here)
 
 
-def _published(datasets: Sequence[str], row: PlannedRow) -> list[Line]:
-    """Return the published rows that ``row`` repeats, on ``datasets``, else on whichever it was published for."""
+def _names(dataset: str, columns: Sequence[str]) -> list[str]:
+    """Return the names of the metrics of ``dataset`` and of ``columns``."""
+    return [metric.name for metric in ordered([*get_metrics(dataset), *map(get_metric, columns)])]
+
+
+def _published(datasets: Sequence[str], row: PlannedRow, columns: Sequence[str]) -> list[Line]:
+    """Return the published rows that ``row`` repeats, on ``datasets``, else on any test set it was published for."""
     found: list[Line] = []
     here = [name for name in datasets if any(source == row.source for source, _ in _rows_of(name))]
     for dataset in here or (list(get_datasets()) if row.source else []):
         for each in _rows_of(dataset).get((row.source, row.published), ()):
-            scores = {name: _number(each.get(name)) for name in SCORES}
+            scores = {name: _number(each.get(name)) for name in _names(dataset, columns)}
             about = {key: str(each[key]) for key in ("source", "gallery", "crops", "protocol", "note")}
             n = None if each["n"] != each["n"] or each["n"] is None else int(each["n"])
             found.append({"of": "published", "title": each["model"], "dataset": dataset, "n": n, **scores, **about})
@@ -111,10 +118,12 @@ def _number(value: Any) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def _our_line(planned: PlannedRow, dataset: str, row: Row | None, below: Sequence[Line]) -> Line:
+def _our_line(
+    planned: PlannedRow, dataset: str, row: Row | None, below: Sequence[Line], columns: Sequence[str]
+) -> Line:
     head = {"of": "ours", "title": planned.title, "dataset": dataset, "asked_seeds": len(planned.seeds)}
     if row is None:
-        return head | {"n": None, **dict.fromkeys(SCORES), "failed": True, "note": planned.note}
+        return head | {"n": None, **dict.fromkeys(_names(dataset, columns)), "failed": True, "note": planned.note}
     first = row.results[0]
     ends = {
         f"{name}_{end}": pair[side] for name, pair in row.intervals.items() for side, end in enumerate(("low", "high"))
@@ -125,10 +134,10 @@ def _our_line(planned: PlannedRow, dataset: str, row: Row | None, below: Sequenc
         | {"n": first.n, "unreadable": max(result.failed for result in row.results)}
         | {"gallery": first.gallery, "gallery_size": first.gallery_size, "crops": str(first.crops)}
         | {"seeds": sorted(_seeds(row)), "models": sorted({result.spec for result in row.results})}
-        | row.scores
-        | {f"{name}_sd": value for name, value in row.spread.items()}
+        | {name: _number(score) for name, score in row.scores.items()}
+        | {f"{name}_sd": _number(value) for name, value in row.spread.items()}
         | ends
-        | {"best": [name for name in SCORES if name in row.best]}
+        | {"best": [metric.name for metric in row.metrics if metric.name in row.best]}
         | {"verdict": "; ".join(dict.fromkeys(each.word for each in reached))}
         | {"reason": "; ".join(dict.fromkeys(each.reason for each in reached)), "note": planned.note}
     )
@@ -145,5 +154,5 @@ def _verdict(planned: PlannedRow, row: Row, dataset: str, published: Mapping[str
     if planned.changed:
         return Verdict("not comparable", f"other settings: {', '.join(planned.changed)}")
     full = _rows_of(dataset)[published["source"], published["title"]][0]
-    scores = {name: math.nan if full.get(name) is None else full[name] for name in ACCURACIES}
+    scores = {metric.name: math.nan for metric in score_metrics() if full.get(metric.name) is None}
     return verdict(row.results[0], row.intervals, full | scores)

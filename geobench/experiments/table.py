@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from geobench import files
-from geobench.errors import ResultError, unknown_name
+from geobench.errors import ResultError, UnknownNameError, unknown_name
 from geobench.experiments.record import SCHEMA
-from geobench.metrics import ACCURACIES
-from geobench.report.latex import Cell, Table
-from geobench.report.text import HEADS, LAYOUTS, NONE, as_published
+from geobench.metrics import Metric, headings
+from geobench.plugins import get_metric
+from geobench.report.tables import FIXED, NONE, Entry, Table, as_published
+from geobench.report.text import LAYOUTS
 from geobench.results import FOLDER
 
 FORMATS = (*LAYOUTS, "csv", "json")
@@ -69,20 +70,29 @@ def _joined(value: Any) -> Any:
 
 
 def _table(record: Mapping[str, Any]) -> Table:
-    lines = [_cells(line, record["columns"]) for line in record["lines"]]
+    metrics = [_metric(name) for name in record["columns"]]
+    lines = [_entries(line, metrics) for line in record["lines"]]
     return Table(f"{record['title']} ({record['data']})", lines, len(lines), list(record["notes"]))
 
 
-def _cells(line: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Cell]:
-    ours = line["of"] == "ours"
+def _metric(name: str) -> Metric:
+    """Return the metric of a column; one that is no longer registered is called by its name."""
+    try:
+        return get_metric(name)
+    except UnknownNameError:
+        return Metric(name, name, kind="whole", whole=lambda images: float("nan"))
+
+
+def _entries(line: Mapping[str, Any], metrics: Sequence[Metric]) -> dict[str, Entry]:
+    ours, heads = line["of"] == "ours", headings(metrics, FIXED)
     return {
-        "Model": Cell(line["title"]),
-        "Of": Cell(_whose(line)),
-        "Test set": Cell(line["dataset"]),
-        "Gallery": Cell((line.get("gallery") or (NONE if ours else "")).partition("|")[0]),
-        "n": Cell("" if line["n"] is None else f"{line['n']:,}"),
-        **{HEADS[name]: _score(line, name) for name in columns},
-        "Published": Cell(line.get("verdict", "")),
+        "Model": Entry(line["title"]),
+        "Of": Entry(_whose(line)),
+        "Test set": Entry(line["dataset"]),
+        "Gallery": Entry((line.get("gallery") or (NONE if ours else "")).partition("|")[0]),
+        "n": Entry("" if line["n"] is None else f"{line['n']:,}"),
+        **{heads[metric.name]: _score(line, metric) for metric in metrics},
+        "Published": Entry(line.get("verdict", "")),
     }
 
 
@@ -97,16 +107,16 @@ def _whose(line: Mapping[str, Any]) -> str:
     return f"ours, {there} of {asked} seeds"
 
 
-def _score(line: Mapping[str, Any], name: str) -> Cell:
+def _score(line: Mapping[str, Any], metric: Metric) -> Entry:
+    name, digits = metric.name, metric.comparison_digits
     value = line.get(name)
     if value is None:
-        return Cell("")
+        return Entry("")
     if line["of"] != "ours":
-        return Cell(as_published(value))
-    digits = 2 if name in ACCURACIES else 0
-    best = name in line["best"]
-    if f"{name}_sd" in line:
-        return Cell(f"{value:,.{digits}f} ± {line[f'{name}_sd']:,.{digits}f}", best=best)
+        return Entry(as_published(value), value=value)
+    best, deviation = name in line["best"], line.get(f"{name}_sd")
+    if deviation is not None:
+        return Entry(f"{value:,.{digits}f} ± {deviation:,.{digits}f}", best=best, value=value)
     low, high = line.get(f"{name}_low"), line.get(f"{name}_high")
     below = "" if low is None else f"[{low:,.{digits}f}, {high:,.{digits}f}]"
-    return Cell(f"{value:,.{digits}f}", below, best)
+    return Entry(f"{value:,.{digits}f}", below, best, value)

@@ -1,1 +1,1 @@
-"""Pictures for papers and for a look: maps, curves, bars."""
+"""Pictures: maps, curves, bars."""

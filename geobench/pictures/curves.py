@@ -1,34 +1,36 @@
-"""Curves: the share of images within every distance, and accuracy, time and memory against the gallery's size."""
+"""Curves: the share of images within every distance, and accuracy, time and memory against the gallery size."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geobench.geo import FARTHEST_KM
-from geobench.metrics import ACCURACIES, LEVELS_KM
+from geobench.metrics import accuracies, thresholds_of
 from geobench.pictures.canvas import LINE, WIDTH_INCHES, new_figure
-from geobench.report.rows import Row
+from geobench.pictures.palette import OKABE_ITO
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from geobench.report.rows import Row
+
 COLUMN_INCHES = 3.35
 PRINT_DPI = 300
-OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")
-"""Colours that every colour vision tells apart (Okabe and Ito 2008), without yellow, which is too light for a line."""
 DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
-MARKERS = ("o", "s", "^", "D", "v")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LABEL_RATIO = 1.6  # of the distances of two labels side by side, at least
 SMALLEST_KM = 0.1
-LETTER_INCHES = 0.05  # the mean width of a letter of 7 points
+LETTER_INCHES = 0.05  # mean width of a letter at 7 points
 GRID: Any = {"color": LINE, "alpha": 0.15, "linewidth": 0.5}
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Return colour and dashes of the line ``number``: 35 pairs before any comes again."""
+    """Return colour and dashes of the line ``number``: 35 pairs before any is repeated."""
     return {"color": OKABE_ITO[number % len(OKABE_ITO)], "linestyle": DASHES[number % len(DASHES)]}
 
 
@@ -45,34 +47,33 @@ def draw_cdf(named: Mapping[str, Row]) -> Figure:
         ax.plot(distances, share, linewidth=1.2, label=label, **line_style(number))
     ax.set(xscale="log", xlim=(SMALLEST_KM, FARTHEST_KM), ylim=(0, 100))
     ax.set(xlabel="Error (km)", ylabel="Images within (%)")
-    _mark_levels(ax)
-    first = next(iter(named.values())).results[0]
+    row = next(iter(named.values()))
+    _mark_levels(ax, thresholds_of(row.metrics))
+    first = row.results[0]
     ax.set_title(f"{_test_set(first)}, n = {first.n:,}", pad=13)
     figure.legend(loc="outside lower center", ncols=columns, frameon=False, handlelength=2.6)
     return figure
 
 
 def legend_columns(names: Collection[str], width_inches: float) -> int:
-    """Return how many of ``names`` a legend with letters of 7 points has room for side by side."""
+    """Return how many of ``names`` fit side by side in a legend with text of 7 points."""
     widest = 0.42 + LETTER_INCHES * max(map(len, names))
     return max(1, min(len(names), 4, int(width_inches / widest)))
 
 
-def _mark_levels(ax: Axes) -> None:
+def _mark_levels(ax: Axes, thresholds_km: Sequence[float]) -> None:
+    """Mark each of the rising ``thresholds_km``, and label those that are far enough from the label before."""
     ax.set_xticks([0.1, 1, 10, 100, 1000, 10_000], ["0.1", "1", "10", "100", "1,000", "10,000"])
     ax.grid(axis="y", **GRID)
     ax.set_axisbelow(True)
-    for km in LEVELS_KM.values():
+    labelled = 0.0
+    for km in thresholds_km:
         ax.axvline(km, **(GRID | {"alpha": 0.45, "linestyle": (0, (1, 1.5)), "linewidth": 0.7}))
-        ax.annotate(
-            f"{km:,}",
-            (km, 1),
-            (0, 2),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            ha="center",
-            fontsize=6,
-        )
+        if km < labelled * LABEL_RATIO or km < SMALLEST_KM:
+            continue
+        labelled = km
+        place: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
+        ax.annotate(f"{km:,g}", (km, 1), (0, 2), fontsize=6, **place)
 
 
 def _test_set(result: Any) -> str:
@@ -80,7 +81,7 @@ def _test_set(result: Any) -> str:
 
 
 def draw_frontier(rows: Sequence[Row], model: str) -> Figure:
-    """Draw accuracy with its interval, run time and peak memory of ``rows`` against the size of the gallery."""
+    """Draw accuracy with its interval, run time and peak memory of ``rows`` against the gallery size."""
     from matplotlib.ticker import StrMethodFormatter
 
     figure = new_figure(2.5, WIDTH_INCHES, PRINT_DPI)
@@ -107,21 +108,26 @@ def draw_frontier(rows: Sequence[Row], model: str) -> Figure:
 def _accuracies(ax: Axes, rows: Sequence[Row], sizes: Any) -> None:
     import matplotlib
 
-    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(ACCURACIES)))
+    shown = accuracies(rows[0].metrics)
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(shown)))
     ends = []
-    for name, km, colour, marker in zip(ACCURACIES, LEVELS_KM.values(), colours, MARKERS, strict=True):
-        values = np.array([row.scores[name] for row in rows])
+    for metric, colour, marker in zip(shown, colours, cycle(MARKERS), strict=False):
+        values = np.array([row.scores[metric.name] for row in rows])
+        known = np.flatnonzero(~np.isnan(values))
+        if not len(known):
+            continue
         ax.plot(sizes, values, color=colour, marker=marker, markersize=3.5, linewidth=1.2)
-        bounds = [row.intervals.get(name) for row in rows]
+        bounds = [row.intervals.get(metric.name) for row in rows]
         if all(bounds):
             low, high = np.array(bounds).T
             ax.fill_between(sizes, low, high, color=colour, alpha=0.18, linewidth=0)
-        ends.append((float(values[-1]), f"{km:,} km", colour))
+        ends.append((float(values[known[-1]]), sizes[known[-1]], f"{metric.threshold_km:,g} km", colour))
     ax.set(ylim=(0, 100), ylabel="Accuracy (%)")
-    for height, (value, text, colour) in zip(_spread([end[0] for end in ends], 6.5), ends, strict=True):
+    apart = min(6.5, 100 / max(1, len(ends) - 1))
+    for height, (value, size, text, colour) in zip(_spread([end[0] for end in ends], apart), ends, strict=True):
         line = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
         place: Any = {"xytext": (1.04, height / 100), "textcoords": "axes fraction", "va": "center", "fontsize": 7}
-        ax.annotate(text, (sizes[-1], value), color=colour, arrowprops=line, **place)
+        ax.annotate(text, (size, value), color=colour, arrowprops=line, **place)
 
 
 def _spread(values: Sequence[float], apart: float) -> list[float]:
@@ -136,7 +142,7 @@ def _spread(values: Sequence[float], apart: float) -> list[float]:
 
 
 def _size_ticks(ax: Axes, sizes: Any) -> None:
-    """Name the sizes that were measured, those too near to the one before left out."""
+    """Label the sizes that were measured, without those too close to the one before."""
     from matplotlib.ticker import NullLocator
 
     span = np.log(sizes[-1] / sizes[0])

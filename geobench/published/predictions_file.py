@@ -1,4 +1,4 @@
-"""Reading predictions that others wrote: CSV or JSON lines, whatever their columns are called."""
+"""Reading predictions that others wrote: CSV or JSON Lines, whatever the columns are called."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 100_000
 ROLES = ("image", "latitude", "longitude", "rank", "score")
 AFFIXES = ("predicted_{}", "pred_{}", "{}_predicted", "{}_pred", "{}")
-"""How a predicted position is called, for each name of a position: such a name goes before a bare ``lat``, which in a
-file with both is the truth."""
+"""Names of predicted positions, made from each name of a position. A bare ``lat`` comes last: in a file with both it is
+the truth."""
 OPTIONAL = {
     "rank": ("rank", "place"),
     "score": ("score", "probability", "prob", "confidence", "similarity"),
 }
 NOTHING = ("", "nan", "none", "null", "n/a")
-"""What stands for no answer; the image then is a miss."""
+"""Values that mean no prediction; the image is then a miss."""
 
 
-def read_answers(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return the answers in ``path``: ``line``, ``image``, ``latitude``, ``longitude``, ``score``, ``order``.
+def read_predictions(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Return the predictions in ``path``: ``line``, ``image``, ``latitude``, ``longitude``, ``score``, ``order``.
 
-    ``order`` is what answers to one image are sorted by, the best first; NaN positions are answers that were not given.
-    ``attrs["columns"]`` has the file's name of each role.
-    A file of ours, with ``latitude_1``, ``latitude_2``, … in a row, gives an answer for each.
+    ``order`` is what the predictions for an image are sorted by, best first; positions are NaN if there is no
+    prediction. ``attrs["columns"]`` has the file's name for each role. A file of ours, with ``latitude_1``,
+    ``latitude_2``, … in a row, gives a prediction for each.
 
     Raises:
-        SettingError: ``columns`` names something else than ``image``, ``latitude``, ``longitude``, ``rank``, ``score``.
-        ResultError: the file is no table of answers; names the line.
+        SettingError: ``columns`` names a role other than ``image``, ``latitude``, ``longitude``, ``rank``, ``score``.
+        ResultError: the file is not a table of predictions; names the line.
     """
     import pandas as pd
 
     unknown = sorted(set(columns) - set(ROLES))
     if unknown:
-        raise SettingError(f"--columns names {', '.join(unknown)}; it takes {', '.join(ROLES)}.")
+        raise SettingError(f"columns: unknown role {', '.join(unknown)}; valid are {', '.join(ROLES)}.")
     records = _long(list(_json_lines(path) if _is_json(path) else _csv_rows(path)))
     if not records:
-        raise ResultError(f"{path} holds no predictions; it needs a row for each image: id, latitude, longitude.")
+        raise ResultError(f"{path} contains no predictions; it needs a row for each image: id, latitude, longitude.")
     found = find_columns(path, list(dict.fromkeys(name for _, record in records for name in record)), columns)
     text = {role: [_text(record.get(name)) for _, record in records] for role, name in found.items()}
     lines = [line for line, _ in records]
     numbers = {role: _numbers(values, role, lines, path) for role, values in text.items() if role != "image"}
     _check(text["image"], numbers, lines, found, path)
     score = numbers.get("score", np.full(len(lines), np.nan))
-    by_score = pd.Series(-score).rank(method="first")  # of equal scores the first in the file is the better one
+    by_score = pd.Series(-score).rank(method="first")  # of equal scores the first in the file is better
     order = pd.Series(numbers["rank"]) if "rank" in numbers else by_score
     axes = {axis: numbers[axis] for axis in AXES}
     table = pd.DataFrame({"line": lines, "image": text["image"], **axes, "score": score, "order": order.fillna(np.inf)})
@@ -64,7 +64,7 @@ def read_answers(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
 
 
 def find_columns(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:
-    """Return the column of each role that ``path`` has: told by ``columns``, else recognised by its name."""
+    """Return the column of ``path`` for each role: given by ``columns``, or recognised by its name."""
     by_lower = {name.strip().lower(): name for name in names}
     found = {}
     for role, wanted in columns.items():
@@ -84,8 +84,8 @@ def find_columns(path: Path, names: Sequence[str], columns: Mapping[str, str]) -
     missing = [role for role in RECOGNISED if role not in found]
     if missing:
         raise ResultError(
-            f"{path} has no {' and no '.join(missing)} column that is recognised; it has {_listed(names)}. Name it: "
-            f"--columns {','.join(f'{role}=NAME' for role in missing)}."
+            f"{path} has no recognised column for {' and '.join(missing)}; it has {_listed(names)}. Name it (columns): "
+            f"{','.join(f'{role}=NAME' for role in missing)}."
         )
     return found
 
@@ -102,28 +102,28 @@ def _is_json(path: Path) -> bool:
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield line and record of each line that is not blank."""
+    """Yield number and record of each line that is not blank."""
     try:
         lines = path.read_bytes().decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ResultError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}).") from None
+        raise ResultError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from None
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise ResultError(f"{path}: line {number} is no JSON ({error}); write one object a line.") from None
+            raise ResultError(f"{path}: line {number} is not JSON ({error}); write one object per line.") from None
         if not isinstance(record, dict):
             raise ResultError(
-                f"{path}: line {number} is no JSON object but a {type(record).__name__}; write one a line, such as "
+                f"{path}: line {number} is a JSON {type(record).__name__}, not an object; write one per line, such as "
                 '{"id": "a.jpg", "latitude": 48.85, "longitude": 2.35}.'
             )
         yield number, record
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield line and cells by column; the separator is the one that gives most columns."""
+    """Yield line number and values by column; the separator is the one that gives most columns."""
     try:
         encoding = encoding_of(path)
         readings = [Cells(path, encoding, separator) for separator in SEPARATORS]
@@ -135,7 +135,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         for lines, rows in cells.blocks(ROWS_AT_ONCE):
             for line, row in zip(lines, rows, strict=True):
                 if line > header[0] and len(row) != len(names):
-                    raise ResultError(f"{path}: line {line} holds {len(row)} cells where the header has {len(names)}.")
+                    raise ResultError(f"{path}: line {line} has {len(row)} values, the header {len(names)}.")
                 if line > header[0]:
                     yield line, dict(zip(names, row, strict=True))
     except DatasetError as error:
@@ -143,7 +143,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _long(records: list[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:
-    """Return a record for each of ``latitude_1``, ``latitude_2``, … where the file has them in one row."""
+    """Return a record for each of ``latitude_1``, ``latitude_2``, … if the file has them in one row."""
     if not records or not {"latitude_1", "longitude_1"} <= records[0][1].keys():
         return records
     ranks = [rank for rank in range(1, len(records[0][1])) if f"latitude_{rank}" in records[0][1]]
@@ -159,7 +159,7 @@ def _text(value: Any) -> str:
 
 
 def _numbers(texts: Sequence[str], what: str, lines: Sequence[int], path: Path) -> FloatArray:
-    """Return ``texts`` as numbers; NaN where there is no answer, an error where there is something else."""
+    """Return ``texts`` as numbers, NaN for no prediction; raise ``ResultError`` for anything else."""
     import pandas as pd
 
     empty = np.array([text.lower() in NOTHING for text in texts], dtype=np.bool_)
@@ -168,8 +168,8 @@ def _numbers(texts: Sequence[str], what: str, lines: Sequence[int], path: Path) 
     if wrong.any():
         row = int(wrong.argmax())
         raise ResultError(
-            f"{path}: line {lines[row]}: {what} {texts[row]!r} is no number (such lines: {int(wrong.sum()):,}); "
-            "correct it, or leave it empty for an image without an answer."
+            f"{path}: line {lines[row]}: {what} {texts[row]!r} is not a number (such lines: {int(wrong.sum()):,}); "
+            "correct it, or leave it empty for an image without a prediction."
         )
     return np.where(empty, np.nan, numbers)
 
@@ -181,7 +181,7 @@ def _check(
     found: Mapping[str, str],
     path: Path,
 ) -> None:
-    """Raise ``ResultError`` for a row without an id, with half a position, or a position that is out of range."""
+    """Raise ``ResultError`` for a row without an id, with half a position, or with a position out of range."""
     latitude, longitude = numbers["latitude"], numbers["longitude"]
     if "" in images:
         raise ResultError(f"{path}: line {lines[images.index('')]} names no image.")
@@ -189,17 +189,17 @@ def _check(
     if half.any():
         raise ResultError(
             f"{path}: line {lines[int(half.argmax())]} has a latitude or a longitude, not both (such lines: "
-            f"{int(half.sum()):,}); complete it, or leave both empty for an image without an answer."
+            f"{int(half.sum()):,}); complete it, or leave both empty for an image without a prediction."
         )
     beyond = (np.abs(latitude) > AXES["latitude"]) | (np.abs(longitude) > AXES["longitude"])
     if not beyond.any():
         return
     row = int(beyond.argmax())
-    answered = np.stack([latitude, longitude], axis=1)[~np.isnan(latitude)]
+    given = np.stack([latitude, longitude], axis=1)[~np.isnan(latitude)]
     advice = (
-        f"they look swapped: --columns latitude={found['longitude']},longitude={found['latitude']}"
-        if valid_if_swapped(answered)
-        else "correct them, or leave them empty for an image without an answer"
+        f"they look swapped: name the columns latitude={found['longitude']},longitude={found['latitude']}"
+        if valid_if_swapped(given)
+        else "correct them, or leave them empty for an image without a prediction"
     )
     raise ResultError(
         f"{path}: line {lines[row]}: {latitude[row]:g}, {longitude[row]:g} is out of range (latitude ±90, longitude "

@@ -1,4 +1,4 @@
-"""The same predictions scored by the rule of each peer: how many points of a table are convention alone."""
+"""The same predictions scored by the rules of others: how many points of a table are due to convention alone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from geobench.geo import EARTH_RADIUS_KM, FARTHEST_KM, FloatArray, as_coordinates, haversine_km
-from geobench.metrics import LEVELS_KM
+from geobench.metrics import Metric, ScoredImages, accuracies, headings, scores_of, thresholds_of
+from geobench.plugins import get_metrics
 from geobench.predictions import Predictions
-from geobench.results import PREDICTIONS
+from geobench.results import PREDICTIONS, load_result, record_of
 
 Distance = Callable[[FloatArray, FloatArray], FloatArray]
 
@@ -37,21 +38,21 @@ def geodesic_km(a: FloatArray, b: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Rule:
-    """How a peer turns predictions into accuracies.
+    """How somebody turns predictions into scores.
 
     Attributes:
         earth: what the distance is measured on.
         distance: in km.
         inclusive: whether an error of exactly the threshold counts.
         failures: an image without a prediction is a ``miss``, ``dropped`` from the denominator, or placed ``at 0, 0``.
-        peers: who scores so, each with the place where it was read; empty where nobody was found.
+        users: who scores so, each with the place where it was read; empty if nobody is known to.
     """
 
     earth: str
     distance: Distance
     inclusive: bool = True
     failures: Literal["miss", "dropped", "at 0, 0"] = "miss"
-    peers: tuple[tuple[str, str], ...] = ()
+    users: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -66,8 +67,8 @@ class Replayed:
 
     Attributes:
         n: the denominator; 0 where all images failed and are dropped, and then every score is NaN.
-        scores: ``acc_1km`` … ``acc_2500km`` in percent of n, and ``median_km``.
-        hits: images within each threshold.
+        scores: by the name of the metric; accuracies in percent of n.
+        hits: images within each threshold, by the name of the accuracy.
     """
 
     rule: Rule
@@ -78,19 +79,19 @@ class Replayed:
 
 MEAN_EARTH, WGS84 = f"sphere {EARTH_RADIUS_KM} km", "WGS-84 geodesic"
 RULES = (
-    Rule(MEAN_EARTH, sphere(EARTH_RADIUS_KM), peers=(("geobench", "geobench/metrics.py"),)),
-    Rule(WGS84, geodesic_km, peers=(("GeoCLIP", "VicenteVivan/geo-clip, geoclip/train/eval.py"),)),
+    Rule(MEAN_EARTH, sphere(EARTH_RADIUS_KM), users=(("geobench", "geobench/metrics.py, geobench/geo.py"),)),
+    Rule(WGS84, geodesic_km, users=(("GeoCLIP", "VicenteVivan/geo-clip, geoclip/train/eval.py"),)),
     Rule(
         WGS84,
         geodesic_km,
         inclusive=False,
         failures="at 0, 0",
-        peers=(("G3", "Applied-Machine-Learning-Lab/G3, IndexSearch.py, aggregate_llm_predictions.py"),),
+        users=(("G3", "Applied-Machine-Learning-Lab/G3, IndexSearch.py, aggregate_llm_predictions.py"),),
     ),
     Rule(
         "sphere 6371 km",
         sphere(6371.0),
-        peers=(
+        users=(
             ("Revisiting Im2GPS", "lugiavn/revisiting-im2gps, gps_distance.m, main_im2gps_test.m"),
             ("ISNs", "TIBHannover/GeoEstimation, classification/utils_global.py"),
         ),
@@ -99,55 +100,67 @@ RULES = (
         "sphere 6371 km",
         sphere(6371.0),
         inclusive=False,
-        peers=(("OSV-5M", "gastruc/osv5m, metrics/distance_based.py, metrics/utils.py"),),
+        users=(("OSV-5M", "gastruc/osv5m, metrics/distance_based.py, metrics/utils.py"),),
     ),
     Rule("sphere 6378.137 km", sphere(6378.137)),
     Rule(
         "sphere 6378.137 km",
         sphere(6378.137),
         inclusive=False,
-        peers=(("PIGEON", "LukasHaas/PIGEON, evaluation/metrics.py, preprocessing/geo_utils.py"),),
+        users=(("PIGEON", "LukasHaas/PIGEON, evaluation/metrics.py, preprocessing/geo_utils.py"),),
     ),
     Rule(
         MEAN_EARTH,
         sphere(EARTH_RADIUS_KM),
         failures="dropped",
-        peers=(("a user's re-run of GLOBE", "2,912 of 2,997 images scored; results/published/later-methods.csv"),),
+        users=(("a user's re-run of GLOBE", "2,912 of 2,997 images scored; results/published/later-methods.csv"),),
     ),
     Rule(MEAN_EARTH, sphere(EARTH_RADIUS_KM), failures="at 0, 0"),
 )
-"""Ours first. Peers are read in their released code; what a paper's authors ran may differ from it."""
+"""Ours first. The others are those of released code; what a paper's authors ran may differ from it."""
 
 
-def replay(predictions: Predictions, truth: FloatArray, rules: Sequence[Rule] = RULES) -> list[Replayed]:
-    """Return the scores of ``predictions`` against ``truth`` (n, 2) by each of ``rules``, in their order."""
-    return [_by(rule, predictions, truth) for rule in rules]
+def replay(
+    predictions: Predictions,
+    truth: FloatArray,
+    rules: Sequence[Rule] = RULES,
+    metrics: Sequence[Metric] | None = None,
+) -> list[Replayed]:
+    """Return the scores of ``predictions`` against ``truth`` (n, 2) by each of ``rules``, in their order.
+
+    ``metrics`` are by default those of every test set; only those that need nothing but errors are computed.
+    """
+    chosen = [metric for metric in (get_metrics() if metrics is None else metrics) if metric.needs == "errors"]
+    return [_by(rule, predictions, truth, chosen) for rule in rules]
 
 
-def replay_file(path: Path) -> list[Replayed]:
-    """Return :func:`replay` of the predictions in ``path``, a predictions file or the record of a result beside it.
+def replay_file(path: Path) -> tuple[list[Replayed], list[Metric]]:
+    """Return :func:`replay` of the predictions in ``path``, and its metrics; ``path`` may be the record next to them.
 
     Raises:
-        ResultError: no readable predictions file.
+        ResultError: the predictions file or its record cannot be read.
     """
     if path.suffix == ".json":
         path = path.with_suffix(PREDICTIONS)
     predictions, table = Predictions.load(path)
-    return replay(predictions, table[["latitude", "longitude"]].to_numpy(np.float64))
+    record = record_of(path)
+    dataset = load_result(record).dataset if record != path and record.is_file() else None
+    metrics = [metric for metric in get_metrics(dataset) if metric.needs == "errors"]
+    return replay(predictions, table[["latitude", "longitude"]].to_numpy(np.float64), metrics=metrics), metrics
 
 
 def spread(replayed: Sequence[Replayed]) -> dict[str, float]:
-    """Return for each accuracy the points between the lowest and the highest rule, and the same for the median."""
+    """Return for each score the difference between the lowest and the highest rule."""
     scores = [one.scores for one in replayed if one.n]
     return {name: max(s[name] for s in scores) - min(s[name] for s in scores) for name in scores[0]}
 
 
 def rows(replayed: Sequence[Replayed]) -> list[dict[str, Any]]:
-    """Return a row for each rule, as JSON has it."""
+    """Return a row for each rule, for JSON."""
     return [
         {
             "rule": one.rule.name,
-            "peers": [{"name": name, "source": source} for name, source in one.rule.peers],
+            "users": [{"name": name, "source": source} for name, source in one.rule.users],
             "n": one.n,
             **{name: value if one.n else None for name, value in one.scores.items()},
             "hits": one.hits,
@@ -156,29 +169,33 @@ def rows(replayed: Sequence[Replayed]) -> list[dict[str, Any]]:
     ]
 
 
-def table(replayed: Sequence[Replayed]) -> list[dict[str, str]]:
-    """Return a row for each rule, as the terminal has it."""
+def table(replayed: Sequence[Replayed], metrics: Sequence[Metric]) -> list[dict[str, str]]:
+    """Return a row for each rule, for the terminal."""
+    heads = headings(metrics, ("Rule", "n", "Used by"))
+    heads |= {metric.name: f"{metric.threshold_km:g} km" for metric in accuracies(metrics)}
     return [
         {
             "Rule": one.rule.name,
             "n": f"{one.n:,}",
-            **{f"{km} km": f"{one.scores[f'acc_{km}km']:.2f}" if one.n else "–" for km in LEVELS_KM.values()},
-            "Median km": f"{one.scores['median_km']:,.1f}" if one.n else "–",
-            "Used by": ", ".join(name for name, _ in one.rule.peers) or "nobody found",
+            **{
+                heads[m.name]: f"{one.scores[m.name]:,.{2 if m.kind == 'share' else 1}f}" if one.n else "–"
+                for m in metrics
+            },
+            "Used by": ", ".join(name for name, _ in one.rule.users) or "nobody known",
         }
         for one in replayed
     ]
 
 
-def summary(replayed: Sequence[Replayed]) -> str:
-    """Return how far the rules lie apart, and where each peer's was read."""
+def summary(replayed: Sequence[Replayed], metrics: Sequence[Metric]) -> str:
+    """Return how far the rules are apart, and where each one was read."""
     points = spread(replayed)
-    apart = ", ".join(f"{points[f'acc_{km}km']:.2f} at {km} km" for km in LEVELS_KM.values())
-    sources = [f"  {name}: {source}" for one in replayed for name, source in one.rule.peers]
-    return "\n".join([f"Points from convention alone, lowest to highest rule: {apart}.", "Read in:", *sources])
+    apart = ", ".join(f"{points[m.name]:.2f} at {m.threshold_km:g} km" for m in accuracies(metrics))
+    sources = [f"  {name}: {source}" for one in replayed for name, source in one.rule.users]
+    return "\n".join([f"Points due to convention alone, lowest to highest rule: {apart}.", "Read in:", *sources])
 
 
-def _by(rule: Rule, predictions: Predictions, truth: FloatArray) -> Replayed:
+def _by(rule: Rule, predictions: Predictions, truth: FloatArray, metrics: Sequence[Metric]) -> Replayed:
     placed, failed = predictions.coordinates[:, 0].copy(), predictions.failed
     if rule.failures == "at 0, 0":
         placed[failed] = 0.0
@@ -187,10 +204,8 @@ def _by(rule: Rule, predictions: Predictions, truth: FloatArray) -> Replayed:
     errors[measured] = rule.distance(placed[measured], truth[measured])
     if rule.failures == "dropped":
         errors = errors[~failed]
-    hits = {
-        f"acc_{km}km": int(np.count_nonzero(errors <= km if rule.inclusive else errors < km))
-        for km in LEVELS_KM.values()
-    }
+    within = [errors <= km if rule.inclusive else errors < km for km in thresholds_of(metrics)]
+    hits = {m.name: int(np.count_nonzero(inside)) for m, inside in zip(accuracies(metrics), within, strict=True)}
     n = len(errors)
-    scores = {name: 100.0 * count / n if n else np.nan for name, count in hits.items()}
-    return Replayed(rule, n, scores | {"median_km": float(np.median(errors)) if n else np.nan}, hits)
+    scores = scores_of(ScoredImages(errors), metrics) if n else {metric.name: np.nan for metric in metrics}
+    return Replayed(rule, n, scores | {name: 100.0 * count / n for name, count in hits.items() if n}, hits)

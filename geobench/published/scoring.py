@@ -1,4 +1,4 @@
-"""Anyone's predictions as a result of ours: a CSV or JSON lines file of ids and positions, scored without the model."""
+"""Anyone's predictions as a result of ours: a CSV or JSON Lines file of ids and positions, scored without the model."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geobench import files, metrics
+from geobench import files
 from geobench.data.stores.names import key_of
 from geobench.errors import ResultError, SettingError
 from geobench.geo import FloatArray, haversine_km
-from geobench.plugins import get_dataset
+from geobench.metrics import ScoredImages, scores_of
+from geobench.plugins import get_dataset, get_metrics
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
 from geobench.provenance import now
-from geobench.published.predictions_file import read_answers
+from geobench.published.predictions_file import read_predictions
 from geobench.results import Result
 
 if TYPE_CHECKING:
@@ -28,16 +29,16 @@ if TYPE_CHECKING:
 
 SHOWN = 3  # ids that a message names
 SWAPPED_AT_LEAST = 10
-"""So few images or fewer say nothing about swapped columns or a file that holds the truth."""
+"""With this many images or fewer, swapped columns and a file that contains the truth cannot be recognised."""
 
 
 @dataclass(frozen=True)
 class Matched:
-    """Which image of the data set each id stands for.
+    """Which image of the data set each id refers to.
 
     Attributes:
         rows: (n,) row of the data set for each id in the file, −1 for none.
-        loosely: ids that fit without their folder or suffix, or with ``_`` for ``/``.
+        loosely: ids that match without their folder or suffix, or with ``_`` for ``/``.
     """
 
     rows: np.ndarray[Any, np.dtype[np.int64]]
@@ -52,18 +53,18 @@ def score_file(
     *,
     progress: Progress = SILENT,
 ) -> Result:
-    """Return the result of the predictions in ``path`` on ``dataset``; only the set's table is needed, no image.
+    """Return the result of the predictions in ``path`` on ``dataset``; only the set's table is needed, no images.
 
-    An image that the file does not answer is a miss. Ids that differ from the set's by suffix, folder, or ``_`` for
-    ``/`` are matched where that is unambiguous.
+    An image without a prediction is a miss. Ids that differ from the set's by suffix, folder, or ``_`` for ``/`` are
+    matched if that is unambiguous.
 
     Args:
-        path: CSV or JSON lines: id, latitude, longitude; for the top k a row for each, with rank or score.
+        path: CSV or JSON Lines: id, latitude, longitude; for the top k a row for each, with rank or score.
         dataset: the test set, or its name.
-        name: of the model; the file's stem where it is None.
-        columns: the file's names for ``image``, ``latitude``, ``longitude``, ``rank`` and ``score``, where they are not
+        name: of the model; by default the file's stem.
+        columns: the file's names for ``image``, ``latitude``, ``longitude``, ``rank`` and ``score``, if they are not
             recognised.
-        progress: told what a reader of the scores must know: ids that are missing, unknown or matched loosely.
+        progress: reports what a reader of the scores must know: ids that are missing, unknown or matched loosely.
 
     Raises:
         ResultError: the file cannot be used; names the line.
@@ -72,40 +73,40 @@ def score_file(
     """
     dataset = get_dataset(dataset) if isinstance(dataset, str) else dataset
     name = _checked(path.stem if name is None else name)
-    answers = read_answers(path, columns or {})
+    found = read_predictions(path, columns or {})
     table = dataset.positions("test")
     truth = table[["latitude", "longitude"]].to_numpy(np.float64)
-    ids = answers["image"].to_list()
+    ids = found["image"].to_list()
     matched = match_ids(ids, table["image"].to_list())
     if not (matched.rows >= 0).any():
         raise ResultError(
             f"{path}: none of its {len(set(ids)):,} ids is an image of {dataset.name}: {_some(ids)} there, "
-            f"{_some(table['image'].to_list())} here; is it the right data set, and the right column "
-            "(--columns image=NAME)?"
+            f"{_some(table['image'].to_list())} here; is it the right data set, and the right column (columns: "
+            "image=NAME)?"
         )
-    predictions = _predictions(answers, matched.rows, len(table), path)
+    predictions = _predictions(found, matched.rows, len(table), path)
     if not columns:
-        _check_plausible(predictions, truth, path, answers.attrs["columns"])
+        _check_plausible(predictions, truth, path, found.attrs["columns"])
     unknown = [image for image, row in zip(ids, matched.rows, strict=True) if row < 0]
-    _tell(progress, predictions, unknown, matched, dataset.name)
-    origin = {"columns": answers.attrs["columns"], "unknown_ids": len(set(unknown))}
+    _report(progress, predictions, unknown, matched, dataset.name)
+    origin = {"columns": found.attrs["columns"], "unknown_ids": len(set(unknown))}
     return _result(path, dataset, name, table, predictions, origin)
 
 
 def _checked(name: str) -> str:
-    """Return ``name`` without blanks around it; raise ``SettingError`` where it is no line of text."""
+    """Return ``name`` without surrounding blanks; raise ``SettingError`` if it is not a line of text."""
     if not name.strip() or not name.isprintable():
         raise SettingError(
-            f"{name!r} cannot be the name of a model: it is empty, or holds a line break or another sign that is not "
-            "printed; give a line of text, such as --name PIGEOTTO."
+            f"{name!r} cannot be the name of a model: it is empty, or contains a line break or another character that "
+            "cannot be printed; use a line of text such as PIGEOTTO."
         )
     return name.strip()
 
 
 def match_ids(ids: Sequence[str], images: Sequence[str]) -> Matched:
-    """Return which of ``images`` each of ``ids`` stands for: the same text, else the only one that is alike.
+    """Return which of ``images`` each of ``ids`` refers to: the one of the same name, else the only similar one.
 
-    Alike are two names without the suffix of an image, with ``/`` and ``_`` the same; then without their folders.
+    Names are similar if they agree without the suffix of an image, with ``/`` and ``_`` the same; then without folders.
     """
     exact = {image: row for row, image in enumerate(images)}
     rows = np.array([exact.get(image, -1) for image in ids], dtype=np.int64)
@@ -120,7 +121,7 @@ def match_ids(ids: Sequence[str], images: Sequence[str]) -> Matched:
 
 
 def _only(images: Sequence[str], plain: Any) -> dict[str, int]:
-    """Return the row of each plain name that one image alone has."""
+    """Return the row of each simplified name that only one image has, −1 for those that several have."""
     rows: dict[str, int] = {}
     for row, image in enumerate(images):
         key = plain(image)
@@ -140,20 +141,20 @@ def _path(image: str) -> PurePosixPath:
     return PurePosixPath(image.replace("\\", "/"))
 
 
-def _predictions(answers: pd.DataFrame, rows: np.ndarray[Any, Any], n: int, path: Path) -> Predictions:
-    """Return predictions for n images from ``answers``, best first; ``rows`` are the images they are for.
+def _predictions(table: pd.DataFrame, rows: np.ndarray[Any, Any], n: int, path: Path) -> Predictions:
+    """Return the predictions in ``table`` for n images, best first; ``rows`` are the images they are for.
 
-    An image with fewer answers than others has its last one repeated: that changes no accuracy among the best k.
+    If an image has fewer predictions than others, its last one is repeated: that changes no accuracy of the top k.
     """
-    known = answers.assign(row=rows).loc[rows >= 0]
+    known = table.assign(row=rows).loc[rows >= 0]
     known = known.loc[known["latitude"].notna()].sort_values(["row", "order"], kind="stable")
     same = known.duplicated(["row", "order"])
     if same.any():
         second = known.loc[same].iloc[0]
         first = known.loc[(known["row"] == second["row"]) & (known["order"] == second["order"])].iloc[0]
         raise ResultError(
-            f"{path}: lines {first['line']} and {second['line']} both answer {second['image']!r} and nothing tells "
-            "which is better; keep one, or add a column rank (1 is the best) or score for several answers to one."
+            f"{path}: lines {first['line']} and {second['line']} are both for {second['image']!r}, and nothing says "
+            "which is better; keep one, or add a column rank (1 is best) or score for several predictions of an image."
         )
     place = known.groupby("row").cumcount().to_numpy(np.int64)
     k = int(place.max()) + 1 if len(place) else 1
@@ -168,7 +169,7 @@ def _predictions(answers: pd.DataFrame, rows: np.ndarray[Any, Any], n: int, path
 
 
 def _check_plausible(predictions: Predictions, truth: FloatArray, path: Path, columns: Mapping[str, str]) -> None:
-    """Refuse columns that look swapped, and positions that are the truth itself; naming the columns overrides it."""
+    """Refuse columns that look swapped, and positions that are the true ones; naming the columns overrides it."""
     ok = ~predictions.failed
     if np.count_nonzero(ok) <= SWAPPED_AT_LEAST:
         return
@@ -176,32 +177,34 @@ def _check_plausible(predictions: Predictions, truth: FloatArray, path: Path, co
     error = haversine_km(placed, there)
     if np.mean(error == 0) > 0.9:
         raise ResultError(
-            f"{path}: {np.count_nonzero(error == 0):,} of {len(error):,} positions are the true ones to the last "
-            "digit, as in the set's own table. Name the predicted ones: --columns latitude=NAME,longitude=NAME."
+            f"{path}: {np.count_nonzero(error == 0):,} of {len(error):,} positions equal the true ones to the last "
+            "digit, as in the set's own table. Name the predicted columns: latitude=NAME,longitude=NAME."
         )
     turned = placed[:, ::-1]
     if (np.abs(turned[:, 0]) <= 90).all() and 2 * np.median(haversine_km(turned, there)) < np.median(error):
         raise ResultError(
             f"{path}: latitude and longitude look swapped: the median error is {np.median(error):,.0f} km as they "
-            f"stand, {np.median(haversine_km(turned, there)):,.0f} km the other way round. Name both: --columns "
+            f"are, {np.median(haversine_km(turned, there)):,.0f} km the other way round. Name both columns: "
             f"latitude={columns['longitude']},longitude={columns['latitude']}"
         )
 
 
-def _tell(progress: Progress, predictions: Predictions, unknown: list[str], matched: Matched, dataset: str) -> None:
+def _report(progress: Progress, predictions: Predictions, unknown: list[str], matched: Matched, dataset: str) -> None:
     failed = int(predictions.failed.sum())
     if failed:
-        progress.say(f"{failed:,} of {len(predictions):,} images of {dataset} have no answer; they count as misses.")
+        progress.say(
+            f"{failed:,} of {len(predictions):,} images of {dataset} have no prediction; they count as misses."
+        )
     at_zero = int((predictions.coordinates[:, 0] == 0).all(axis=1).sum())
     if at_zero:
-        progress.say(f"exactly at 0, 0, where some put an image without an answer, scored as given: {at_zero:,}.")
-    if unknown:
         progress.say(
-            f"{dataset} has no image of these ids, which are left out ({len(set(unknown)):,}): {_some(unknown)}."
+            f"{at_zero:,} predictions are exactly at 0, 0, which some use for a failure; they are scored as given."
         )
+    if unknown:
+        progress.say(f"{len(set(unknown)):,} ids are not in {dataset} and are left out: {_some(unknown)}.")
     if matched.loosely:
         progress.say(
-            f"matched without suffix or folder, or with _ for / ({len(set(matched.loosely)):,}): "
+            f"{len(set(matched.loosely)):,} ids were matched without suffix or folder, or with _ for /: "
             f"{_some(matched.loosely)}."
         )
 
@@ -216,32 +219,27 @@ def _result(
 ) -> Result:
     from importlib.metadata import version
 
-    truth = table[["latitude", "longitude"]].to_numpy(np.float64)
+    names, truth = table["image"].to_numpy(object), table[["latitude", "longitude"]].to_numpy(np.float64)
+    extra = table.drop(columns=["image", "latitude", "longitude"])
+    images = ScoredImages(predictions.errors_km(truth), truth, predictions, extra)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    nothing: dict[str, Any] = dict.fromkeys(
-        ("checkpoint", "gallery", "encoder", "trained_on", "gallery_hash", "device"), ""
-    )
-    zero: dict[str, Any] = dict.fromkeys(
-        ("seed", "crops", "training_images", "gallery_size", "gallery_distinct", "seconds", "peak_memory_mb"), 0
-    )
     return Result(
-        key=files.digest("foreign", sha256, name, dataset.name, truth, table["image"].to_list()),
         dataset=dataset.name,
+        table_hash=files.digest(names.tolist(), truth),
         model=name,
+        code={},
         n=len(table),
         failed=int(predictions.failed.sum()),
         expected=dataset.count,
-        scores=metrics.score(predictions.errors_km(truth)),
+        scores=scores_of(images, get_metrics(dataset)),
         top_k=predictions.coordinates.shape[1],
-        preprocessing=f"predictions of others, read from {path.name} (sha256 {sha256[:16]})",
+        preprocessing=f"predictions of others (sha256 {sha256[:16]})",
         images=dataset.describe(),
         config={"foreign_file": path.name, "sha256": sha256} | origin,
         created=now(),
         versions={"geobench": version("geobench-geolocalization")},
         predictions=predictions,
-        names=table["image"].to_numpy(object),
+        names=names,
         truth=truth,
-        extra=table.drop(columns=["image", "latitude", "longitude"]),
-        **nothing,
-        **zero,
+        extra=extra,
     )

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geobench import metrics
 from geobench.errors import ResultError, unknown_name
 from geobench.progress import SILENT, Progress
-from geobench.report.rows import Row, rows
-from geobench.report.text import LAYOUTS, tables
+from geobench.report.rows import Row, rows, score_of
+from geobench.report.tables import tables
+from geobench.report.text import LAYOUTS
 from geobench.results import FOLDER, left_behind, read_results
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NO_RESULTS = "no results in {folder}; make some: geobench demo, or geobench run --models geoclip --datasets bluemarble"
+NO_RESULTS = (
+    "no results in {folder}; to make some: geobench demo, or geobench run --models geoclip --datasets bluemarble"
+)
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Format:
 
     Attributes:
         write: takes the rows and a line for each result that was left out; returns the text.
-        joins_seeds: False where every result has a row of its own.
-        pictures: True where ``write`` also takes ``thumbnails``, their number, and ``progress``.
+        joins_seeds: False if every result has a row of its own.
+        pictures: True if ``write`` also takes ``thumbnails``, their number, and ``progress``.
     """
 
     write: Callable[..., str]
@@ -45,24 +48,27 @@ def report(
     say: Callable[[str], None] = lambda line: None,
     thumbnails: int | None = None,
     progress: Progress = SILENT,
+    thresholds_km: Sequence[float] | None = None,
 ) -> str:
     """Return the results in ``folder`` as text.
 
     Args:
         format: ``table`` (terminal), ``markdown``, ``latex`` (a document), ``latex-fragment`` (its tables, to input
             into a paper), ``html`` (a page with map, curves and a card per image), ``csv`` or ``json``; the last two
-            hold one row per result, every column, unrounded.
+            have one row per result, with every column, unrounded.
         folder: of results.
         datasets: only these test sets.
-        published: which of the papers' rows stand beside ours: a name in :data:`geobench.published.rows.SELECTIONS`.
-        join_seeds: put results that differ by seed only into one row.
-        say: told each result that is damaged and left out.
-        thumbnails: small pictures of images in the page at most; None leaves it to the page.
-        progress: told of the making of the page, and of predictions without a record.
+        published: which published rows are shown, a name in :data:`geobench.published.rows.SELECTIONS`.
+        join_seeds: put results that differ only by seed into one row.
+        say: called with a line for each result that is damaged and left out.
+        thumbnails: at most so many small pictures of images in the page; by default as many as it chooses.
+        progress: reports the making of the page, and predictions without a record.
+        thresholds_km: distances of the accuracies, in place of the test sets' own.
 
     Raises:
-        ResultError: there are no results, or none that is sound.
+        ResultError: there are no results, or all are damaged.
         UnknownNameError: no such format, or no results on one of ``datasets``.
+        SettingError: a threshold is not a distance.
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
@@ -82,23 +88,30 @@ def report(
     options: dict[str, Any] = {"progress": progress} if style.pictures else {}
     if style.pictures and thumbnails is not None:
         options["thumbnails"] = thumbnails
-    return style.write(rows(chosen, published, join_seeds and style.joins_seeds), damaged, **options)
+    found = rows(chosen, published, join_seeds and style.joins_seeds, thresholds_km)
+    return style.write(found, damaged, **options)
 
 
 def flat(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Yield for each of our results a row of every column, unrounded: the record, intervals, ties and verdicts."""
+    """Yield for each of our results a row of every column, unrounded: the record, intervals, ties and verdicts.
+
+    Its scores are those of the row's metrics; what it does not have is None.
+    """
     for row in rows:
         for result in row.results:
+            scores = {metric.name: score_of(result, metric) for metric in row.metrics}
+            known = {name: None if math.isnan(score) else score for name, score in scores.items()}
             ends = {
-                f"{name}_{end}": row.intervals[name][side] if row.intervals else None
-                for name in metrics.SCORES
+                f"{name}_{end}": row.intervals[name][side] if name in row.intervals else None
+                for name in scores
                 for side, end in enumerate(("low", "high"))
             }
             yield (
-                result.row()
+                replace(result, scores=scores).row()
+                | known
                 | ends
                 | {
-                    "best": [name for name in metrics.SCORES if name in row.best],
+                    "best": [name for name in scores if name in row.best],
                     "oracle": row.oracle,
                     "clustered_by": row.clusters[0],
                     "clusters": row.clusters[1],
@@ -138,4 +151,4 @@ FORMATS: dict[str, Format] = {
     "csv": Format(_csv, joins_seeds=False),
     "json": Format(_json, joins_seeds=False),
 }
-"""Another module may add one."""
+"""Other modules may add one."""

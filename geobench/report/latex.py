@@ -1,10 +1,11 @@
-"""A table with notes as LaTeX: booktabs, nothing else, special characters escaped."""
+"""Tables with notes as LaTeX: booktabs and nothing else, special characters escaped."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+
+from geobench.report.tables import TEXTUAL, Entry, Table
 
 DOCUMENT = r"""\documentclass[10pt]{{article}}
 \usepackage[utf8]{{inputenc}}
@@ -13,8 +14,6 @@ DOCUMENT = r"""\documentclass[10pt]{{article}}
 \begin{{document}}
 {tables}
 \end{{document}}"""
-WORDS = frozenset({"Model", "Subset", "Gallery", "Published", "Of", "Test set"})
-"""Heads of columns of words, which begin at the left."""
 NEEDS = "% Needs \\usepackage{booktabs}; table* spans both columns of a page."
 SIGNS = {
     "\\": r"$\backslash$",
@@ -31,7 +30,7 @@ SIGNS = {
     ">": "$>$",
     "|": "$|$",
     '"': "''",
-    "[": "{[}",  # after the end of a line it would begin an optional argument
+    "[": "{[}",  # at the start of a line it would open an optional argument
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
     "§": r"$\mathsection$",
@@ -48,31 +47,12 @@ SIGNS = {
     "σ": r"$\sigma$",
     "°": r"$^\circ$",
 }
-"""Signs in math where the fonts that LaTeX starts with have them there only; no further package or font is needed."""
+"""Some are set in math mode, where LaTeX's default fonts have them, so that no further package or font is needed."""
 LETTERS = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ")
 
 
-@dataclass(frozen=True)
-class Cell:
-    """What stands in a place of a table: the text, small below it an interval, and whether it is a best one."""
-
-    text: str
-    below: str = ""
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """Title, rows of cells by head, of which the first ``ours`` are measured and the rest published, and notes."""
-
-    title: str
-    rows: list[dict[str, Cell]]
-    ours: int
-    notes: list[str] = field(default_factory=list)
-
-
 def escape(text: str) -> str:
-    """Return ``text`` so that pdfLaTeX prints it; a letter that its fonts lack becomes its code point.
+    """Return ``text`` so that pdfLaTeX prints it; a letter that its fonts do not have becomes its code point.
 
     >>> escape("50 % of a_b & 東")
     '50 \\\\% of a\\\\_b \\\\& U+6771'
@@ -91,13 +71,13 @@ def latex_tables(tables: Sequence[Table]) -> str:
 
 
 def latex_document(tables: Sequence[Table]) -> str:
-    """Return a whole document that compiles as it is."""
+    """Return a complete document that compiles as it is."""
     return DOCUMENT.format(tables=latex_tables(tables))
 
 
 def _environment(table: Table) -> str:
     heads = list(table.rows[0])
-    columns = "".join("l" if head in WORDS else "r" for head in heads)
+    columns = "".join("l" if head in TEXTUAL else "r" for head in heads)
     lines = [
         r"\begin{table*}[p]",
         r"\centering\scriptsize\setlength{\tabcolsep}{2.5pt}",
@@ -118,32 +98,32 @@ def _environment(table: Table) -> str:
 
 
 def _heads(heads: Sequence[str]) -> list[str]:
-    """Return the heads in two lines, the word above the number of kilometres."""
+    """Return the headings in two lines, the first word above the rest."""
     parts = [head.partition(" ") for head in heads]
     return [" & ".join(escape(part[side]) for part in parts) + r" \\" for side in (0, 2)]
 
 
-def _body(rows: Sequence[dict[str, Cell]]) -> Iterator[str]:
-    """Yield the lines of ``rows``; where there are intervals, a gap between two that are not a row and its paper's."""
-    spaced = any(_sure(row) for row in rows)
+def _body(rows: Sequence[dict[str, Entry]]) -> Iterator[str]:
+    """Yield the lines of ``rows``; with intervals, a gap before each row but a published one below its own."""
+    spaced = any(_has_interval(row) for row in rows)
     previous = ""
     for number, row in enumerate(rows):
         name = next(iter(row.values())).text
-        if spaced and number and (_sure(row) or name != previous):
+        if spaced and number and (_has_interval(row) or name != previous):
             yield r"\addlinespace[2pt]"
         yield from _lines(row)
         previous = name
 
 
-def _sure(row: dict[str, Cell]) -> bool:
-    return any(cell.below for cell in row.values())
+def _has_interval(row: dict[str, Entry]) -> bool:
+    return any(entry.below for entry in row.values())
 
 
-def _lines(row: dict[str, Cell]) -> list[str]:
-    """Return the line of the scores, and that of the intervals where there are any."""
-    texts = [rf"\textbf{{{escape(cell.text)}}}" if cell.best else escape(cell.text) for cell in row.values()]
+def _lines(row: dict[str, Entry]) -> list[str]:
+    """Return the line of the scores, and that of the intervals if there are any."""
+    texts = [rf"\textbf{{{escape(entry.text)}}}" if entry.best else escape(entry.text) for entry in row.values()]
     lines = [" & ".join(texts) + r" \\"]
-    if _sure(row):
-        below = " & ".join(rf"{{\tiny {escape(cell.below)}}}" if cell.below else "" for cell in row.values())
+    if _has_interval(row):
+        below = " & ".join(rf"{{\tiny {escape(entry.below)}}}" if entry.below else "" for entry in row.values())
         lines.append(below + r" \\")
     return lines

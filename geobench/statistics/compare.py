@@ -1,7 +1,8 @@
-"""Two results on the same images: what B has more than A, how sure that is, and which images it gained and lost."""
+"""Two results on the same images: B minus A at every score, how sure that is, and which images B gained and lost."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench import metrics
 from geobench.errors import ResultError, unknown_name
 from geobench.geo import FloatArray, place_keys
+from geobench.metrics import Metric, image_values
+from geobench.plugins import get_metrics
 from geobench.results import FOLDER, PREDICTIONS, Result, load_result, read_results, record_of
 from geobench.statistics.intervals import Clusters, clusters_of
-from geobench.statistics.paired import ALPHA, Difference, accuracy_difference, holm, linearised, mean_difference
+from geobench.statistics.paired import ALPHA, Difference, difference, holm, linearised
 
 KEY_DIGITS = 4  # of a key that name a result
 FILES = (".json", PREDICTIONS)
@@ -32,14 +34,14 @@ class Line:
     """One score of two results.
 
     Attributes:
-        score: ``acc_25km``, ``median_km``, …; ``threshold_km`` where it is an accuracy.
-        a, b: the scores; ``difference`` is B minus A, with its interval and p-value.
-        gained, lost: images that B alone, or A alone, has within the threshold.
-        adjusted: the p-value adjusted for the accuracies compared (Holm); that of a score of another kind as it is.
+        metric: of the score.
+        a, b: the scores; ``difference`` is B minus A, with its confidence interval and p-value; both are NaN for a
+            metric without a value per image.
+        gained, lost: for a share, images that only B, or only A, has right.
+        adjusted: the p-value, for a share adjusted for the number of shares compared (Holm).
     """
 
-    score: str
-    threshold_km: float | None
+    metric: Metric
     a: float
     b: float
     difference: Difference
@@ -48,9 +50,20 @@ class Line:
     adjusted: float = 1.0
 
     @property
+    def score(self) -> str:
+        """Return the name of the score, such as ``acc_25km``."""
+        return self.metric.name
+
+    @property
+    def threshold_km(self) -> float | None:
+        """Return the distance of an accuracy; None for any other score."""
+        return self.metric.threshold_km
+
+    @property
     def worse(self) -> bool:
-        """Return whether B is significantly worse than A at this accuracy."""
-        return self.threshold_km is not None and self.difference.value < 0 and self.adjusted < ALPHA
+        """Return whether B is significantly worse than A at this share."""
+        sign = 1 if self.metric.higher_is_better else -1
+        return self.metric.kind == "share" and sign * self.difference.value < 0 and self.adjusted < ALPHA
 
 
 @dataclass(frozen=True)
@@ -64,11 +77,11 @@ class Comparison:
 
     @property
     def worse(self) -> bool:
-        """Return whether B is significantly worse than A at one accuracy or more."""
+        """Return whether B is significantly worse than A at one share or more."""
         return any(line.worse for line in self.lines)
 
     def to_record(self) -> dict[str, Any]:
-        """Return everything but the images as JSON values."""
+        """Return everything but the images as JSON values; None for what is NaN."""
         named = ("dataset", "subset", "model", "checkpoint", "gallery", "seed", "crops", "key")
         sides = {side: {name: getattr(result, name) for name in named} for side, result in self._sides()}
         lines = [
@@ -77,21 +90,25 @@ class Comparison:
             | {"p": line.difference.p, "p_holm": line.adjusted, "gained": line.gained, "lost": line.lost}
             for line in self.lines
         ]
+        lines = [{key: _known(value) for key, value in line.items()} for line in lines]
         clusters = {"by": self.clusters.by, "clusters": len(self.clusters.sizes)}
         return {**sides, "n": self.a.n, **clusters, "scores": lines, "worse": self.worse}
 
     def changes(self) -> list[dict[str, Any]]:
-        """Return a row for each image and threshold that one of the two alone has right, with both errors."""
+        """Return a row for each share and image that only one of the two has right, with both errors."""
         assert self.a.names is not None and self.a.truth is not None
         found = []
-        for km in (line.threshold_km for line in self.lines if line.threshold_km is not None):
-            hit_a, hit_b = self.a.errors <= km, self.b.errors <= km
-            for index in np.flatnonzero(hit_a != hit_b):
+        for line in self.lines:
+            if line.metric.kind != "share" or line.gained is None:
+                continue
+            hit_a, hit_b = line.metric.values(self.a.scored), line.metric.values(self.b.scored)
+            for index in np.flatnonzero(np.abs(hit_b - hit_a) == 1):
                 latitude, longitude = self.a.truth[index].tolist()
                 found.append(
                     {
                         "image": str(self.a.names[index]),
-                        "threshold_km": km,
+                        "score": line.score,
+                        "threshold_km": line.threshold_km,
                         "change": "gained" if hit_b[index] else "lost",
                         "latitude": latitude,
                         "longitude": longitude,
@@ -109,44 +126,60 @@ def compare(a: Result, b: Result, thresholds_km: Sequence[float] | None = None) 
     """Return how ``b`` differs from ``a`` on the same images.
 
     Args:
-        a, b: results with predictions; the order of their images may differ.
-        thresholds_km: accuracies to compare; those of the field's tables where it is None.
+        a, b: results with predictions; their images may be in different orders.
+        thresholds_km: accuracies to compare; by default those of the test set's tables.
 
     Raises:
         ResultError: the images are not the same, or predictions are missing.
         SameResultError: both are one file.
+        SettingError: a threshold is not a distance.
     """
     if a.path is not None and b.path is not None and a.path.resolve() == b.path.resolve():
         raise SameResultError(f"A and B are the same result, {a.path}; name two that differ.")
+    metrics = get_metrics(a.dataset, thresholds_km)
     b = aligned(a, b)
     assert a.truth is not None
     clusters = clusters_of(a.truth, a.extra)
-    levels = [float(km) for km in thresholds_km or metrics.LEVELS_KM.values()]
-    lines = [_accuracy_line(a.errors, b.errors, km, clusters) for km in levels]
-    adjusted = holm([line.difference.p for line in lines])
-    lines = [replace(line, adjusted=p) for line, p in zip(lines, adjusted, strict=True)]
-    values = [linearised(result.errors, clusters) for result in (a, b)]
-    for name in metrics.SCORES[len(metrics.ACCURACIES) :]:
-        gap = b.scores[name] - a.scores[name]
-        found = mean_difference(values[0][name], values[1][name], clusters, gap)
-        lines.append(Line(name, None, a.scores[name], b.scores[name], found, adjusted=found.p))
+    sides = [linearised(image_values(result.scored, metrics), clusters, metrics) for result in (a, b)]
+    scores = [{metric.name: metric.score(result.scored) for metric in metrics} for result in (a, b)]
+    lines = [
+        _line(m, (scores[0][m.name], scores[1][m.name]), (sides[0].get(m.name), sides[1].get(m.name)), clusters)
+        for m in metrics
+    ]
+    shares = [index for index, line in enumerate(lines) if line.metric.kind == "share"]
+    for index, adjusted in zip(shares, holm([lines[i].difference.p for i in shares]), strict=True):
+        lines[index] = replace(lines[index], adjusted=adjusted)
     return Comparison(a, b, clusters, tuple(lines))
 
 
-def _accuracy_line(a: FloatArray, b: FloatArray, km: float, clusters: Clusters) -> Line:
-    hits = a <= km, b <= km
-    gained, lost = int((hits[1] & ~hits[0]).sum()), int((hits[0] & ~hits[1]).sum())
-    scores = metrics.accuracy(a, km), metrics.accuracy(b, km)
-    return Line(f"acc_{km:g}km", km, *scores, accuracy_difference(*hits, clusters), gained, lost)
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _line(
+    metric: Metric,
+    scores: tuple[float, float],
+    values: tuple[FloatArray | None, FloatArray | None],
+    clusters: Clusters,
+) -> Line:
+    """Return the line of ``metric``: scores of A and B, and values (n,) from :func:`linearised` if it has any."""
+    (a, b), (of_a, of_b) = scores, values
+    if of_a is None or of_b is None:
+        return Line(metric, a, b, Difference(b - a, math.nan, math.nan, math.nan), adjusted=math.nan)
+    found = difference(metric, of_a, of_b, clusters, b - a)
+    if metric.kind != "share":
+        return Line(metric, a, b, found, adjusted=found.p)
+    change = of_b - of_a
+    return Line(metric, a, b, found, gained=int((change > 0).sum()), lost=int((change < 0).sum()))
 
 
 def aligned(a: Result, b: Result) -> Result:
-    """Return ``b`` with its images in the order of ``a``; raise ``ResultError`` where they are not the same images."""
+    """Return ``b`` with its images in the order of ``a``; raise ``ResultError`` if they are not the same images."""
     for result in (a, b):
         if result.predictions is None:
             raise ResultError(
-                f"{result.stem} is a record without its predictions; a comparison needs those of every image: run "
-                f"{result.spec} on {result.dataset} again."
+                f"{result.stem} is a record without its predictions, which a comparison needs: run {result.spec} on "
+                f"{result.dataset} again."
             )
     assert a.names is not None and b.names is not None and a.truth is not None and b.truth is not None
     assert b.predictions is not None
@@ -157,14 +190,12 @@ def aligned(a: Result, b: Result) -> Result:
             f"{a.spec} and {b.spec} were scored against different true places for {len(moved):,} of {a.n:,} images, "
             f"such as {a.names[moved[0]]}; run both on the same metadata."
         )
-    answers = b.predictions
-    ordered = type(answers)(answers.coordinates[order], answers.scores[order], answers.failed[order])
-    extra = None if b.extra is None else b.extra.iloc[order].reset_index(drop=True)
-    return replace(b, predictions=ordered, names=b.names[order], truth=b.truth[order], extra=extra)
+    ordered = b.scored.take(order)
+    return replace(b, predictions=ordered.predictions, names=b.names[order], truth=ordered.truth, extra=ordered.extra)
 
 
 def _order(a: npt.NDArray[np.object_], b: npt.NDArray[np.object_], who: str) -> npt.NDArray[np.intp]:
-    """Return where in ``b`` each of ``a`` stands; raise ``ResultError`` saying how many images one of them lacks."""
+    """Return the index in ``b`` of each of ``a``; raise ``ResultError`` saying how many images one of them lacks."""
     places = {name: index for index, name in enumerate(b)}
     only_a = [name for name in a if name not in places]
     only_b = set(places) - set(a)
@@ -172,39 +203,41 @@ def _order(a: npt.NDArray[np.object_], b: npt.NDArray[np.object_], who: str) -> 
         example = only_a[0] if only_a else min(only_b)
         raise ResultError(
             f"{who} were not run on the same images: {len(a) - len(only_a):,} are in both, {len(only_a):,} only in the "
-            f"first, {len(only_b):,} only in the second, such as {example}; run both on the same set without --limit."
+            f"first, {len(only_b):,} only in the second, such as {example}; run both on the whole set."
         )
     return np.array([places[name] for name in a], dtype=np.intp)
 
 
 def find_result(name: str, folder: Path = FOLDER, dataset: str | None = None) -> Result:
-    """Return the result that ``name`` stands for, with its predictions.
+    """Return the result called ``name``, with its predictions.
 
     Args:
-        name: a file (``….json`` or its ``….predictions.csv``), the first digits of a key, ``MODEL`` or
-            ``MODEL@CHECKPOINT``. Of a cell that was measured twice the newest is taken.
+        name: a file (``….json`` or its ``….predictions.csv``), the first digits of a key, ``MODEL``, or
+            ``MODEL@CHECKPOINT``. Of an entry that was measured twice the newest is taken.
         folder: of results.
-        dataset: look among the results on this test set only.
+        dataset: search only the results on this test set.
 
     Raises:
         UnknownNameError: there is no such result.
-        ResultError: several fit, or the file is damaged.
+        ResultError: several match, or the file is damaged.
     """
     if name.endswith(FILES):
         return load_result(record_of(Path(name)), predictions=True)
     found, damaged = read_results(folder, predictions=False)
     there = [result for result in found if dataset in (None, result.dataset)]
-    fits = [result for result in there if _is_called(result, name)]
-    if not fits:
+    matching = [result for result in there if _is_called(result, name)]
+    if not matching:
         where = f"result in {folder}" + (f" on {dataset}" if dataset else "")
-        hint = f"Damaged are: {' '.join(damaged)}" if damaged else ""
+        hint = f"Damaged: {' '.join(damaged)}" if damaged else ""
         raise unknown_name(where, name, {result.spec for result in there} | {result.model for result in there}, hint)
-    cells = {result.cell: result for result in fits}
-    if len(cells) > 1:
-        shown = "; ".join(f"{r.key[:8]} ({r.spec} on {_where(r)})" for r in list(cells.values())[:6])
-        more = f" and {len(cells) - 6} more" if len(cells) > 6 else ""
-        raise ResultError(f"{name} stands for {len(cells)} results; name one by its digits: {shown}{more}.")
-    (chosen,) = cells.values()
+    newest = {result.entry: result for result in matching}
+    if len(newest) > 1:
+        shown = "; ".join(f"{r.key[:8]} ({r.spec} on {_where(r)})" for r in list(newest.values())[:6])
+        more = f" and {len(newest) - 6} more" if len(newest) > 6 else ""
+        raise ResultError(
+            f"{name} matches {len(newest)} results; name one by the first digits of its key: {shown}{more}."
+        )
+    (chosen,) = newest.values()
     assert chosen.path is not None
     return load_result(chosen.path, predictions=True)
 

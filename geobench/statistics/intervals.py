@@ -1,13 +1,15 @@
-"""How sure a score is: 95 % intervals over the images, which are drawn by photographer or place rather than alone.
+"""How sure a score is: 95 % confidence intervals over the images, sampled by photographer or place.
 
-An accuracy has Wilson's score interval, with the number of images divided by the design effect and Student's t in place
-of the normal. The median has Woodruff's: the same interval for the share of errors below it, read off the errors. Mean
-and GeoScore have that of a mean. ``tests/benchmarks/coverage.py`` simulates the coverage, beside that of the percentile
-bootstrap, which covers too little where few images are right or few photographers took many.
+The kind of a metric decides. A share has Wilson's score interval, with the number of images divided by the design
+effect and Student's t in place of the normal quantile. A median has Woodruff's: the same interval for the share of
+values below it, read off the values. A mean has Student's t interval. ``tests/benchmarks/coverage.py`` simulates their
+coverage next to that of the percentile bootstrap, which covers too little if few images are hits or a few
+photographers took most of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,12 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from geobench import metrics
 from geobench.data.tables.photographers import named_columns
-from geobench.geo import FARTHEST_KM, FloatArray, place_keys
+from geobench.geo import FloatArray, place_keys
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from geobench.metrics import Metric
 
 LEVEL = 0.95
 
@@ -32,8 +35,8 @@ class Clusters:
     """Which images of n belong together.
 
     Attributes:
-        labels: (n,), 0 to the number of clusters.
-        by: what they share, for the reader of a table: ``AUTHOR`` or ``coordinate``.
+        labels: (n,), from 0, without gaps.
+        by: what the images of a cluster share, as tables name it: ``AUTHOR`` or ``coordinate``.
     """
 
     labels: npt.NDArray[np.intp]
@@ -46,7 +49,7 @@ class Clusters:
 
     @property
     def largest_effect(self) -> float:
-        """Return the design effect if all images of a cluster fared alike: the size of the cluster of an image."""
+        """Return the design effect if all images of a cluster had one value: the mean cluster size of an image."""
         return float((self.sizes**2).sum() / self.sizes.sum())
 
     @cached_property
@@ -54,8 +57,12 @@ class Clusters:
         order = np.argsort(self.labels, kind="stable")
         return order, np.searchsorted(self.labels[order], np.arange(len(self.sizes)))
 
+    def among(self, rows: npt.NDArray[np.bool_]) -> Clusters:
+        """Return the clusters of the images ``rows`` (n,) alone."""
+        return Clusters(np.unique(self.labels[rows], return_inverse=True)[1], self.by)
+
     def sums(self, values: FloatArray) -> FloatArray:
-        """Return the sums (g, …) over each cluster of ``values`` (n, …)."""
+        """Return the sum (g, …) of ``values`` (n, …) over each cluster."""
         if len(self.sizes) == len(self.labels):
             return values
         order, starts = self._grouped
@@ -66,11 +73,11 @@ class Clusters:
 def clusters_of(truth: FloatArray, extra: pd.DataFrame | None = None) -> Clusters:
     """Return the clusters of images with coordinates ``truth`` (n, 2): by photographer, else by identical coordinate.
 
+    An image without a photographer is grouped by its coordinate. If all images would be one cluster, each is its own.
+
     Args:
         truth: degrees.
-        extra: the other columns of the test set; one that names photographers and tells images apart is used. An
-            image whose photographer is blank is put with those of the same coordinate. Where all images would be one
-            cluster, each stands alone.
+        extra: the other columns of the test set; the first that names at least two photographers is used.
     """
     places = np.unique(place_keys(truth), return_inverse=True)[1]
     for column, people in () if extra is None else named_columns(extra):
@@ -85,11 +92,11 @@ def clusters_of(truth: FloatArray, extra: pd.DataFrame | None = None) -> Cluster
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of values (n, …) and how it scatters when clusters are drawn anew; each of the shape (…).
+    """The mean of values (n, …) and its variation when clusters are resampled; each attribute of the shape (…).
 
     Attributes:
         value: the mean.
-        effect: the design effect, its variance over that of n images drawn alone.
+        effect: the design effect: its variance over that of n independent images.
         se: its standard error.
         alike: the intraclass correlation, 0 to 1.
         freedom: Satterthwaite's degrees of freedom of the standard error, for clusters of these sizes.
@@ -111,10 +118,10 @@ class Mean:
 
 
 def clustered_mean(values: FloatArray, clusters: Clusters) -> Mean:
-    """Return the mean of ``values`` (n, …) with its scatter, from the residuals of clusters.
+    """Return the mean of ``values`` (n, …) with its standard error, from the residuals of clusters.
 
-    The variance is the linearised one of survey statistics, g/(g−1) · Σ (sum − size · mean)² / n². Values without any
-    scatter, and one cluster alone, say nothing on how alike the images of a cluster are: it counts as one observation.
+    The variance is the linearised one of survey statistics, g/(g−1) · Σ (sum − size · mean)² / n². Constant values, or
+    a single cluster, tell nothing about the intraclass correlation; then each cluster counts as one observation.
     """
     n, sizes = len(values), clusters.sizes
     mean = values.mean(axis=0)
@@ -130,10 +137,10 @@ def clustered_mean(values: FloatArray, clusters: Clusters) -> Mean:
 
 
 def clustered_share(hits: npt.NDArray[np.generic], clusters: Clusters) -> Mean:
-    """Return the mean of ``hits`` (n, …), 0 or 1; the more alike the images of a cluster, the surer is its scatter.
+    """Return the mean of ``hits`` (n, …), 0 or 1, with degrees of freedom that fit a share.
 
-    A share lies between 0 and 1 and varies less than a normal value of the same variance: with the kurtosis k of the
-    beta distribution, at most 3, the degrees of freedom are 2 / (k − 1) as many.
+    The share of a cluster lies between 0 and 1, so its variance is estimated better than that of a normal value: with
+    the kurtosis k of the beta distribution, at most 3, the degrees of freedom are 2 / (k − 1) times as many.
     """
     mean = clustered_mean(hits.astype(np.float64), clusters)
     p, alike = np.clip(mean.value, 1e-6, 1 - 1e-6), np.clip(mean.alike, 1e-6, 1 - 1e-6)
@@ -161,27 +168,63 @@ def share_interval(hits: npt.NDArray[np.generic], clusters: Clusters) -> tuple[F
     return (middle - half) / (1 + squared), (middle + half) / (1 + squared)
 
 
-def median_interval(errors: FloatArray, clusters: Clusters) -> tuple[FloatArray, FloatArray]:
-    """Return the ends (…) of the interval of the median of ``errors`` (n, …): Woodruff 1952."""
-    n, ordered = len(errors), np.sort(errors, axis=0)
-    below = clustered_share(errors <= np.median(errors, axis=0), clusters)
+def median_interval(values: FloatArray, clusters: Clusters) -> tuple[FloatArray, FloatArray]:
+    """Return the ends (…) of the interval of the median of ``values`` (n, …): Woodruff 1952."""
+    n, ordered = len(values), np.sort(values, axis=0)
+    below = clustered_share(values <= np.median(values, axis=0), clusters)
     half = 0.5 * below.t * np.sqrt(below.effect / n)
-    # The median lies between the two middle errors, also where the share below it does not scatter at all.
+    # The median lies between the two middle values, even if the share below it has no variance at all.
     ends = np.minimum(np.floor((0.5 - half) * n), (n - 1) // 2), np.maximum(np.ceil((0.5 + half) * n) - 1, n // 2)
     low, high = (np.clip(end, 0, n - 1).astype(np.intp) for end in ends)
     take = [np.take_along_axis(ordered, end[None], axis=0)[0] for end in (low, high)]
     return take[0], take[1]
 
 
-def intervals(errors: FloatArray, clusters: Clusters) -> dict[str, Interval]:
-    """Return the 95 % interval of every score of ``errors`` (n,) in km, in the units of the scores."""
-    hits = errors[:, None] <= np.array(list(metrics.LEVELS_KM.values()))
-    low, high = share_interval(hits, clusters)
-    found = {name: (100 * float(a), 100 * float(b)) for name, a, b in zip(metrics.ACCURACIES, low, high, strict=True)}
-    a, b = median_interval(errors, clusters)
-    found["median_km"] = (float(a), float(b))
-    for name, values, most in (("mean_km", errors, FARTHEST_KM), ("geoscore", metrics.geoscores(errors), 5000.0)):
-        mean = clustered_mean(values, clusters)
-        half = mean.t * mean.se
-        found[name] = (max(0.0, float(mean.value - half)), min(most, float(mean.value + half)))
+def intervals(values: Mapping[str, FloatArray], clusters: Clusters, metrics: Iterable[Metric]) -> dict[str, Interval]:
+    """Return the 95 % confidence interval of each score, in its unit.
+
+    A metric that does not apply to some images is judged by the others and their clusters. One that applies to none,
+    or has no value per image, has no interval.
+
+    Args:
+        values: (n,) of each metric, from :func:`geobench.metrics.image_values`.
+        clusters: of the n images.
+        metrics: all or some of those in ``values``, and others.
+    """
+    chosen = [metric for metric in metrics if metric.name in values]
+    whole = [m for m in chosen if m.kind == "share" and not np.isnan(values[m.name]).any()]
+    shares = _share_intervals([values[metric.name] for metric in whole], clusters) if whole else []
+    together = dict(zip((metric.name for metric in whole), shares, strict=True))
+    found = {}
+    for metric in chosen:
+        interval = together.get(metric.name) or _interval(metric, values[metric.name], clusters)
+        if interval is not None:
+            found[metric.name] = interval
     return found
+
+
+def _share_intervals(hits: list[FloatArray], clusters: Clusters) -> list[Interval]:
+    """Return the interval in percent of each of several ``hits`` (n,), worked out together."""
+    low, high = share_interval(np.stack(hits, axis=1), clusters)
+    return [(100 * float(a), 100 * float(b)) for a, b in zip(low, high, strict=True)]
+
+
+def _interval(metric: Metric, values: FloatArray, clusters: Clusters) -> Interval | None:
+    """Return the interval of ``metric`` over the images that it applies to; None if there are none."""
+    values, clusters = applicable(values, clusters)
+    if not len(values):
+        return None
+    if metric.kind == "share":
+        return _share_intervals([values], clusters)[0]
+    if metric.kind == "median":
+        low, high = median_interval(values, clusters)
+        return float(low), float(high)
+    mean = clustered_mean(values, clusters)
+    half = mean.t * mean.se
+    return max(metric.low, float(mean.value - half)), min(metric.high, float(mean.value + half))
+
+
+def applicable(values: FloatArray, clusters: Clusters) -> tuple[FloatArray, Clusters]:
+    """Return those of ``values`` (n,) that are not NaN, and their clusters."""
+    known = ~np.isnan(values)
+    return (values, clusters) if known.all() else (values[known], clusters.among(known))

@@ -1,29 +1,32 @@
-"""Is the difference real? Tests and intervals of two models on the same images, and who shares the first place."""
+"""Is the difference real? Paired tests and intervals of two models on the same images, and ties for the first place."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from geobench import metrics
 from geobench.geo import FloatArray
-from geobench.statistics.intervals import LEVEL, Clusters, clustered_mean, clustered_share, median_interval
+from geobench.statistics.intervals import LEVEL, Clusters, applicable, clustered_mean, clustered_share, median_interval
+
+if TYPE_CHECKING:
+    from geobench.metrics import Metric
 
 ALPHA = 1 - LEVEL
-EXACT_STEPS = 50_000_000  # additions that the exact distribution may take: a fraction of a second
+EXACT_STEPS = 50_000_000  # additions allowed for the exact distribution: a fraction of a second
 WHOLE = 1e-9
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What B has more than A.
+    """B minus A; NaN for what cannot be given.
 
     Attributes:
         value: in the unit of the score.
-        low, high: its 95 % interval.
+        low, high: its 95 % confidence interval.
         p: of no difference.
     """
 
@@ -34,14 +37,14 @@ class Difference:
 
 
 def sign_flip_p(sums: npt.ArrayLike) -> float:
-    """Return the two-sided p-value of no difference, by exchanging the two models cluster by cluster.
+    """Return the two-sided p-value of no difference, by swapping the two models cluster by cluster.
 
-    Where every cluster is one image and ``sums`` are −1, 0 and 1, this is McNemar's exact test. With clusters it is the
-    exact form of the test of Yang, Sun and Hardin 2010. Where the exact distribution would take too long, or sums are
-    no whole numbers, it is replaced by a normal one of the same variance.
+    If every cluster is one image and ``sums`` are −1, 0 and 1, this is McNemar's exact test. With clusters it is the
+    exact form of the test of Yang, Sun and Hardin 2010. If the exact distribution would take too long, or the sums are
+    not whole numbers, a normal distribution of the same variance replaces it.
 
     Args:
-        sums: (g,) for each cluster, images that B has right minus images that A has right.
+        sums: (g,) for each cluster, hits of B minus hits of A.
     """
     found = np.asarray(sums, dtype=np.float64)
     steps = np.abs(found[found != 0])
@@ -58,7 +61,7 @@ def sign_flip_p(sums: npt.ArrayLike) -> float:
 
 
 def _sum_of_halves(steps: npt.NDArray[np.int64]) -> FloatArray:
-    """Return the chances of the sums 0 to Σ ``steps`` when each step is taken or not by a throw of a coin."""
+    """Return the probabilities of the sums 0 to Σ ``steps`` if a fair coin decides whether each step is taken."""
     from scipy.stats import binom
 
     chances = np.zeros(int(steps.sum()) + 1)
@@ -72,10 +75,10 @@ def _sum_of_halves(steps: npt.NDArray[np.int64]) -> FloatArray:
 
 
 def accuracy_difference(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_], clusters: Clusters) -> Difference:
-    """Return accuracy of B minus A in points from their hits (n,): p by :func:`sign_flip_p`.
+    """Return accuracy of B minus A in percentage points from their hits (n,); p by :func:`sign_flip_p`.
 
-    The interval is that of Bonett and Price 2012, one image added to those that either alone has right; its variance is
-    multiplied by the design effect, and Student's t stands for the normal.
+    The interval is that of Bonett and Price 2012, with one image added to those that only one of them has right; its
+    variance is multiplied by the design effect, and Student's t replaces the normal quantile.
     """
     n, change = len(a), b.astype(np.float64) - a
     mean = clustered_mean(change, clusters)
@@ -90,7 +93,7 @@ def accuracy_difference(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_], clus
 def mean_difference(a: FloatArray, b: FloatArray, clusters: Clusters, value: float | None = None) -> Difference:
     """Return the mean of ``b`` − ``a`` (n,) with its interval and p-value, both by Student's t.
 
-    ``value`` is the difference itself where the mean is that of linearised values.
+    ``value`` is the difference itself if ``a`` and ``b`` are linearised values.
     """
     from scipy.special import stdtr
 
@@ -102,32 +105,64 @@ def mean_difference(a: FloatArray, b: FloatArray, clusters: Clusters, value: flo
     return Difference(centre, centre - half, centre + half, float(2 * stdtr(float(mean.freedom), -abs(centre) / se)))
 
 
-def linearised_median(errors: FloatArray, clusters: Clusters) -> FloatArray:
-    """Return a value (n,) for each image whose mean moves as the median of ``errors`` does: its influence.
+def difference(metric: Metric, a: FloatArray, b: FloatArray, clusters: Clusters, gap: float) -> Difference:
+    """Return B minus A by ``metric``, over the images that it applies to in both; its kind decides how.
 
-    The density of the errors at their median is taken from the width of the median's interval (Woodruff 1952).
+    Args:
+        metric: one with values per image.
+        a, b: values (n,) from :func:`linearised`.
+        clusters: of the n images.
+        gap: score of B minus score of A.
     """
-    median = np.median(errors)
-    below = (errors <= median).astype(np.float64)
-    low, high = median_interval(errors, clusters)
+    common = ~np.isnan(a + b)
+    if not common.any():
+        return Difference(gap, np.nan, np.nan, 1.0)
+    value = gap if np.array_equal(np.isnan(a), np.isnan(b)) else None
+    if not common.all():
+        a, b, clusters = a[common], b[common], clusters.among(common)
+    if metric.kind == "share":
+        return accuracy_difference(a > 0, b > 0, clusters)
+    return mean_difference(a, b, clusters, value)
+
+
+def linearised_median(values: FloatArray, clusters: Clusters) -> FloatArray:
+    """Return a value (n,) for each image whose mean moves as the median of ``values`` does: its influence.
+
+    The density of the values at their median is taken from the width of the median's interval (Woodruff 1952).
+    """
+    median = np.median(values)
+    below = (values <= median).astype(np.float64)
+    low, high = median_interval(values, clusters)
     mean = clustered_share(below, clusters)
-    width_of_share = min(1.0, float(mean.t) * np.sqrt(float(mean.effect) / len(errors)))
+    width_of_share = min(1.0, float(mean.t) * np.sqrt(float(mean.effect) / len(values)))
     influence: FloatArray = median + (0.5 - below) * float(high - low) / width_of_share
     return influence
 
 
-def linearised(errors: FloatArray, clusters: Clusters) -> dict[str, FloatArray]:
-    """Return for each score a value (n,) of each image whose mean is the score, or moves as it does."""
-    hits: dict[str, FloatArray] = {
-        name: 100.0 * (errors <= km).astype(np.float64)
-        for name, km in zip(metrics.ACCURACIES, metrics.LEVELS_KM.values(), strict=True)
-    }
-    rest = {
-        "median_km": linearised_median(errors, clusters),
-        "mean_km": errors,
-        "geoscore": metrics.geoscores(errors),
-    }
-    return hits | rest
+def linearised(
+    values: Mapping[str, FloatArray], clusters: Clusters, metrics: Sequence[Metric]
+) -> dict[str, FloatArray]:
+    """Return for each score a value (n,) of each image whose mean is the score, or moves as it does.
+
+    Args:
+        values: (n,) of each metric, from :func:`geobench.metrics.image_values`; NaN stays NaN.
+        clusters: of the n images.
+        metrics: all or some of those in ``values``, and others.
+    """
+    return {m.name: _linearised(m, values[m.name], clusters) for m in metrics if m.name in values}
+
+
+def _linearised(metric: Metric, values: FloatArray, clusters: Clusters) -> FloatArray:
+    if metric.kind == "share":
+        return 100.0 * values
+    if metric.kind != "median":
+        return values
+    known, among = applicable(values, clusters)
+    if not len(known):
+        return values
+    found = np.full(len(values), np.nan)
+    found[~np.isnan(values)] = linearised_median(known, among)
+    return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -145,34 +180,37 @@ def leaders(
     values: Sequence[Mapping[str, FloatArray]],
     members: Sequence[int],
     clusters: Clusters,
+    metrics: Sequence[Metric],
 ) -> list[frozenset[str]]:
     """Return for each of r models on the same images the scores at which none is significantly better.
 
-    At each score every model is tested against the best; the p-values are adjusted by :func:`holm`. Where no model has
-    a single image right, none is the best.
+    At each score every model is tested against the best; the p-values are adjusted by :func:`holm`. If no model has a
+    single hit, none is the best. A metric without a value per image cannot be tested and has no best.
 
     Args:
         scores: of each model.
         values: of each model, for each score (n,), from :func:`linearised`, averaged over seeds.
-        members: the seeds averaged for each model: with them the change in an image's hits is a whole number of parts.
+        members: the seeds averaged for each model: multiplied by their number, the change in hits is a whole number.
         clusters: of the images.
+        metrics: the scores' metrics.
     """
     groups: list[set[str]] = [set() for _ in scores]
-    for name in metrics.SCORES:
-        sign = -1 if name in metrics.LOWER_IS_BETTER else 1
-        best = max(range(len(scores)), key=lambda index: sign * scores[index][name])
-        if name in metrics.ACCURACIES and scores[best][name] == 0:
+    for metric in metrics:
+        name, sign = metric.name, 1 if metric.higher_is_better else -1
+        tested = [i for i, each in enumerate(scores) if name in values[i] and not np.isnan(each[name])]
+        best = max(tested, key=lambda index: sign * scores[index][name], default=None)
+        if best is None or (metric.kind == "share" and metric.higher_is_better and scores[best][name] == 0):
             continue
-        others = [index for index in range(len(scores)) if index != best]
+        others = [index for index in tested if index != best]
         p_values = []
         for other in others:
             a, b = values[best][name], values[other][name]
-            if name in metrics.ACCURACIES:
+            if metric.kind == "share":
+                change, among = applicable(b - a, clusters)
                 parts = int(np.lcm(members[best], members[other]))
-                p_values.append(sign_flip_p(np.rint(clusters.sums(b - a) * parts / 100)))
+                p_values.append(sign_flip_p(np.rint(among.sums(change) * parts / 100)))
             else:
-                gap = scores[other][name] - scores[best][name]
-                p_values.append(mean_difference(a, b, clusters, gap).p)
+                p_values.append(difference(metric, a, b, clusters, scores[other][name] - scores[best][name]).p)
         tied = [other for other, p in zip(others, holm(p_values), strict=True) if p >= ALPHA]
         for index in (best, *tied):
             groups[index].add(name)

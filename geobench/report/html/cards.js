@@ -1,4 +1,4 @@
-// Elements are made here, and text only ever becomes text: nothing in a name is taken for HTML.
+// Elements are created here, and names only ever become text, never HTML.
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -19,15 +19,15 @@ function place(latitude, longitude) {
   return `${side(latitude, "N", "S")}, ${side(longitude, "E", "W")}`;
 }
 
-// A dot of the error's colour on the map; what it means stands beside it in words.
-function dot(level) {
+// A dot in the colour that the error has on the map; the text next to it says the same.
+function dot(set, level) {
   const element = make("span", { class: "dot", "aria-hidden": "true" });
-  element.style.background = level === 255 ? "none" : DATA.colours[level];
+  element.style.background = level === DATA.failed ? "none" : set.colours[level];
   return element;
 }
 
 function errorText(row, image) {
-  return row.level[image] === 255 ? "failed" : km(row.errors[image]);
+  return row.level[image] === DATA.failed ? "failed" : km(row.errors[image]);
 }
 
 // The card of an image: picture, truth, the model's predictions, the other models' errors.
@@ -43,9 +43,9 @@ function card(set, row, image, choose) {
       make("div", {},
         make("h4", {}, name),
         make("p", {}, `${set.countries[set.country[image]]}, ${place(...truthOf(set, image))}`),
-        make("p", { class: "error" }, dot(row.level[image]), ` ${row.label}: `, make("strong", {}, errorText(row, image))),
+        make("p", { class: "error" }, dot(set, row.level[image]), ` ${row.label}: `, make("strong", {}, errorText(row, image))),
         on)),
-    answers(set, row, image),
+    predictions(set, row, image),
     others(set, row, image));
 }
 
@@ -59,23 +59,23 @@ function placeOf(row, image, rank = 0) {
 }
 
 // The top k predictions of a model for an image as a table.
-function answers(set, row, image) {
-  if (row.level[image] === 255) return null;
+function predictions(set, row, image) {
+  if (row.level[image] === DATA.failed) return null;
   const lines = [];
   for (let rank = 0; rank < row.k; rank++) {
     const where = placeOf(row, image, rank);
     const away = haversineKm(...truthOf(set, image), ...where, DATA.radius);
     const score = row.scores[image * row.k + rank];
-    const cells = [`${rank + 1}`, place(...where), km(rank ? away : row.errors[image]), Number.isNaN(score) ? "" : score.toPrecision(2)];
-    lines.push(make("tr", {}, ...cells.map((text) => make("td", {}, text))));
+    const texts = [`${rank + 1}`, place(...where), km(rank ? away : row.errors[image]), Number.isNaN(score) ? "" : score.toPrecision(2)];
+    lines.push(make("tr", {}, ...texts.map((text) => make("td", {}, text))));
   }
   const heads = ["", "prediction", "error", "score"].map((text) => make("th", { scope: "col" }, text));
-  return make("table", { class: "answers" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...lines));
+  return make("table", { class: "predictions" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...lines));
 }
 
 function others(set, row, image) {
   const rest = set.rows.filter((other) => other !== row);
   if (!rest.length) return null;
-  const parts = rest.map((other) => make("li", {}, dot(other.level[image]), ` ${other.label}: ${errorText(other, image)}`));
+  const parts = rest.map((other) => make("li", {}, dot(set, other.level[image]), ` ${other.label}: ${errorText(other, image)}`));
   return make("ul", { class: "others", "aria-label": "Other models" }, ...parts);
 }

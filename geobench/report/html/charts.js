@@ -1,4 +1,4 @@
-// Charts are drawn by Bokeh when they come near the screen, or when there is nothing else to do.
+// Charts are drawn by Bokeh when they come near the viewport, or when the browser is idle.
 
 const drawn = new Map(); // element -> figure
 const waiting = new Map(); // element -> functions to call with its figure
@@ -7,7 +7,7 @@ function block(name) {
   return document.getElementById(`block-${name}`).textContent;
 }
 
-// The figure of a chart's element, drawn now where it is not yet.
+// The figure of a chart's element, drawn if it has not been yet.
 async function draw(element) {
   if (!waiting.has(element)) {
     waiting.set(element, (async () => {
@@ -33,7 +33,7 @@ function drawWhenNear(elements) {
   for (const element of elements) near.observe(element);
 }
 
-// What is drawn can be printed, even if nobody scrolled there.
+// Only what is drawn can be printed, so charts are drawn even if nobody scrolls to them.
 function drawWhenIdle(elements) {
   const later = globalThis.requestIdleCallback ?? setTimeout;
   later(() => elements.filter((element) => element.offsetParent !== null).forEach(draw));

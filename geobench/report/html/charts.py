@@ -1,7 +1,7 @@
 """The page's charts, made with Bokeh: the empty map that scripts fill, the curves of errors, the gallery's frontier.
 
-Bokeh draws on a plain canvas, so that neither a network nor WebGL is needed. Colours that depend on light or dark are
-set in the page: whatever is named ``paint-…`` gets the colour of that name.
+Bokeh draws on a plain canvas, so neither a network nor WebGL is needed. Colours that depend on the light or dark theme
+are set by the page: whatever is named ``paint-…`` gets the colour of that name.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geobench.geo import FARTHEST_KM, FloatArray
-from geobench.metrics import ACCURACIES, LEVELS_KM
+from geobench.metrics import Metric, accuracies, thresholds_of
 from geobench.pictures.canvas import SMALLEST_KM2, shore
-from geobench.pictures.curves import OKABE_ITO, SMALLEST_KM
+from geobench.pictures.curves import SMALLEST_KM
+from geobench.pictures.palette import OKABE_ITO
 from geobench.pictures.worldmap import LAKE, LAND_KINDS, X_MAX, Y_MAX, borders, coastlines, equal_earth
 from geobench.report.rows import Row
 
@@ -22,28 +23,45 @@ if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure  # noqa: N812  it is a class
 
 DASHES = ("solid", "dashed", "dotdash", "dotted", "dashdot")
-MARKERS = ("circle", "square", "triangle", "diamond", "inverted_triangle")
-FRONTIER = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
-"""Of Okabe and Ito, without black: a line must be seen on light and dark."""
+MARKERS = {
+    "circle": "●",
+    "square": "■",
+    "triangle": "▲",
+    "diamond": "◆",
+    "inverted_triangle": "▼",
+    "hex": "⬢",
+    "star": "★",
+}
+"""Bokeh's names of markers, and the characters that stand for them in a legend."""
+FRONTIER = OKABE_ITO[:4] + OKABE_ITO[5:6]
+"""Without black: a line must be visible on light and on dark; five colours and seven markers make 35 pairs."""
 LINES = tuple("#7f7f7f" if colour == "#000000" else colour for colour in OKABE_ITO)
 POINTS = 240  # of a curve: a step is 5 % of the distance
 MAP_TIPS = [("image", "@name"), ("truly in", "@country"), ("error", "@error{0,0.0} km")]
 
 
 def line_look(number: int) -> tuple[str, str]:
-    """Return colour and dashes of the row ``number``: 35 pairs before any comes again."""
+    """Return colour and dashes of the row ``number``: 35 pairs before any is repeated."""
     return LINES[number % len(LINES)], DASHES[number % len(DASHES)]
 
 
+def frontier_look(metrics: Sequence[Metric]) -> list[tuple[str, str, str]]:
+    """Return distance, colour and marker of the line of each accuracy among ``metrics``."""
+    return [
+        (f"{km:,g} km", FRONTIER[number % len(FRONTIER)], list(MARKERS)[number % len(MARKERS)])
+        for number, km in enumerate(thresholds_of(metrics))
+    ]
+
+
 def item(figure: Figure) -> dict[str, Any]:
-    """Return ``figure`` as what ``Bokeh.embed.embed_item`` takes."""
+    """Return ``figure`` in the form that ``Bokeh.embed.embed_item`` takes."""
     from bokeh.embed import json_item
 
     return dict(json_item(figure))
 
 
 def world_map() -> Figure:
-    """Return the map of the world with empty sources: truth, prediction, lines and the chosen image."""
+    """Return the world map with empty sources: truth, prediction, lines and the chosen image."""
     from bokeh.models import BoxZoomTool, HoverTool, PanTool, Range1d, ResetTool, TapTool, WheelZoomTool
     from bokeh.plotting import figure
 
@@ -58,7 +76,7 @@ def world_map() -> Figure:
         min_border=0,
         lod_threshold=4000,
     )
-    plot.toolbar.logo = None  # it is a link out of the page
+    plot.toolbar.logo = None  # it links to another site
     plot.axis.visible = False
     plot.grid.visible = False
     _land(plot)
@@ -87,7 +105,7 @@ def _land(plot: Figure) -> None:
 
 
 def _joined(lines: Sequence[FloatArray]) -> tuple[Any, Any]:
-    """Return x and y on the map of all ``lines``, NaN between them, half a kilometre exact."""
+    """Return x and y on the map of all ``lines``, NaN between them, accurate to half a kilometre."""
     gap = np.full((1, 2), np.nan)
     x, y = np.concatenate([part for line in lines for part in (equal_earth(line), gap)]).astype(np.float32).T
     return x, y
@@ -106,7 +124,7 @@ def _line(plot: Figure, name: str, **look: Any) -> None:
 def _scatter(plot: Figure, name: str, **look: Any) -> Any:
     columns = ("x", "y", "colour", "marker", "image", "name", "country", "error")
     drawn = plot.scatter("x", "y", source=_source(name, *columns), name=name, **look)
-    drawn.update(selection_glyph=None, nonselection_glyph=None)  # what is chosen is marked by the page
+    drawn.update(selection_glyph=None, nonselection_glyph=None)  # the page marks what is chosen
     return drawn
 
 
@@ -117,7 +135,7 @@ def error_curves(named: Mapping[str, Row]) -> Figure:
 
     plot = _plot("Error (km)", "Images within (%)", (SMALLEST_KM, FARTHEST_KM))
     distances = np.geomspace(SMALLEST_KM, FARTHEST_KM, POINTS)
-    for km in LEVELS_KM.values():
+    for km in thresholds_of(next(iter(named.values())).metrics):
         plot.add_layout(Span(location=km, dimension="height", line_width=1, line_dash="dotted", name="paint-grid"))
     for number, (label, row) in enumerate(named.items()):
         errors = np.sort(np.concatenate([result.errors for result in row.results]))
@@ -156,7 +174,7 @@ def _plot(x: str, y: str, x_range: tuple[float, float]) -> Figure:
 
 
 def frontier(rows: Sequence[Row]) -> Figure:
-    """Return accuracy with its interval against the size of the gallery; ``rows`` differ in it, the smallest first."""
+    """Return accuracy with its interval against the gallery size, in which ``rows`` differ, the smallest first."""
     from bokeh.models import FixedTicker, HoverTool
 
     sizes = [row.results[0].gallery_size for row in rows]
@@ -167,22 +185,23 @@ def frontier(rows: Sequence[Row]) -> Figure:
         "seconds": [float(np.mean([result.seconds for result in row.results])) for row in rows],
         "memory": [float(np.mean([result.peak_memory_mb for result in row.results])) for row in rows],
     }
-    for name, km, colour, marker in zip(ACCURACIES, LEVELS_KM.values(), FRONTIER, MARKERS, strict=True):
-        ends = [row.intervals.get(name, (np.nan, np.nan)) for row in rows]
-        data: Any = measured | {"y": [row.scores[name] for row in rows]}
+    shown = accuracies(rows[0].metrics)
+    for metric, (distance, colour, marker) in zip(shown, frontier_look(shown), strict=True):
+        ends = [row.intervals.get(metric.name, (np.nan, np.nan)) for row in rows]
+        data: Any = measured | {"y": [row.scores[metric.name] for row in rows]}
         data |= {"low": [low for low, _ in ends], "high": [high for _, high in ends]}
         if not np.isnan(data["low"]).any():
             plot.varea("x", "low", "high", source=data, fill_color=colour, fill_alpha=0.15)
         plot.line("x", "y", source=data, line_color=colour, line_width=2)
         point = plot.scatter("x", "y", source=data, color=colour, marker=marker, size=8)
-        tips = [(f"within {km:,} km", "@y{0.0} % [@low{0.0}, @high{0.0}]"), ("gallery", "@x{0,0} points")]
+        tips = [(f"within {distance}", "@y{0.0} % [@low{0.0}, @high{0.0}]"), ("gallery", "@x{0,0} points")]
         tips += [("run time", "@seconds{0,0.0} s"), ("peak memory", "@memory{0,0} MB")]
         plot.add_tools(HoverTool(renderers=[point], tooltips=tips))
     return plot
 
 
 def _apart(sizes: Sequence[int]) -> list[int]:
-    """Return those of the rising ``sizes`` that can be written side by side."""
+    """Return those of the rising ``sizes`` whose labels do not overlap."""
     shown = [sizes[0]]
     for size in sizes[1:]:
         if size / shown[-1] >= (sizes[-1] / sizes[0]) ** 0.15:

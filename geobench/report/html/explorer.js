@@ -1,4 +1,4 @@
-// One choice of test set, model and images governs them all.
+// Map, cards and table of regions follow one choice of test set, model and images.
 
 const DATA = JSON.parse(document.getElementById("data")?.textContent ?? "null");
 const PER_PAGE = 24;
@@ -6,7 +6,7 @@ const at = (id) => document.getElementById(id);
 const state = { images: [], page: 0, chosen: null, filling: false };
 const TYPES = { names: JSON.parse, regions: JSON.parse, pictures: JSON.parse, country: Uint16Array, level: Uint8Array };
 
-// Arrays and JSON of a set or a row are read when they are first needed.
+// Arrays and JSON of a set or a row are decoded when they are first needed.
 function ready(thing) {
   for (const key of ["names", "regions", "pictures", "truth", "country", "places", "scores", "errors", "level"]) {
     if (typeof thing[key] !== "string") continue;
@@ -34,11 +34,23 @@ function fill(select, texts) {
   select.replaceChildren(...texts.map((text, value) => make("option", { value }, text)));
 }
 
+// Fill a selection whose first texts are distances, and select the middle one of these.
+function fillMiddle(select, texts, distances) {
+  fill(select, texts);
+  select.value = Math.floor(distances / 2);
+}
+
+function kmText(distance) {
+  return `${distance.toLocaleString("en")} km`;
+}
+
 function setChanged() {
   const set = currentSet();
   set.rows.forEach(ready);
   for (const part of document.querySelectorAll(".of-set")) part.hidden = part.dataset.set !== at("set").value;
   fill(at("by"), Object.keys(set.regions));
+  fillMiddle(at("by-share"), set.shares, set.levels.length);
+  fillMiddle(at("level"), set.levels.map(kmText), set.levels.length);
   fill(at("model"), set.rows.map((row) => (row.seed === null ? row.label : `${row.label}, seed ${row.seed}`)));
   fill(at("other"), set.rows.map((row) => row.label));
   at("other").value = set.rows.length > 1 ? 1 : 0;
@@ -59,7 +71,7 @@ function filterChanged() {
   state.images = row === null ? [] : sorted(set, row, currentRow("other"));
   state.page = 0;
   const all = set.n.toLocaleString("en");
-  at("count").textContent = row === null ? "No answers of this test set are in this page." : `${state.images.length.toLocaleString("en")} of ${all} images`;
+  at("count").textContent = row === null ? "This page contains no predictions for this test set." : `${state.images.length.toLocaleString("en")} of ${all} images`;
   showCards();
   showMap();
 }
@@ -79,14 +91,14 @@ function sorted(set, row, other) {
 
 function chosenBy(set, row, other) {
   const level = Number(at("level").value);
-  const right = (answered, image) => answered.level[image] <= level;
+  const right = (of, image) => of.level[image] <= level;
   const kind = {
     all: () => true,
     right: (image) => right(row, image),
     wrong: (image) => !right(row, image),
     lost: (image) => !right(row, image) && right(other, image),
     gained: (image) => right(row, image) && !right(other, image),
-    failed: (image) => row.level[image] === 255,
+    failed: (image) => row.level[image] === DATA.failed,
   }[at("which").value];
   const country = at("country").value;
   const word = at("name").value.trim().toLowerCase();
@@ -146,7 +158,7 @@ function start() {
   at("filter").addEventListener("submit", (event) => event.preventDefault());
   at("filter").addEventListener("input", filterChanged);
   at("model").addEventListener("change", chooseNothing);
-  for (const id of ["by", "by-level"]) at(id).addEventListener("change", showRegions);
+  for (const id of ["by", "by-share"]) at(id).addEventListener("change", showRegions);
   for (const radio of document.querySelectorAll("input[name=place]")) radio.addEventListener("change", showMap);
   for (const box of document.querySelectorAll(".legend.curves input")) box.addEventListener("change", () => toggleCurve(box));
   const charts = [...document.querySelectorAll(".chart:not(.map)")];

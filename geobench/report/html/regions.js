@@ -1,22 +1,23 @@
-// Accuracy by region as a table.
+// Shares by region as a table.
 
 function showRegions() {
   const set = currentSet();
   const groups = Object.values(set.regions)[at("by").value || 0] ?? [];
-  const level = Number(at("by-level").value);
+  const share = Number(at("by-share").value);
   const table = at("regions");
   const heads = ["Group", "n", ...set.labels].map((text, column) => make("th", { scope: "col", class: column ? "number" : null }, text));
   const lines = groups.map((group) => make("tr", {},
     make("th", { scope: "row" }, group.name),
     make("td", { class: "number", "data-value": group.n }, group.n.toLocaleString("en")),
-    ...group.shares.map((shares) => shareCell(shares[level]))));
+    ...group.shares.map((shares) => shareEntry(shares[share]))));
   table.replaceChildren(make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...lines.slice(0, -1)), make("tfoot", {}, ...lines.slice(-1)));
   sortable(table);
 }
 
-function shareCell([share, low, high]) {
-  const cell = make("td", { class: "number share", "data-value": share }, share.toFixed(1));
-  if (low !== null) cell.append(make("small", {}, `[${low.toFixed(1)}, ${high.toFixed(1)}]`));
-  cell.style.setProperty("--share", `${share}%`);
-  return cell;
+function shareEntry([share, low, high]) {
+  if (share === null) return make("td", { class: "number" }, "");
+  const entry = make("td", { class: "number share", "data-value": share }, share.toFixed(1));
+  if (low !== null) entry.append(make("small", {}, `[${low.toFixed(1)}, ${high.toFixed(1)}]`));
+  entry.style.setProperty("--share", `${share}%`);
+  return entry;
 }

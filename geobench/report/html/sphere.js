@@ -1,4 +1,4 @@
-// Places on the sphere and on the map. Latitude comes before longitude, in degrees.
+// Positions on the sphere and on the map: latitude, longitude, in degrees.
 
 const RADIANS = Math.PI / 180;
 const ARC_STEPS = 48;
@@ -21,7 +21,7 @@ function haversineKm(latitude, longitude, otherLatitude, otherLongitude, radius)
   return 2 * radius * Math.asin(Math.min(1, Math.sqrt(root)));
 }
 
-// The shortest way between two places as a line of the map, cut where it leaves the map at one side.
+// The great circle between two positions as a line on the map, cut where it crosses the edge.
 function arc(latitude, longitude, otherLatitude, otherLongitude) {
   const [from, to] = [unit(latitude, longitude), unit(otherLatitude, otherLongitude)];
   const angle = Math.acos(Math.min(1, Math.max(-1, from[0] * to[0] + from[1] * to[1] + from[2] * to[2])));

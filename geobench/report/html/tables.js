@@ -1,5 +1,5 @@
 "use strict";
-// Tables that are sorted by the buttons in their heads and filtered by a word.
+// Tables can be sorted by the buttons in their headings, and filtered.
 
 document.documentElement.classList.add("script");
 
@@ -14,7 +14,7 @@ function sortable(table) {
   });
 }
 
-// The first click on a column of numbers brings the highest to the top, on one of words the first letter.
+// The first click sorts a column of numbers from the highest, one of text from A.
 function sortBy(table, column) {
   const heads = [...table.querySelectorAll("thead th")];
   const head = heads[column];
@@ -24,7 +24,7 @@ function sortBy(table, column) {
   heads.forEach((other) => other.setAttribute("aria-sort", other === head ? order : "none"));
   const sign = order === "ascending" ? 1 : -1;
   const rows = [...table.tBodies[0].rows].map((row) => [row, valueOf(row.cells[column])]);
-  rows.sort(([, a], [, b]) => compareCells(a, b, sign));
+  rows.sort(([, a], [, b]) => compareEntries(a, b, sign));
   table.tBodies[0].append(...rows.map(([row]) => row));
 }
 
@@ -34,8 +34,8 @@ function valueOf(cell) {
   return Number.isNaN(number) || !cell.classList.contains("number") ? text : number;
 }
 
-// What is empty stands last in either order; numbers come before words.
-function compareCells(a, b, sign) {
+// Empty entries come last in either order; numbers come before text.
+function compareEntries(a, b, sign) {
   if (a === "" || b === "") return (a === "") - (b === "");
   if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
   return sign * (typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));

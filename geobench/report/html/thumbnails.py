@@ -1,4 +1,4 @@
-"""Small pictures for the cards: of those images that tell most, as many as the page has room for."""
+"""Small pictures for the cards: of the most informative images, as many as the page has room for."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from geobench.progress import SILENT, Progress
 SIDE = 128
 QUALITY = 60
 MOST = 1000
-"""Pictures in a page where nobody asks for another number: some 4 MB."""
+"""Pictures in a page by default: about 4 MB."""
 
 
-def telling_images(errors: Sequence[FloatArray], most: int) -> list[int]:
-    """Return the numbers of up to ``most`` of n images, those first that tell most about the rows of ``errors`` (n,).
+def informative_images(errors: Sequence[FloatArray], most: int) -> list[int]:
+    """Return the numbers of up to ``most`` of n images, the most informative about the rows of ``errors`` (n,) first.
 
-    In turn: the worst and the best of each row, the ones on which the rows disagree most, and an even sample.
+    In turn: the worst and the best of each row, those on which the rows disagree most, and a random sample.
     """
     n = len(errors[0])
     orders = [order for error in errors for order in (np.argsort(-error, kind="stable"), np.argsort(error))]
@@ -35,26 +35,26 @@ def telling_images(errors: Sequence[FloatArray], most: int) -> list[int]:
 
 
 def _in_turn(orders: Sequence[np.ndarray]) -> Iterator[int]:
-    seen: set[int] = set()
+    yielded: set[int] = set()
     for several in zip_longest(*(order.tolist() for order in orders)):
         for image in several:
-            if image not in seen:
-                seen.add(image)
+            if image not in yielded:
+                yielded.add(image)
                 yield image
 
 
 def thumbnails(
     dataset: str, names: Sequence[str], wanted: Sequence[int], room: int, progress: Progress = SILENT
 ) -> tuple[dict[int, str], str]:
-    """Return pictures as data URIs, by the number of their image, and what to say of those that are not there.
+    """Return pictures as data URIs by the number of their image, and a note on those that are missing.
 
     Args:
-        dataset: whose images they are.
+        dataset: the test set.
         names: of all images (n,).
-        wanted: numbers of the images, see :func:`telling_images`. A name that the set does not list is not looked for:
-            a file of results may come from anyone.
-        room: letters that the pictures may take; the first ones that fit are kept.
-        progress: told of the work.
+        wanted: numbers of the images, see :func:`informative_images`. A name that the set does not list is not
+            opened: a file of results may come from anyone.
+        room: characters that the pictures may take; the first ones that fit are kept.
+        progress: reports how many are read.
     """
     if not wanted:
         return {}, ""
@@ -63,7 +63,7 @@ def thumbnails(
         if not there.present:
             return (
                 {},
-                f"The images of {dataset} are not on the machine that wrote this page: its cards have no picture.",
+                f"The images of {dataset} are not on the machine that wrote this page, so its cards have no pictures.",
             )
         there.prepare("test", progress)
         listed = set(there.positions("test")["image"]) if there.stored else set(names)
@@ -80,12 +80,12 @@ def thumbnails(
                 unread += not uri
                 advance(1)
     except GeobenchError as error:
-        return {}, f"The cards of {dataset} have no picture: {error}"
+        return {}, f"The cards of {dataset} have no pictures: {error}"
     return found, f"{unread:,} images of {dataset} could not be read for a picture." if unread else ""
 
 
 def _uri(dataset: Dataset, name: str) -> str:
-    """Return the picture of the image called ``name``, empty where it cannot be read."""
+    """Return the picture of the image called ``name``; empty if it cannot be read."""
     try:
         picture = dataset.read_image(name, "test", side=SIDE)
     except ImageError:

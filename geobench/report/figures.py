@@ -1,8 +1,8 @@
-"""The pictures of a paper: error maps, errors by share, the gallery's frontier, accuracy by group.
+"""The figures of a paper: error maps, curves of errors, the gallery's frontier, accuracy by group.
 
-Each is written as SVG, PDF and PNG, as wide as a column (3.35 inches) or a page (7 inches), with letters of 7 to 8
-points at that size: include it without scaling. Letters are outlines in SVG and TrueType in PDF. Colours are those of
-Okabe and Ito or of viridis, and no line is told from another by colour alone.
+Each is written as SVG, PDF and PNG, as wide as a column (3.35 inches) or a page (7 inches), with text of 6 to 8 points
+at that size: include it without scaling. Text is outlines in SVG and TrueType in PDF. Colours are safe for colour-blind
+readers, and no two lines differ by colour alone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from geobench.analysis.groupings import SCENE_COLUMN
 from geobench.errors import ResultError
+from geobench.metrics import thresholds_of
 from geobench.pictures.bars import draw_breakdown
 from geobench.pictures.canvas import save, styled
 from geobench.pictures.curves import draw_cdf, draw_frontier
@@ -30,7 +31,7 @@ Drawing: TypeAlias = "Callable[[], Figure]"
 
 SUFFIXES = (".svg", ".pdf", ".png")
 STYLE: dict[str, Any] = {
-    "svg__fonttype": "path",  # the letters themselves: the same on every machine
+    "svg__fonttype": "path",  # outlines: the same on every machine
     "axes__titlesize": 8,
     "axes__labelsize": 7.5,
     "xtick__labelsize": 7,
@@ -43,35 +44,47 @@ STYLE: dict[str, Any] = {
 
 
 def draw_folder(
-    results: Path, output: Path, datasets: Sequence[str] | None = None, progress: Progress = SILENT
+    results: Path,
+    output: Path,
+    datasets: Sequence[str] | None = None,
+    progress: Progress = SILENT,
+    thresholds_km: Sequence[float] | None = None,
 ) -> list[Path]:
-    """Draw the sound results in the folder ``results``, only those on ``datasets``, into the folder ``output``."""
+    """Draw the undamaged results in the folder ``results``, only those on ``datasets``, into the folder ``output``."""
     found, _ = read_results(results)
-    return draw([result for result in found if not datasets or result.dataset in datasets], output, progress)
+    chosen = [result for result in found if not datasets or result.dataset in datasets]
+    return draw(chosen, output, progress, thresholds_km)
 
 
-def draw(results: Sequence[Result], folder: Path, progress: Progress = SILENT) -> list[Path]:
-    """Draw what ``results`` hold into ``folder``; return the files.
+def draw(
+    results: Sequence[Result],
+    folder: Path,
+    progress: Progress = SILENT,
+    thresholds_km: Sequence[float] | None = None,
+) -> list[Path]:
+    """Draw ``results`` into ``folder``; return the files.
 
-    A picture is drawn where there is something to show: errors of results with predictions, scenes where the test set
-    has labels, the frontier of a model that was run with galleries of two sizes or more.
+    A figure is drawn if there is something to show: errors of results with predictions, scenes if the test set has
+    labels, the frontier of a model that was run with galleries of at least two sizes.
 
     Args:
         results: with predictions, see :func:`geobench.results.read_results`.
-        folder: is made; pictures of the same names are replaced.
-        progress: told of the work.
+        folder: is created if necessary; figures of the same names are replaced.
+        progress: reports how many are drawn.
+        thresholds_km: distances of the accuracies, in place of the test sets' own.
 
     Raises:
         ResultError: there is nothing to draw.
+        SettingError: a threshold is not a distance.
     """
     written: list[Path] = []
     with styled(**STYLE):
-        found = list(_figures(rows(results, "none")))
+        found = list(_figures(rows(results, "none", thresholds_km=thresholds_km)))
         if not found:
             raise ResultError(
-                "there is nothing to draw: no result has its predictions beside it; run the models again: geobench run"
+                "there is nothing to draw: no result has its predictions next to it; run the models again: geobench run"
             )
-        with progress.track("figures", len(found), "pictures") as advance:
+        with progress.track("figures", len(found), "figures") as advance:
             for name, drawing in found:
                 figure = _settled(drawing())
                 stem = re.sub(r"[^A-Za-z0-9.+]+", "-", name.replace(",", "")).strip("-")
@@ -84,7 +97,7 @@ def draw(results: Sequence[Result], folder: Path, progress: Progress = SILENT) -
 
 
 def _settled(figure: Figure) -> Figure:
-    """Return ``figure`` with its layout fixed: it is found anew at every drawing, each time a little different."""
+    """Return ``figure`` with its layout fixed; otherwise every drawing recomputes it, a little differently."""
     for _ in range(2):
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -92,7 +105,7 @@ def _settled(figure: Figure) -> Figure:
 
 
 def _figures(found: Sequence[Row]) -> Iterator[tuple[str, Drawing]]:
-    """Yield the name of each picture and what draws it."""
+    """Yield the name of each figure and the function that draws it."""
     for prefix, group in _on_same_images(found):
         named = dict(zip(labels(group), group, strict=True))
         answered = {label: row for label, row in named.items() if not row.recorded_only}
@@ -103,13 +116,13 @@ def _figures(found: Sequence[Row]) -> Iterator[tuple[str, Drawing]]:
             for by in ("continent", "scene") if SCENE_COLUMN in columns else ("continent",):
                 yield f"{prefix}-{by}", partial(draw_breakdown, answered, by)
         for label, row in answered.items():
-            yield f"{prefix}-map-{label}", partial(draw_error_map, row.results[0], label)
+            yield f"{prefix}-map-{label}", partial(draw_error_map, row.results[0], label, thresholds_of(row.metrics))
         for model, sizes in frontiers(group):
             yield f"{prefix}-frontier-{model}", partial(draw_frontier, sizes, model)
 
 
 def _on_same_images(found: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """Yield rows of one test set with the name of their pictures: those without predictions join those of their n."""
+    """Yield rows of one test set with the stem of their figures; rows without predictions join those of their n."""
     groups: dict[tuple[str, str, int], list[Row]] = {}
     for row in found:
         first = row.results[0]
@@ -120,7 +133,7 @@ def _on_same_images(found: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
 
 
 def labels(found: Sequence[Row]) -> list[str]:
-    """Return a short name for each row, none twice: the model, with gallery, checkpoint, crops where these differ."""
+    """Return a short unique name for each row: the model, with gallery, checkpoint or crops if these differ."""
     parts = [_parts(row) for row in found]
     chosen = [part[0] for part in parts]
     for position in range(1, len(parts[0])):

@@ -1,4 +1,4 @@
-"""What a page reads when it is looked at: arrays and JSON, each in a script element of its own, in a room of bytes."""
+"""The data of a page: arrays and JSON, each in a script element of its own, decoded when they are needed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Blocks:
-    """Named blocks of text.
+class PageData:
+    """Named texts.
 
     Attributes:
-        used: letters of them so far.
+        used: their characters so far.
     """
 
     def __init__(self) -> None:
@@ -26,22 +26,22 @@ class Blocks:
         return iter(self._texts.items())
 
     def add(self, name: str, text: str) -> str:
-        """Keep ``text`` under ``name``; return the name."""
+        """Add ``text`` as ``name``; return the name."""
         self._texts[name] = text
         self.used += len(text)
         return name
 
     def array(self, name: str, values: npt.NDArray[Any], kind: str) -> str:
-        """Keep ``values`` as base64 of the little-endian numpy type ``kind``: ``<f4``, ``<u2`` or ``u1``."""
+        """Add ``values`` as base64 of the little-endian numpy type ``kind``: ``<f4``, ``<u2`` or ``u1``."""
         return self.add(name, b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode("ascii"))
 
     def json(self, name: str, value: Any) -> str:
-        """Keep ``value`` as JSON that can stand inside a script element."""
+        """Add ``value`` as JSON that is safe inside a script element."""
         return self.add(name, as_json(value))
 
 
 def as_json(value: Any) -> str:
-    """Return ``value`` as JSON without a ``<``, so that nothing in it ends the element it stands in.
+    """Return ``value`` as JSON without a ``<``, so that nothing in it can end the element around it.
 
     >>> as_json({"image": "</script>"})
     '{"image":"\\\\u003c/script>"}'

@@ -1,0 +1,147 @@
+"""From rows to tables: what is in each entry, before it is written for the terminal, Markdown, LaTeX or HTML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from geobench.metrics import Metric, headings
+from geobench.report.notes import MARKS, notes, sources
+
+if TYPE_CHECKING:
+    from geobench.report.rows import Row
+
+TEXTUAL = frozenset({"Model", "Subset", "Gallery", "Published", "Of", "Test set"})
+"""Headings of columns of text, which are aligned left; those of numbers are aligned right."""
+FIXED = TEXTUAL | {"Crops", "Seed", "n", "Failed"}
+"""Headings that no metric can have."""
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one place of a table shows.
+
+    Attributes:
+        text: the value.
+        below: small, below it: the confidence interval.
+        best: whether it is marked as best.
+        value: the score unrounded, to sort by; None if it is not a score.
+    """
+
+    text: str
+    below: str = ""
+    best: bool = False
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with notes.
+
+    Attributes:
+        title: of the table.
+        rows: entries by the heading of their column.
+        ours: so many of the first rows are measured, the rest published.
+        notes: under the table, a sentence each.
+    """
+
+    title: str
+    rows: list[dict[str, Entry]]
+    ours: int
+    notes: list[str] = field(default_factory=list)
+
+
+def tables(rows: Sequence[Row], damaged: Sequence[str] = ()) -> list[Table]:
+    """Return a table per test set, each with what a reader must know under it."""
+    found = []
+    for dataset, group in groupby(rows, key=lambda row: row.dataset):
+        here = list(group)
+        numbers = sources(here)
+        ours = sum(bool(row.results) for row in here)
+        found.append(Table(dataset, [_entries(row, here, numbers) for row in here], ours, notes(here, numbers)))
+    if damaged and found:
+        names = ", ".join(line.split(" ")[0].rstrip(":") for line in damaged)
+        found[-1].notes.append(f"Left out, because damaged or of another version: {names}.")
+    return found
+
+
+def _entries(row: Row, here: Sequence[Row], numbers: dict[str, int]) -> dict[str, Entry]:
+    """Return the entries of ``row`` by heading, without columns that say the same in all rows ``here``."""
+    ours = [result for each in here for result in each.results]
+    texts = _our_texts(row) if row.results else _published_texts(row, numbers)
+    if not any(result.subset for result in ours):
+        del texts["Subset"]
+    if len({result.crops for result in ours}) == 1:
+        del texts["Crops"]
+    heads = headings(row.metrics, FIXED)
+    entries = {head: Entry(text) for head, text in texts.items()} | {
+        heads[metric.name]: _score(row, metric) for metric in row.metrics
+    }
+    if any(each.judged for each in here):
+        entries["Published"] = Entry("; ".join(_verdicts(row, numbers)))
+    return entries
+
+
+def _our_texts(row: Row) -> dict[str, str]:
+    first = row.results[0]
+    return {
+        "Model": row.model + (" ‡" if row.recorded_only else ""),
+        "Subset": first.subset or "all",
+        "Gallery": (first.gallery or NONE) + (" (oracle)" if row.oracle else ""),
+        "Crops": str(first.crops or NONE),
+        "Seed": _seeds(row),
+        "n": f"{first.n:,}",
+        "Failed": f"{max(result.failed for result in row.results):,}",
+    }
+
+
+def _published_texts(row: Row, numbers: dict[str, int]) -> dict[str, str]:
+    cited = ", ".join(str(numbers[source]) for source in (row.source, *row.also))
+    return {
+        "Model": f"{row.model} {MARKS[row.how]} [{cited}]",
+        "Subset": "",
+        "Gallery": row.gallery.replace("|", " or "),
+        "Crops": row.crops,
+        "Seed": "",
+        "n": "" if row.n is None else f"{row.n:,}",
+        "Failed": "",
+    }
+
+
+def _verdicts(row: Row, numbers: dict[str, int]) -> Iterator[str]:
+    """Yield each verdict on published rows once, with the numbers of their sources."""
+    for word in dict.fromkeys(judged.verdict.word for judged in row.judged):
+        cited = {numbers[source] for judged in row.judged if judged.verdict.word == word for source in judged.sources}
+        yield f"{word} [{', '.join(map(str, sorted(cited)))}]"
+
+
+def _seeds(row: Row) -> str:
+    if len(row.results) < 2:
+        return str(row.results[0].seed) if row.results and row.results[0].gallery else NONE if row.results else ""
+    training = {result.training_seed for result in row.results}
+    drawn = {result.seed for result in row.results if result.gallery}
+    parts = [f"{len(seeds)} {what}" for seeds, what in ((training, "training"), (drawn, "gallery")) if len(seeds) > 1]
+    return " × ".join(parts)
+
+
+def _score(row: Row, metric: Metric) -> Entry:
+    """Return the entry of a score, empty if the row does not have it."""
+    value = row.scores[metric.name]
+    if math.isnan(value):
+        return Entry("")
+    if not row.results:
+        return Entry(as_published(value), value=value)
+    digits = metric.decimals(value)
+    spread = f" ± {row.spread[metric.name]:,.{digits}f}" if row.spread else ""
+    interval = row.intervals.get(metric.name, ())
+    below = f"[{', '.join(f'{end:,.{digits}f}' for end in interval)}]" if interval else ""
+    return Entry(f"{value:,.{digits}f}{spread}", below, metric.name in row.best, value)
+
+
+def as_published(value: float) -> str:
+    """Return a published score as papers print it: one decimal, two if it has them."""
+    return f"{value:.1f}" if math.isclose(value, round(value, 1)) else f"{value:.2f}"
