@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -113,7 +113,6 @@ def _registrations(module: Any, plugin: str) -> list[tuple[str, str, Any]]:
     from geobench.data.dataset import Dataset
     from geobench.metrics import Metric
     from geobench.models import Model
-    from geobench.results import Result
 
     found: list[tuple[str, str, Any]] = []
 
@@ -133,8 +132,6 @@ def _registrations(module: Any, plugin: str) -> list[tuple[str, str, Any]]:
 
     def add_metric(metric: Metric | str, factory: Callable[[str], Metric] | None = None) -> None:
         if isinstance(metric, Metric) and factory is None:
-            if metric.name in (f.name for f in fields(Result)):
-                raise ValueError(f"the metric {metric.name!r} has the name of a column of every record")
             found.append(("metric", metric.name, metric))
         elif isinstance(metric, str) and callable(factory):
             found.append(("metric", metric, factory))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.errors import ResultError, UnknownNameError
+from geobench.errors import PluginError, ResultError, UnknownNameError
 from geobench.geo import FloatArray
 from geobench.metrics import ScoredImages
 from geobench.plugins import get_metric, get_metrics
@@ -127,6 +127,8 @@ class Result(Identity):
         """Return the flat row that tables of results are made of."""
         row = {name: value for name, value in self.record().items() if not isinstance(value, dict)}
         head = ("dataset", "model", "checkpoint", "gallery", "seed", "n", "failed")
+        if taken := sorted(self.scores.keys() & row.keys()):
+            raise PluginError(f"the metric {taken[0]!r} has the name of a column of every result; rename the metric.")
         return {name: row.pop(name) for name in head} | self.scores | row
 
 
