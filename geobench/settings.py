@@ -1,73 +1,106 @@
-"""Hyper-parameters: one frozen dataclass per model, filled from a data set's TOML and from ``--set key=value``."""
+"""Settings of models: one declared class per model, filled from a data set's TOML and from ``--set NAME=VALUE``.
+
+::
+
+    @settings
+    class KnnConfig:
+        k: int = setting(50, "neighbours that vote", ge=1, source="not stated in GeoCLIP's Table 1a")
+"""
 
 from __future__ import annotations
 
-import inspect
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, is_dataclass
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field, fields
+from types import NoneType
+from typing import Any, TypeVar, dataclass_transform, get_args
 
+from geobench.declarations import declared, in_words, validate, validated
 from geobench.errors import SettingError, unknown_name
 
 Config = TypeVar("Config")
 
 
-def configure(config_class: type[Config], settings: Mapping[str, Any], model: str) -> Config:
-    """Return ``config_class`` with ``settings`` applied, each typed by the field it names.
+def setting(
+    default: Any,
+    meaning: str = "",
+    *,
+    source: str = "",
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+) -> Any:
+    """Declare a field of a class made with :func:`settings`.
 
     Args:
-        config_class: a frozen dataclass; its ``__post_init__`` may raise ``SettingError``.
-        settings: values, or the texts a user typed.
+        default: value if the user gives none.
+        meaning: what ``geobench models show`` says about it.
+        source: of the default: the paper's equation, table or section, ``released code``, or empty.
+        ge, gt, le, lt: valid values are at least, above, at most, below.
+    """
+    bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
+    metadata = {name: bound for name, bound in bounds.items() if bound is not None}
+    return field(default=default, metadata={"description": meaning, "source": source, **metadata})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(setting, field))
+def settings(config_class: type[Config]) -> type[Config]:
+    """Make a class a frozen dataclass whose values are checked; choices are ``Literal``, lists are tuples.
+
+    Rules that concern several fields go into ``__post_init__`` and raise ``ValueError`` with a sentence. Whatever does
+    not fit is a :class:`SettingError` of one line.
+    """
+    return validated(SettingError)(dataclass(frozen=True)(config_class))
+
+
+def configure(config_class: type[Config], values: Mapping[str, Any], model: str) -> Config:
+    """Return ``config_class`` with ``values`` in place of its defaults.
+
+    Args:
+        config_class: made with :func:`settings`.
+        values: by name; ``"none"`` stands for None in a field that may be None.
         model: named in errors.
 
     Raises:
-        UnknownNameError: no such setting; the nearest names are given.
-        SettingError: a value of the wrong type, or out of range.
+        UnknownNameError: no such setting; gives the nearest names.
+        SettingError: a value of another type, out of range, or that does not go with the others.
     """
-    assert is_dataclass(config_class)
-    types = get_type_hints(config_class)
-    valid = {f.name for f in fields(config_class)}
-    for name in settings:
-        if name not in valid:
-            raise unknown_name(f"setting of {model}", name, valid)
-    return config_class(**{name: _typed(name, value, types[name], model) for name, value in settings.items()})
+    hints = declared(config_class)
+    for name in values:
+        if name not in hints:
+            raise unknown_name(f"setting of {model}", name, hints)
+    given = {name: None if value == "none" and _optional(hints[name]) else value for name, value in values.items()}
+    return validate(config_class, given, model, SettingError)
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Return ``{"lr": 0.001}`` for ``["lr=1e-3"]``; values are read as TOML, else as plain text."""
-    settings: dict[str, Any] = {}
+    """Return ``{"lr": 0.001}`` for ``["lr=1e-3"]``; values are read as TOML, and as plain text if they are not."""
+    values: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name:
-            raise SettingError(f"{assignment!r} is no setting; write --set NAME=VALUE, such as --set lr=1e-3.")
+            raise SettingError(f"{assignment!r} is not a setting; write NAME=VALUE, such as lr=1e-3.")
         try:
-            settings[name.strip()] = tomllib.loads(f"value = {text.strip()}")["value"]
+            values[name.strip()] = tomllib.loads(f"value = {text.strip()}")["value"]
         except tomllib.TOMLDecodeError:
-            settings[name.strip()] = {"True": True, "False": False}.get(text.strip(), text.strip())
-    return settings
+            values[name.strip()] = {"True": True, "False": False}.get(text.strip(), text.strip())
+    return values
 
 
-def check_ranges(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:
-    """Raise ``SettingError`` for the first setting of ``config`` whose check fails: (whether it is valid, what is)."""
-    for name, (valid, text) in checks.items():
-        if not valid:
-            raise SettingError(f"{name} must be {text}, not {getattr(config, name)!r}.")
-
-
-def meanings(config_class: type[Any]) -> dict[str, str]:
-    """Return the comment behind each field of a config dataclass and of those that it extends, by the field's name."""
-    found: dict[str, str] = {}
-    for part in reversed(config_class.__mro__[:-1]):
-        try:
-            source = inspect.getsource(part)
-        except (OSError, TypeError):  # not from a file
-            continue
-        for line in source.splitlines():
-            name, comment = line.partition(":")[0].strip(), line.partition("  # ")[2].strip()
-            if comment and name in getattr(part, "__annotations__", {}):
-                found[name] = comment
-    return found
+def described(config_class: type[Any]) -> list[dict[str, Any]]:
+    """Return name, default, valid values, meaning and source of each setting, as they are declared."""
+    hints = declared(config_class)
+    return [
+        {
+            "setting": each.name,
+            "default": each.default,
+            "valid": in_words(hints[each.name]),
+            "meaning": each.metadata.get("description", ""),
+            "source": each.metadata.get("source", ""),
+        }
+        for each in fields(config_class)
+    ]
 
 
 def as_dict(config: Any) -> dict[str, Any]:
@@ -75,21 +108,5 @@ def as_dict(config: Any) -> dict[str, Any]:
     return asdict(config)
 
 
-def _typed(name: str, value: Any, wanted: Any, model: str) -> Any:
-    origin, arguments = get_origin(wanted), get_args(wanted)
-    if origin is tuple and isinstance(value, (list, tuple)):
-        inner = arguments[0] if arguments[-1] is Ellipsis else None
-        if inner is not None:
-            return tuple(_typed(name, item, inner, model) for item in value)
-        if len(value) == len(arguments):
-            return tuple(_typed(name, item, kind, model) for item, kind in zip(value, arguments, strict=True))
-    elif type(None) in arguments:  # X | None
-        return None if value in (None, "none") else _typed(name, value, arguments[0], model)
-    elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(wanted, type) and isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
-        return value
-    kind = getattr(wanted, "__name__", str(wanted)) if origin is None else str(wanted)
-    if origin is tuple:
-        kind = f"a list, such as {name}=[1, 2]: {kind}"
-    raise SettingError(f"the setting {name} of {model} must be of the type {kind}, not {value!r}.")
+def _optional(hint: Any) -> bool:
+    return NoneType in get_args(get_args(hint)[0])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from geobench import Model, Predictions, hookimpl
 from geobench.cells import adaptive_cells
 from geobench.geo import mean_position
+from geobench.settings import setting, settings
 
 
 class Random(Model):
@@ -29,11 +28,11 @@ class Random(Model):
         return Predictions.of(gallery.coordinates[rows], np.full(rows.shape, 1 / len(gallery)))
 
 
-@dataclass(frozen=True)
+@settings
 class MostFrequentConfig:
     """How fine the cells are."""
 
-    max_images: int = 1000  # a cell with more is divided
+    max_images: int = setting(1000, "a cell with more training images is divided", ge=1)
 
 
 class MostFrequent(Model):
