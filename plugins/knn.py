@@ -8,7 +8,7 @@ from geobench import Model, Predictions, hookimpl, search
 from geobench.geo import EARTH_RADIUS_KM, unit_vectors
 from geobench.settings import setting, settings
 
-QUERIES = 1024  # whose k × k distances are held at a time
+QUERIES = 1024  # per block: their k × k distances are in memory together
 
 
 @settings

@@ -1,6 +1,8 @@
 import copy
 import pickle
+import re
 from dataclasses import FrozenInstanceError, asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
@@ -263,3 +265,19 @@ def test_what_models_show_prints_is_what_is_declared(cli):
     table = cli("models", "show", "classifier").stdout
     for text in ("factor on the learning rate after each", "a list of integers of at", "[5000, 2000, 1000]", "ISNs"):
         assert text in table
+
+
+def test_the_example_of_the_documentation_refuses_what_it_says_with_the_line_that_it_says():
+    page = (Path(__file__).parents[1] / "docs/write-a-model-plugin.md").read_text(encoding="utf-8")
+    section = page.partition("### Settings")[2]
+    names = {}
+    exec(section.partition("```python\n")[2].partition("```")[0], names)
+    assert configure(names["Config"], {}, "ridge") == names["Config"]()
+    lines = re.findall(r"^\| `(\w+=\S+)` \| `(.+)` \|$", section, re.MULTILINE)
+    assert len(lines) == 4
+    for assignment, line in lines:
+        with pytest.raises((SettingError, UnknownNameError)) as caught:
+            configure(names["Config"], parse_assignments([assignment]), "ridge")
+        assert str(caught.value).startswith(line)
+    with pytest.raises(SettingError, match=r"^ridge: scales_km must rise, such as \[1, 25\], not \[2.0, 1.0\]\.$"):
+        configure(names["Config"], {"scales_km": [2, 1]}, "ridge")

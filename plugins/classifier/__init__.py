@@ -56,7 +56,7 @@ class Classifier(Model):
         )
         if not all(map(len, cells)):
             raise TrainingError(
-                f"no cell holds {config.min_images} of the {len(rows)} images; lower it with --set min_images=2."
+                f"no cell holds {config.min_images} of the {len(rows)} images; lower it, such as min_images=2."
             )
         fine = labels[-1]
         self.ancestors = np.stack([ancestors_of(fine, coarse, len(cells[-1])) for coarse in labels])
@@ -107,7 +107,7 @@ class Classifier(Model):
         self.heads.load_state_dict(weights)
 
 
-def _Heads(width, sizes):  # noqa: N802  a class that torch must be loaded for
+def _Heads(width, sizes):  # noqa: N802  a class whose module imports torch
     from .heads import Heads
 
     return Heads(width, sizes)
