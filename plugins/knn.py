@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from geobench import Model, Predictions, SettingError, hookimpl, search
+from geobench import Model, Predictions, hookimpl, search
 from geobench.geo import EARTH_RADIUS_KM, unit_vectors
+from geobench.settings import setting, settings
 
-QUERIES = 1024  # whose k × k distances are held at a time
+QUERIES = 1024  # per block: their k × k distances are in memory together
 
 
-@dataclass(frozen=True)
+@settings
 class KnnConfig:
     """Hyper-parameters of [L]kNN."""
 
-    k: int = 50  # neighbours that vote; not stated in GeoCLIP's Table 1a
-    sigma_km: float = 4.0  # of the kernel; "σ = 4" in GeoCLIP's Table 1a, read as km
-
-    def __post_init__(self) -> None:
-        if self.k < 1 or self.sigma_km <= 0:
-            raise SettingError(f"k must be at least 1 and sigma_km above 0, not {self.k} and {self.sigma_km}.")
+    k: int = setting(50, "nearest neighbours that vote", ge=1, source="not stated in GeoCLIP's Table 1a")
+    sigma_km: float = setting(
+        4.0, "standard deviation of the kernel in km", gt=0, source='"σ = 4" in GeoCLIP\'s Table 1a, read as km'
+    )
 
 
 class Knn(Model):

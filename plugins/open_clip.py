@@ -27,7 +27,7 @@ class OpenClip(Encoder):
 
     The name is ``ARCHITECTURE/TAG``, or ``ARCHITECTURE/PATH`` of a weights file (``.safetensors``, ``.pt``, ``.bin``;
     never unpickled beyond tensors). A state dict of OpenAI's weights goes with an architecture such as
-    ``ViT-L-14-quickgelu``; OpenAI's own file says by itself what it needs.
+    ``ViT-L-14-quickgelu``; OpenAI's own file says itself what it needs.
     """
 
     def __init__(self, name: str) -> None:
@@ -48,10 +48,10 @@ class OpenClip(Encoder):
 
     @property
     def file(self) -> Path | None:
-        """Return the local file of the weights: the one named, or what lies in ``FOLDER`` for the tag; else None."""
+        """Return the local file of the weights: the one named, or that in ``FOLDER`` for the tag; else None."""
         if self.weights is not None:
             if not self.weights.is_file():
-                raise EncoderError(f"the weights file {self.weights} is not there; it was looked for as {self.name}.")
+                raise EncoderError(f"{self.name}: there is no weights file {self.weights}.")
             return self.weights
         places = [self._place(suffix) for suffix in SUFFIXES]
         return next((place for place in places if place.is_file()), None)
@@ -111,8 +111,8 @@ class OpenClip(Encoder):
             return f"{file} is damaged, or of another architecture than {self.architecture}"
         openais = " or OpenAI's own file as .pt" if self.tag == "openai" else " or .pt, .bin"
         return (
-            f"without a network put a file of them at {self._place('.safetensors')}{openais}; "
-            f"to train without them: --encoder efficientnet_lite0"
+            f"without a network, put a file with them at {self._place('.safetensors')}{openais}; "
+            f"the encoder efficientnet_lite0 needs no download"
         )
 
     def _create(self, pretrained, quick_gelu=False):

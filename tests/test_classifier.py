@@ -67,5 +67,7 @@ def test_images_without_a_cell_add_nothing_to_the_loss():
 def test_partitions_must_fall_from_coarse_to_fine():
     with pytest.raises(SettingError, match="must fall from coarse to fine"):
         ClassifierConfig(max_images=(100, 200))
-    with pytest.raises(SettingError, match="min_images must lie between 1 and"):
+    with pytest.raises(SettingError, match="min_images must be at most 1000, the finest max_images, not 2000"):
         ClassifierConfig(min_images=2000)
+    with pytest.raises(SettingError, match="patience needs held-out images"):
+        ClassifierConfig(patience=2)

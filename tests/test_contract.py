@@ -312,7 +312,7 @@ def test_open_clip_reads_the_file_that_is_named(weights, tmp_path):
 def test_a_weights_file_that_is_not_there_is_named_before_anything_is_built():
     encoder = get_encoder(f"{ARCHITECTURE}/gone/weights.pt")
     for use in (encoder.weights_key, encoder.load):
-        with pytest.raises(EncoderError, match=r"gone/weights\.pt is not there"):
+        with pytest.raises(EncoderError, match=r"there is no weights file gone/weights\.pt"):
             use()
 
 
@@ -414,7 +414,9 @@ def test_weights_in_the_folder_of_their_tag_take_the_place_of_a_download(tmp_pat
 
 def test_weights_that_cannot_be_downloaded_are_asked_for_by_their_place(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # no half a minute of retries
-    with pytest.raises(EncoderError, match=r"put a file of them at .*RN50/openai\.safetensors or OpenAI's own") as told:
+    with pytest.raises(
+        EncoderError, match=r"put a file with them at .*RN50/openai\.safetensors or OpenAI's own"
+    ) as told:
         get_encoder("RN50/openai").load("cpu")
     assert "\n" not in str(told.value)
 

@@ -2,14 +2,19 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
+from typing_extensions import TypedDict
 
 from geobench import Dataset, DatasetError, DatasetNotFoundError, ImageError, get_dataset, get_datasets
-from geobench.data.dataset import STATUSES, limited, missing_images, own_datasets
+from geobench.data.dataset import limited, missing_images, own_datasets
+from geobench.data.definitions import Status
 from geobench.data.registration import add_dataset
 from geobench.data.tables.rows import read_table
 
@@ -133,39 +138,85 @@ def test_a_toml_is_a_data_set():
     assert dataset.default_gallery == "100k"
 
 
+HEAD = 'name = "d"\ntitle = "D"\n'
+RASTER = HEAD + 'kind = "raster"\n[splits.test]\nseed = 0\ncount = 3\n'
+
+
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "line"),
     [
-        ('name = "d"', "missing keys ['title']"),
-        ('name = "d"\ntitle = "D"\ncolour = "red"', "unknown keys ['colour']"),
-        ('name = "d"\ntitle = "D"\nstatus = "lost"', "status 'lost'"),
-        ('name = "d"\ntitle = "D"\nkind = "video"', "unknown kind 'video'; there are "),
-        ('name = "d"\ntitle', "is no data set definition"),
-        ('name = "d"\ntitle = 7', "title must be a text, not 7."),
-        ('name = "d"\ntitle = "D"\ncount = "many"', "count must be a whole number, not 'many'."),
-        ('name = "d"\ntitle = "D"\ncount = true', "count must be a whole number, not True."),
-        ('name = "d"\ntitle = "D"\nheader = "no"', "header must be true or false, not 'no'."),
-        ('name = "d"\ntitle = "D"\ncolumns = "image"', "columns must be a table, not 'image'."),
-        ('name = "d"\ntitle = "D"\n[columns]\nimage = 1.5', "columns.image must be a text or a whole number, not 1.5."),
-        ('name = "d"\ntitle = "D"\nsplits = ["train"]', "splits must be a table, not ['train']."),
-        ('name = "d"\ntitle = "D"\n[splits]\nall = "images"', "splits.all must be a table, not 'images'."),
-        ('name = "d"\ntitle = "D"\n[splits.all]\nimages = 1', "splits.all.images must be a text, not 1."),
-        ('name = "d"\ntitle = "D"\n[splits.all]\nimage = "i"', "unknown key splits.all.image; valid are images, meta"),
-        ('name = "d"\ntitle = "D"\nsources = "u"', "sources must be a list, not 'u'."),
-        ('name = "d"\ntitle = "D"\nsources = ["u"]', "sources[1] must be a table, not 'u'."),
-        ('name = "d"\ntitle = "D"\nkind = "raster"\ncrop_km = "far"', "crop_km must be a number, not 'far'."),
+        ('name = "d"', "the key title is missing."),
+        (HEAD + 'titel = "red"', "unknown key 'titel'; did you mean title?"),
+        ('name = "d"\ntitel = "D"', "unknown key 'titel'; did you mean title?"),
+        (HEAD + 'kind = "video"', "unknown kind 'video'; there are folder, raster."),
+        (HEAD + "kind = 3", "unknown kind 3; there are folder, raster."),
         (
-            'name = "d"\ntitle = "D"\nkind = "raster"\n[splits.test]\nseed = "0"',
-            "splits.test.seed must be a whole number",
+            HEAD + 'status = "lost"',
+            "status must be embedded, available, gated, withdrawn, never-released or own, not 'lost'.",
         ),
-        ('name = "d"\ntitle = "D"\nkind = 3', "unknown kind 3; there are "),
+        ('name = "d"\ntitle = 7', "title must be a string, not 7."),
+        ('name = "d"\ntitle = 2024-05-06', "title must be a string, not datetime.date(2024, 5, 6)."),
+        (HEAD + 'count = "7"', "count must be an integer of at least 0, not '7'."),
+        (HEAD + "count = true", "count must be an integer of at least 0, not True."),
+        (HEAD + "count = -1", "count must be an integer of at least 0, not -1."),
+        (HEAD + 'header = "no"', "header must be true or false, not 'no'."),
+        (HEAD + 'columns = "image"', "columns must be a table, not 'image'."),
+        (HEAD + "[columns]\nimage = 1.5", "columns.image must be a string or an integer, not 1.5."),
+        (HEAD + '[tables."a.csv"]\nheadr = true', "tables.a.csv: unknown key 'headr'; did you mean header?"),
+        (HEAD + 'splits = ["train"]', "splits must be a table, not ['train']."),
+        (HEAD + '[splits]\nall = "images"', "splits.all must be a table, not 'images'."),
+        (HEAD + "[splits.all]\nimages = 1", "splits.all.images must be a string, not 1."),
+        (HEAD + '[splits.all]\nimage = "i"', "splits.all: unknown key 'image'; did you mean images?"),
+        (HEAD + "thresholds = [1, 0]", "thresholds[2] must be a number above 0, not 0."),
+        (HEAD + "thresholds = 25", "thresholds must be a list of numbers above 0, not 25."),
+        (HEAD + 'metrics = "median_km"', "metrics must be a list of strings, not 'median_km'."),
+        (HEAD + '[settings]\nknn = "k=3"', "settings.knn must be a table, not 'k=3'."),
+        (HEAD + 'sources = "u"', "sources must be a list of tables, not 'u'."),
+        (HEAD + 'sources = ["u"]', "sources[1] must be a table, not 'u'."),
+        (HEAD + '[[sources]]\nfile = "a"\n[[sources]]\npage = "u"', "sources[2]: the key file is missing."),
+        (HEAD + '[[sources]]\nfile = "a"\nurl = "u"', "sources[1]: unknown key 'url'; did you mean urls?"),
+        (RASTER + 'image = "i"', "splits.test: unknown key 'image'; there are: count, seed."),
+        (RASTER.replace("3", '"3"'), "splits.test.count must be an integer of at least 1, not '3'."),
+        (RASTER.replace("count = 3\n", ""), "splits.test: the key count is missing."),
+        (RASTER.replace("[splits", 'crop_km = "far"\n[splits'), "crop_km must be a number above 0, not 'far'."),
+        (RASTER.replace("[splits", "south = -91\n[splits"), "south must be a number of at least -90 and at most 90, "),
+        (RASTER.replace("[splits", "south = 80\n[splits"), "south must be below north, 75.0, not 80.0."),
+        (HEAD + 'kind = "raster"', "there are no splits; write one or more, such as [splits.test] with count and seed"),
     ],
 )
-def test_a_toml_that_does_not_fit_names_file_and_key(text, expected):
-    with pytest.raises(DatasetError, match=r"^d\.toml") as caught:
+def test_a_toml_that_does_not_fit_names_file_key_and_what_is_valid(text, line):
+    with pytest.raises(DatasetError) as caught:
         Dataset.from_toml(definition(text))
-    assert expected in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"d.toml: {line}")
+
+
+def test_a_file_that_is_not_toml_is_named():
+    with pytest.raises(DatasetError, match=r"^d\.toml is not a data set definition: "):
+        Dataset.from_toml(definition('name = "d"\ntitle'))
+
+
+def test_a_data_set_made_in_python_is_checked_as_well():
+    with pytest.raises(DatasetError, match=r"^Dataset: splits\.all: unknown key 'image'; did you mean images\?"):
+        Dataset("d", "D", splits={"all": {"image": "i"}})
+    with pytest.raises(DatasetError, match=r"^Dataset: count must be an integer of at least 0, not '7'\."):
+        replace(Dataset("d", "D"), count="7")
+
+
+def test_a_kind_of_its_own_declares_the_keys_of_its_splits():
+    class Where(TypedDict):
+        server: str
+
+    @dataclass(frozen=True)
+    class Remote(Dataset, kind="remote"):
+        splits: Mapping[str, Where] = field(default_factory=dict)
+
+    try:
+        text = HEAD + 'kind = "remote"\n[splits.test]\n'
+        assert Dataset.from_toml(definition(text + 'server = "a"')).splits == {"test": {"server": "a"}}
+        with pytest.raises(DatasetError, match=r"splits\.test: unknown key 'images'; there are: server"):
+            Dataset.from_toml(definition(text + 'images = "a"'))
+    finally:
+        del Dataset.kinds["remote"]
 
 
 def test_a_toml_of_the_users_own_is_found_and_one_that_is_still_being_written_is_not(own_home):
@@ -197,11 +248,11 @@ def test_a_broken_definition_of_ones_own_is_told_and_left_out_and_all_else_works
     listed = cli("datasets", "list", "--json")
     names = {row["dataset"] for row in json.loads(listed.stdout)}
     assert "mine" in names and "bluemarble" in names and "broken" not in names
-    warning = f"Warning: your own data set broken is left out: {broken}: title must be a text, not 3.\n"
+    warning = f"Warning: your own data set broken is left out: {broken}: title must be a string, not 3.\n"
     assert listed.stderr == warning
     assert cli("models").stderr == warning
     told = cli("datasets", "show", "broken", exit_code=1)
-    assert told.stderr == f"Error: {broken}: title must be a text, not 3.\n"
+    assert told.stderr == f"Error: {broken}: title must be a string, not 3.\n"
 
 
 @pytest.mark.parametrize("name", ["bluemarble", "gws15k", "im2gps", "im2gps3k", "mp16", "osv5m", "yfcc26k", "yfcc4k"])
@@ -210,7 +261,7 @@ def test_a_bundled_data_set_says_what_a_researcher_must_know(name):
     assert dataset.title
     assert dataset.citation
     assert dataset.licence
-    assert dataset.status in STATUSES
+    assert dataset.status in get_args(Status)
     assert dataset.count > 0
     assert dataset.present == (dataset.status == "embedded")
     assert dataset.present or dataset.obtain

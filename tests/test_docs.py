@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 SET_UP = "pip install . && geobench demo"
 TEST = "pip install '.[test]' && pytest"
-HEAVY = {"torch", "open_clip", "timm", "pandas", "matplotlib"}
+HEAVY = {"pydantic", "torch", "open_clip", "timm", "pandas", "matplotlib"}
 
 
 def read(name):

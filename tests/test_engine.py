@@ -144,9 +144,9 @@ def test_features_that_do_not_fit_in_memory_train_to_the_same_weights(tmp_path):
 
 
 def test_a_schedule_out_of_range_is_refused():
-    with pytest.raises(SettingError, match=r"epochs must be at least 1, not 0"):
+    with pytest.raises(SettingError, match=r"epochs must be an integer of at least 1, not 0"):
         Schedule(epochs=0)
-    with pytest.raises(SettingError, match=r"lr must be above 0, not 0.0"):
+    with pytest.raises(SettingError, match=r"lr must be a number above 0, not 0.0"):
         Schedule(lr=0.0)
     with pytest.raises(SettingError, match=r"patience needs held-out images"):
         Schedule(patience=2)

@@ -485,25 +485,34 @@ def test_torchrun_divides_the_trainings_and_shows_one_table(toml, own_home):
         (
             "sigma_list = [16]",
             "sigma_list = 16",
-            "row '+EEP +RFF': the setting sigma_list of geoclip must be of the type",
+            "row '+EEP +RFF': geoclip: sigma_list must be a list of numbers above 0, not 16.",
         ),
         ('model = "geoclip"', 'model = "geoklip"', "unknown model 'geoklip'; did you mean geoclip?"),
         ('data = "bluemarble"', 'data = "blumarble"', "data: unknown data set 'blumarble'; did you mean bluemarble?"),
         ('["bluemarble"]', '["blumarble"]', "datasets: unknown data set 'blumarble'; did you mean bluemarble?"),
         ('encoder = "tiny"', 'encoder = "tyni"', "unknown encoder 'tyni'; did you mean tiny?"),
         ("seeds = [0, 1]", "seed = [0, 1]", "unknown key 'seed'; did you mean seeds?"),
-        ("seeds = [0, 1]", "seeds = 0", "seeds must be a list, not 0."),
-        ("seeds = [0, 1]", "seeds = []", "seeds is empty, so that there is nothing to run"),
-        ("dim = [8, 16]", "dim = []", "rows[2]: dim has no values, so that there is nothing to run"),
-        ("dim = [8, 16]", "dim = [8, 'x']", "the setting dim of geoclip must be of the type int, not 'x'."),
-        ("[[rows]]", "[[rows]", "mine.toml is no experiment: "),
+        ("seeds = [0, 1]", "seeds = 0", "seeds must be a non-empty list of integers of at least 0, not 0."),
+        ("seeds = [0, 1]", "seeds = []", "seeds must be a non-empty list of integers of at least 0, not []."),
+        ("dim = [8, 16]", "dim = []", "rows[2].vary.dim must be a non-empty list, not []."),
+        ("dim = [8, 16]", "dim = [8, 'x']", "geoclip: dim must be an integer of at least 1, not 'x'."),
+        ("[[rows]]", "[[rows]", "mine.toml is not an experiment: "),
         ("[[rows]]", "[[rwos]]", "unknown key 'rwos'; did you mean rows"),
         ('title = "Two switches"', "", "the key title is missing."),
         ("limit = 96", 'columns = ["acc_1mk"]', "columns: unknown score 'acc_1mk'; did you mean acc_1km"),
         ("limit = 96", 'gallery = "lnad:5k"', "unknown gallery 'lnad:5k'; did you mean land?"),
+        ("limit = 96", "limit = 0", "limit must be an integer of at least 1, not 0."),
+        ("limit = 96", "fraction = 1.5", "fraction must be a number above 0 and at most 1, not 1.5."),
+        ("limit = 96", "sigma_list = [16]", "views. Hyper-parameters of a model go under settings."),
+        ("dim = [8, 16]", "crops = [1, 'x']", "rows[2].vary: crops must be an integer of at least 1, not 'x'."),
+        ('published = ""', "run = 'no'", "rows[2].run must be true or false, not 'no'."),
         ("limit = 96", "on.blumarble = {}", "on: unknown data set 'blumarble'; did you mean bluemarble?"),
         ("limit = 96", "on.bluemarble = { seds = [1] }", "on.bluemarble: unknown key 'seds'; did you mean seeds"),
-        ('published = ""', "on.bluemarble = { vary = { dim = [8] } }", "vary.dim has 1 values, rows[2].vary.dim 2"),
+        (
+            'published = ""',
+            "on.bluemarble = { vary = { dim = [8] } }",
+            "rows[2].on.bluemarble.vary.dim has 1 values and vary.dim 2; each replaces one.",
+        ),
         ('"+EEP +RFF"', '"{nothing}"', "the title '{nothing}' cannot be filled (KeyError: 'nothing')"),
     ],
 )
@@ -515,7 +524,7 @@ def test_a_definition_that_cannot_be_used_is_one_line_with_file_key_and_the_near
 
 def test_an_empty_grid_is_refused(cli, toml):
     path = toml(SMALL.partition("[[rows]]")[0] + "rows = []\n")
-    assert "rows is empty, so that there is nothing to run" in cli("experiment", "run", path, exit_code=2).output
+    assert "rows must be a non-empty list of tables, not []." in cli("experiment", "run", path, exit_code=2).output
 
 
 def test_a_grid_of_ten_thousand_cells_says_so_and_asks_for_yes(cli, toml, monkeypatch):

@@ -135,12 +135,12 @@ def test_without_a_queue_the_negatives_are_those_of_the_batch():
     ("settings", "message"),
     [
         ({"projection": "mercator"}, "projection must be equal_earth or none, not 'mercator'"),
-        ({"hierarchies": 0}, "hierarchies must be at least 1"),
-        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"hierarchies": 0}, "hierarchies must be an integer of at least 1, not 0"),
+        ({"temperature": 0.0}, "temperature must be a number above 0, not 0.0"),
         ({"queue_length": 100}, "a queue of 100 cannot take a batch of 512"),
-        ({"batch_noise_m": -1.0}, "batch_noise_m must be at least 0"),
+        ({"batch_noise_m": -1.0}, "batch_noise_m must be a number of at least 0, not -1.0"),
         ({"sigma_min": 20.0, "sigma_max": 8.0}, "sigma_max must be at least sigma_min, 20.0, not 8.0"),
-        ({"sigma_list": (1.0, -1.0)}, "sigma_list must be a list of numbers above 0"),
+        ({"sigma_list": (1.0, -1.0)}, r"sigma_list\[2\] must be a number above 0, not -1.0"),
         ({"compiled": "maybe"}, "compiled must be auto, yes or no, not 'maybe'"),
     ],
 )

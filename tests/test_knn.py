@@ -46,5 +46,7 @@ def test_neighbours_beyond_k_have_no_vote():
 
 
 def test_no_neighbours_and_no_width_are_refused():
-    with pytest.raises(SettingError, match="k must be at least 1"):
+    with pytest.raises(SettingError, match="k must be an integer of at least 1, not 0"):
         KnnConfig(k=0)
+    with pytest.raises(SettingError, match="sigma_km must be a number above 0, not 0"):
+        KnnConfig(sigma_km=0)

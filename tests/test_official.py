@@ -134,8 +134,8 @@ def test_a_pickle_that_would_run_code_is_refused_in_one_line_and_runs_nothing(co
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"<html>not found</html>", "holds more than tensors|damaged or no file of weights"),
-        (b"", "damaged or no file of weights"),
+        (b"<html>not found</html>", "holds more than tensors|damaged or not a file of weights"),
+        (b"", "damaged or not a file of weights"),
         (None, r"location_encoder_weights\.pth is missing; the released weights are"),
         ([1, 2], "holds more than tensors"),
         ({"0.weight": "text"}, "holds more than tensors"),
@@ -166,9 +166,9 @@ def test_a_truncated_file_is_named(copied):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "geoclip-location-encoder"}, "no geoclip-geolocation release"),
-        ({"format_version": 2}, "no geoclip-geolocation release"),
-        ({"sigma": [1, 16]}, r"with the σ \[1.0, 16.0\]"),
+        ({"model_type": "geoclip-location-encoder"}, "not a geoclip-geolocation release"),
+        ({"format_version": 2}, "not a geoclip-geolocation release"),
+        ({"sigma": [1, 16]}, r"with σ \[1.0, 16.0\]"),
         ({"backbone": {"repo_id": "other/clip"}}, "built on other/clip"),
         ({"backbone": None}, "does not describe a release"),
     ],

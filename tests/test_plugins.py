@@ -69,7 +69,7 @@ def test_its_model_and_its_data_set_stand_beside_the_bundled_ones(installed):
     datasets = {row["dataset"]: row for row in listed("datasets", installed)}
     assert datasets["relief-wide"]["here"] and datasets["relief-wide"]["images"] == 500
     shown = geobench("models", "show", "ridge", site=installed).stdout
-    assert "penalty" in shown and "float" in shown and "class" not in shown
+    assert "penalty" in shown and "a number above 0" in shown and "mean variance" in shown
 
 
 def test_its_model_trains_and_runs_on_its_data_set(installed):
@@ -85,7 +85,10 @@ def test_its_model_trains_and_runs_on_its_data_set(installed):
 
 
 def test_a_setting_out_of_range_or_misspelt_is_one_line(installed):
-    for assignment, told in (("penalty=-1", "penalty must be above 0"), ("penaltie=1", "did you mean penalty?")):
+    for assignment, told in (
+        ("penalty=-1", "penalty must be a number above 0, not -1."),
+        ("penaltie=1", "did you mean penalty?"),
+    ):
         done = geobench("train", "ridge", "--set", assignment, site=installed, exit_code=2)
         assert told in done.stderr and done.stderr.count("\n") == 1
 
@@ -109,7 +112,7 @@ BROKEN = {
     ),
     "bad-toml": (
         "@hookimpl\ndef register_datasets(register):\n    register(__import__('pathlib').Path('no.toml'))\n",
-        "no.toml is no data set definition",
+        "no.toml is not a data set definition",
     ),
     "exiting": ("import sys\nsys.exit(3)\n", "SystemExit"),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -13,7 +13,8 @@ import click
 from geobench.cli.group import AS_JSON, counted, main, print_rows, warn_of_plugins
 from geobench.progress import ConsoleProgress
 
-MEANING_WIDTH = 70
+WIDTHS = {"valid": 24, "meaning": 38, "source": 22}
+"""Columns of `models show`, wrapped to so many characters."""
 
 
 @main.group(invoke_without_command=True)
@@ -43,11 +44,9 @@ def models(ctx: click.Context, as_json: bool) -> None:
 @AS_JSON
 def show_model(model: str, as_json: bool) -> None:
     """Show the hyper-parameters of MODEL; of MODEL@CHECKPOINT all that it was trained with."""
-    from dataclasses import asdict
-
     from geobench.checkpoints import find_checkpoint
     from geobench.plugins import get_model_class
-    from geobench.settings import meanings
+    from geobench.settings import described
 
     if "@" in model:
         checkpoint = find_checkpoint(model)
@@ -58,22 +57,20 @@ def show_model(model: str, as_json: bool) -> None:
         print_rows([{"what": name, "value": value} for name, value in record.items()], as_json)
         return
     model_class = get_model_class(model)
-    told = meanings(model_class.Config)
-    rows = [
-        {
-            "setting": f.name,
-            "type": getattr(f.type, "__name__", str(f.type)),
-            "default": f.default,
-            "what": told.get(f.name, "") if as_json else "\n".join(wrap(told.get(f.name, ""), MEANING_WIDTH)),
-        }
-        for f in fields(model_class.Config)
-    ]
-    print_rows(rows, as_json)
+    rows = described(model_class.Config)
+    print_rows(rows if as_json else [_wrapped(row) for row in rows], as_json)
     if not as_json:
         named = {f"--variant {name}": values for name, values in model_class.variants.items()}
         named |= {f"--fraction {part}": values for part, values in model_class.fraction_settings.items()}
         for option, values in named.items():
             click.echo(f"{option}: " + ", ".join(f"{name}={value}" for name, value in values.items()))
+
+
+def _wrapped(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return a row of `models show` whose long columns have several lines."""
+    default = list(row["default"]) if isinstance(row["default"], tuple) else row["default"]
+    columns = {**row, "default": default}
+    return {name: "\n".join(wrap(str(value), WIDTHS.get(name, 80))) for name, value in columns.items()}
 
 
 @main.group(invoke_without_command=True)
@@ -114,18 +111,16 @@ def show_dataset(name: str, as_json: bool) -> None:
     from geobench import get_dataset
 
     dataset = get_dataset(name)
-    known = {f.name: getattr(dataset, f.name) for f in fields(dataset)} | {
-        "folder": str(dataset.folder),
-        "here": dataset.present,
-    }
+    known = asdict(dataset) | {"folder": str(dataset.folder), "here": dataset.present}
+    known["sources"] = [{key: value for key, value in file.items() if value} for file in known["sources"]]
     if not as_json:
         usual = {"images": "images"} if dataset.stored else {}
         known |= {f"split {split}": _plain(usual | keys) for split, keys in known.pop("splits").items()}
         known |= {what: _plain(known[what]) for what in ("columns", "tables", "settings")}
         known["sources"] = "\n".join(
-            f"{source.get('file', '')}: {address}"
-            for source in dataset.sources
-            for address in (*source.get("urls", ()), source.get("page", ""))
+            f"{file['file']}: {address}"
+            for file in known["sources"]
+            for address in (*file.get("urls", ()), file.get("page"))
             if address
         )
     rows = [{"what": key, "value": value} for key, value in known.items() if value not in ("", {}, (), None)]

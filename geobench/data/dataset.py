@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
+from annotated_types import Ge, Gt
 
 from geobench import files
-from geobench.data.definitions import check_definition, read_definition
-from geobench.data.remote_files import check_source
+from geobench.data.definitions import OtherTable, Split, Status, read_definition
+from geobench.data.remote_files import RemoteFile
 from geobench.data.stores.catalogue import first_broken
 from geobench.data.stores.layouts import is_there, open_store, recognise
 from geobench.data.tables.rows import Rows, read_rows, read_table
 from geobench.errors import DatasetError, DatasetNotFoundError
 from geobench.images.decoding import open_image
 from geobench.progress import SILENT, Progress
+from geobench.settings.declarations import validate, validated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,11 +28,11 @@ if TYPE_CHECKING:
     from geobench.data.stores.store import Store
 
 Table = TypeVar("Table")
-STATUSES = ("embedded", "available", "gated", "withdrawn", "never-released", "own")
 LIMIT_SEED = 0
 """``limit`` draws the same images whatever the model's seed, so that two seeds differ in training alone."""
 
 
+@validated(DatasetError)
 @dataclass(frozen=True)
 class Dataset:
     """A data set whose images lie in a folder, an archive or shards, with a table of their positions.
@@ -45,17 +47,17 @@ class Dataset:
         header: False for a table whose first line is a row.
         tables: other tables that serve in place of the split's, by file name: for each its ``columns`` and ``header``.
         splits: for each split where its ``images`` are and the table ``metadata``, relative to :attr:`folder`, and the
-            ``layout`` of the images where it is not to be recognised.
+            ``layout`` of the images if it is not recognised.
         thresholds: distances in km of the accuracies in its tables, where they are not the field's five.
         metrics: names of the other metrics in its tables, such as ``median_km``, ``geoscore@2000`` or ``country``.
         settings: for each model the hyper-parameters that fit this training set; they give way to the user's own.
-        sources: its files and where they are, the tables that :class:`geobench.data.remote_files.Source` reads.
+        sources: its files and where to get them.
     """
 
     name: str
     title: str
-    status: str = "own"
-    count: int | None = None
+    status: Status = "own"
+    count: Annotated[int, Ge(0)] | None = None
     licence: str = ""
     citation: str = ""
     homepage: str = ""
@@ -65,20 +67,18 @@ class Dataset:
     default_encoder: str = "ViT-L-14/openai"
     columns: Mapping[str, str | int] = field(default_factory=dict)
     header: bool = True
-    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    splits: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"all": {}})
-    thresholds: Sequence[float] = ()
+    tables: Mapping[str, OtherTable] = field(default_factory=dict)
+    splits: Mapping[str, Split] = field(default_factory=lambda: {"all": {}})
+    thresholds: Sequence[Annotated[float, Gt(0)]] = ()
     metrics: Sequence[str] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    sources: Sequence[Mapping[str, Any]] = ()
+    sources: Sequence[RemoteFile] = ()
 
     kinds: ClassVar[dict[str, type[Dataset]]] = {}
     stored: ClassVar[bool] = True  # its images are files, which may be missing or more than are listed
-    split_keys: ClassVar[Mapping[str, Any]] = {"images": str, "metadata": str, "layout": str}
 
     def __init_subclass__(cls, kind: str) -> None:
-        """Let a TOML choose this class with ``kind = "..."``; the keys of its splits are its own."""
-        cls.split_keys = cls.__dict__.get("split_keys", {})
+        """Let a TOML choose this class with ``kind = "..."``; if its splits have other keys, it declares ``splits``."""
         Dataset.kinds[kind] = cls
 
     @classmethod
@@ -90,11 +90,7 @@ class Dataset:
         kind = values.pop("kind", "folder")
         if kind not in cls.kinds:
             raise DatasetError(f"{path}: unknown kind {kind!r}; there are {', '.join(cls.kinds)}.")
-        chosen = cls.kinds[kind]
-        check_definition(path, values, chosen, chosen.split_keys, STATUSES)
-        for source in values.get("sources", ()):
-            check_source(path, source)
-        return chosen(**values)
+        return validate(cls.kinds[kind], values, str(path), DatasetError)
 
     @property
     def folder(self) -> Path:

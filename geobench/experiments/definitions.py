@@ -8,51 +8,78 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from types import GenericAlias
-from typing import Any
+from typing import Annotated, Any, Required
 
-from geobench.data.definitions import in_words, wrong_types
+from annotated_types import Ge, Gt, Le, MinLen
+from typing_extensions import TypedDict
+
 from geobench.errors import ExperimentError, UnknownNameError, unknown_name
 from geobench.metrics import accuracies, ordered
 from geobench.plugins import get_metric, get_metrics
+from geobench.settings.declarations import validate
 
-CHOICES: dict[str, Any] = {
-    "model": str,
-    "data": str,
-    "encoder": str,
-    "variant": str,
-    "settings": dict[str, Any],
-    "views": int,
-    "augmentation": str,
-    "live": bool,
-    "fraction": float,
-    "limit": int,
-    "gallery": str,
-    "crops": int,
-    "seeds": list[int],
-}
-"""What an experiment chooses for all its rows, and a row for itself: see docs/experiments.md."""
-SCALARS = frozenset(CHOICES) - {"settings", "seeds"}
-ROW: dict[str, Any] = CHOICES | {
-    "title": str,
-    "published": str,
-    "source": str,
-    "run": bool,
-    "note": str,
-    "vary": dict[str, list[Any]],
-    "on": dict[str, dict[str, Any]],
-}
-EXPERIMENT: dict[str, Any] = CHOICES | {
-    "title": str,
-    "source": str,
-    "notes": list[str],
-    "columns": list[str],
-    "datasets": list[str],
-    "rows": list[dict[str, Any]],
-    "on": dict[str, dict[str, Any]],
-}
-ON_ROW = CHOICES | {"vary": dict[str, list[Any]]}
-ON_EXPERIMENT = CHOICES | {"datasets": list[str]}
+Positive = Annotated[int, Ge(1)]
+
+
+class ChosenValues(TypedDict, total=False):
+    """What an experiment chooses for all its rows, and a row for itself: see docs/experiments.md."""
+
+    model: str
+    data: str
+    encoder: str
+    variant: str
+    settings: dict[str, Any]
+    views: Annotated[int, Ge(0)]
+    augmentation: str
+    live: bool
+    fraction: Annotated[float, Gt(0), Le(1)]
+    limit: Positive
+    gallery: str
+    crops: Positive
+    seeds: Annotated[list[Annotated[int, Ge(0)]], MinLen(1)]
+
+
+class OnRow(ChosenValues, total=False):
+    """What a row chooses instead on one training set; varied values one for one."""
+
+    vary: dict[str, list[Any]]
+
+
+class OnExperiment(ChosenValues, total=False):
+    """What an experiment chooses instead on one training set."""
+
+    datasets: Annotated[list[str], MinLen(1)]
+
+
+class RowTable(ChosenValues, total=False):
+    """A table ``[[rows]]`` of an experiment's TOML."""
+
+    title: Required[str]
+    published: str
+    source: str
+    run: bool
+    note: str
+    vary: dict[str, Annotated[list[Any], MinLen(1)]]
+    on: dict[str, OnRow]
+
+
+class ExperimentTable(ChosenValues, total=False):
+    """The TOML of an experiment."""
+
+    title: Required[str]
+    model: Required[str]  # type: ignore[misc]  # only here must it be given
+    data: Required[str]  # type: ignore[misc]  # likewise
+    datasets: Required[Annotated[list[str], MinLen(1)]]
+    rows: Required[Annotated[list[RowTable], MinLen(1)]]
+    source: str
+    notes: list[str]
+    columns: Annotated[list[str], MinLen(1)]
+    on: dict[str, OnExperiment]
+
+
+CHOICES = frozenset(ChosenValues.__annotations__)
+SCALARS = CHOICES - {"settings", "seeds"}
+HINT = "Hyper-parameters of a model go under settings."
 
 Choices = Mapping[str, Any]
 
@@ -68,7 +95,7 @@ class ExperimentRow:
         run: False for a row of which only the published figures are shown; ``note`` says why.
         choices: what it chooses itself.
         vary: for each choice or setting the values that it takes; several are multiplied.
-        on: for each training set what takes the place of the choices and of the varied values there.
+        on: for each training set the choices and varied values that replace these there.
     """
 
     title: str
@@ -108,7 +135,7 @@ class Experiment:
         columns: names of metrics; by default the accuracies of its test sets.
         datasets: test sets.
         choices: for all rows.
-        on: for each training set what takes the place of the choices there.
+        on: for each training set the choices that replace these there.
         rows: of the table, in its order.
     """
 
@@ -134,7 +161,7 @@ def get_experiment(name: str) -> Experiment:
 
     Raises:
         UnknownNameError: no such experiment.
-        ExperimentError: the file is no experiment; names the key and the nearest valid ones.
+        ExperimentError: the file is not an experiment; names the key and what is valid.
     """
     if name.endswith(".toml"):
         return read_experiment(Path(name))
@@ -151,35 +178,30 @@ def _folder() -> Path:
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Return the experiment in the file ``path``; raise ``ExperimentError`` where it is none."""
+    """Return the experiment in the file ``path``; raise ``ExperimentError`` if it is not one."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ExperimentError(f"{path}: there is no such file.") from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"{path} is no experiment: {error}.") from error
-    _check(path, "", values, EXPERIMENT, needed=("title", "model", "data", "datasets", "rows"))
-    for data, changes in values.get("on", {}).items():
-        _check(path, f"on.{data}", changes, ON_EXPERIMENT)
-    for score in values.get("columns", ()):
+        raise ExperimentError(f"{path} is not an experiment: {error}.") from error
+    table = validate(ExperimentTable, values, str(path), ExperimentError, HINT)
+    for score in table.get("columns", ()):
         try:
             get_metric(score)
         except UnknownNameError as error:
             raise ExperimentError(f"{path}: columns: {error}") from error
-    for key in ("datasets", "rows", "seeds", "columns"):
-        if values.get(key) == []:
-            raise ExperimentError(f"{path}: {key} is empty, so that there is nothing to run; name at least one.")
     return Experiment(
         name=path.stem,
         path=path,
-        title=values["title"],
-        source=values.get("source", ""),
-        notes=tuple(values.get("notes", ())),
-        columns=tuple(values.get("columns") or _accuracies_on(values["datasets"])),
-        datasets=tuple(values["datasets"]),
-        choices=_choices(values),
-        on=values.get("on", {}),
-        rows=tuple(_row(path, number, row) for number, row in enumerate(values["rows"], 1)),
+        title=table["title"],
+        source=table.get("source", ""),
+        notes=tuple(table.get("notes", ())),
+        columns=tuple(table.get("columns") or _accuracies_on(table["datasets"])),
+        datasets=tuple(table["datasets"]),
+        choices=_choices(table),
+        on=table.get("on", {}),
+        rows=tuple(_row(f"{path}: rows[{number}]", row) for number, row in enumerate(table["rows"], 1)),
     )
 
 
@@ -188,32 +210,28 @@ def _accuracies_on(datasets: Iterable[str]) -> list[str]:
     return [metric.name for metric in shown]
 
 
-def _row(path: Path, number: int, values: Mapping[str, Any]) -> ExperimentRow:
-    where = f"rows[{number}]"
-    _check(path, where, values, ROW, needed=("title",))
-    vary = values.get("vary", {})
-    for data, changes in values.get("on", {}).items():
-        _check(path, f"{where}.on.{data}", changes, ON_ROW)
+def _row(where: str, row: RowTable) -> ExperimentRow:
+    vary = row.get("vary", {})
+    for data, changes in row.get("on", {}).items():
         for key, listed in changes.get("vary", {}).items():
             if len(listed) != len(vary.get(key, ())):
                 raise ExperimentError(
-                    f"{path}: {where}.on.{data}.vary.{key} has {len(listed)} values, {where}.vary.{key} "
-                    f"{len(vary.get(key, ()))}; each takes the place of one."
+                    f"{where}.on.{data}.vary.{key} has {len(listed)} values and vary.{key} {len(vary.get(key, ()))}; "
+                    f"each replaces one."
                 )
-    for key, listed in [*vary.items(), ("seeds", values.get("seeds", [0]))]:
-        if not listed:
-            raise ExperimentError(f"{path}: {where}: {key} has no values, so that there is nothing to run.")
-        if key in SCALARS:
-            _check_types(path, f"{where}.vary", {key: listed}, {key: GenericAlias(list, (CHOICES[key],))})
-    said = {name: values[name] for name in ("source", "run", "note") if name in values}
-    untold = [key for key in vary if f"{{{key}" not in values["title"]]
+    for key in SCALARS & vary.keys():
+        for value in vary[key]:
+            validate(ChosenValues, {key: value}, f"{where}.vary", ExperimentError)
+    unnamed = [key for key in vary if f"{{{key}" not in row["title"]]
     return ExperimentRow(
-        title=values["title"] + "".join(f", {key}={{{key}}}" for key in untold),
-        published=values.get("published", values["title"]),
-        choices=_choices(values),
+        title=row["title"] + "".join(f", {key}={{{key}}}" for key in unnamed),
+        published=row.get("published", row["title"]),
+        source=row.get("source", ""),
+        run=row.get("run", True),
+        note=row.get("note", ""),
+        choices=_choices(row),
         vary=vary,
-        on=values.get("on", {}),
-        **said,
+        on=row.get("on", {}),
     )
 
 
@@ -232,24 +250,3 @@ def merged(*layers: Choices) -> dict[str, Any]:
         found |= {key: value for key, value in layer.items() if key != "settings"}
         found["settings"] = {**found.get("settings", {}), **layer.get("settings", {})}
     return found
-
-
-def _check(
-    path: Path, where: str, values: Mapping[str, Any], hints: Mapping[str, Any], needed: Iterable[str] = ()
-) -> None:
-    """Raise ``ExperimentError`` where keys are unknown or missing or values of another type than ``hints`` say."""
-    within = f"{where}: " if where else ""
-    for key in values:
-        if key not in hints:
-            hint = "The switches of a model stand under settings." if "settings" in hints else ""
-            raise ExperimentError(f"{path}: {within}{unknown_name('key', key, hints, hint)}")
-    for key in needed:
-        if key not in values:
-            raise ExperimentError(f"{path}: {within}the key {key} is missing.")
-    _check_types(path, where, values, hints)
-
-
-def _check_types(path: Path, where: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
-    for key, value, hint in wrong_types(values, hints):
-        named = f"{where}.{key}" if where else key
-        raise ExperimentError(f"{path}: {named} must be {in_words(hint)}, not {value!r}.")

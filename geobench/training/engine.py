@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from geobench import distributed
-from geobench.errors import SettingError, TrainingError
+from geobench.errors import TrainingError
 from geobench.features.loaders import FeatureLoader, Indices
 from geobench.progress import SILENT, Progress
-from geobench.settings import check_ranges
+from geobench.settings import setting, settings
 from geobench.training.log import TrainingLog
 from geobench.training.state import TrainingState
 from geobench.training.steps import EagerStep, GraphedStep, Loss, is_compiler_error
@@ -28,38 +28,31 @@ if TYPE_CHECKING:
 
 REPORT_EVERY = 20  # steps between two readings of the loss, each of which synchronises with the device
 EPOCH_STRIDE = 1_000_003  # no two seeds share the order of an epoch
+OPTIMISATION = "GeoCLIP, section 4.1"
 
 
-@dataclass(frozen=True)
+@settings
 class Schedule:
     """How long and how fast to train: Adam with a step decay per epoch. Configs of models with a network extend it."""
 
-    batch_size: int = 512  # images of a step, of all processes together
-    epochs: int = 10  # passes over the training images
-    lr: float = 3e-5  # of Adam, in the first epoch
-    weight_decay: float = 1e-6  # of Adam
-    lr_decay: float = 0.87  # factor per epoch
-    holdout: float = 0.0  # share of the images whose loss decides when to stop
-    patience: int = 0  # epochs without a lower held-out loss after which training stops; 0 trains all epochs
-    precision: str = "auto"  # "fp32", "bf16", or "auto": bf16 on a GPU
-    compiled: str = "auto"  # "yes", "no", or "auto": torch.compile, and a CUDA graph of the whole step, on a GPU
+    batch_size: int = setting(512, "images per step, of all processes together", ge=1, source=OPTIMISATION)
+    epochs: int = setting(10, "passes over the training images", ge=1)
+    lr: float = setting(3e-5, "learning rate of Adam in the first epoch", gt=0, source=OPTIMISATION)
+    weight_decay: float = setting(1e-6, "weight decay of Adam", ge=0, source=OPTIMISATION)
+    lr_decay: float = setting(0.87, "factor on the learning rate after each epoch", gt=0, source=OPTIMISATION)
+    holdout: float = setting(0.0, "share of the images whose loss decides when to stop", ge=0, lt=1)
+    patience: int = setting(
+        0, "epochs without a lower held-out loss after which training stops; 0 trains all epochs", ge=0
+    )
+    precision: Literal["auto", "fp32", "bf16"] = setting("auto", "auto: bf16 on a GPU, fp32 elsewhere")
+    compiled: Literal["auto", "yes", "no"] = setting(
+        "auto", "torch.compile, and a CUDA graph of the whole step; auto: on a GPU only"
+    )
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        ranges = {
-            "batch_size": (self.batch_size >= 1, "at least 1"),
-            "epochs": (self.epochs >= 1, "at least 1"),
-            "lr": (self.lr > 0, "above 0"),
-            "lr_decay": (self.lr_decay > 0, "above 0"),
-            "weight_decay": (self.weight_decay >= 0, "at least 0"),
-            "holdout": (0 <= self.holdout < 1, "at least 0 and below 1"),
-            "patience": (self.patience >= 0, "at least 0"),
-            "precision": (self.precision in ("auto", "fp32", "bf16"), "auto, fp32 or bf16"),
-            "compiled": (self.compiled in ("auto", "yes", "no"), "auto, yes or no"),
-        }
-        check_ranges(self, ranges)
+        """Refuse settings that do not go together."""
         if self.patience and not self.holdout:
-            raise SettingError("patience needs held-out images: set holdout as well, such as holdout=0.05.")
+            raise ValueError("patience needs held-out images: set holdout as well, such as holdout=0.05.")
 
     def compiles(self, device: str) -> bool:
         """Return whether the step is compiled on ``device``."""

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 
-from geobench import Model, Predictions, SettingError, TrainingError, hookimpl, search
+from geobench import Model, Predictions, TrainingError, hookimpl, search
 from geobench.cells import adaptive_cells, ancestors_of
 from geobench.geo import mean_position
+from geobench.settings import setting, settings
 from geobench.training.engine import Schedule, Training
 
 
-@dataclass(frozen=True)
+@settings
 class ClassifierConfig(Schedule):
     """Hyper-parameters; partitions as in ISNs (Müller-Budack et al. 2018), optimisation as GeoCLIP's baseline."""
 
-    lr: float = 3e-4  # paper: of cell classifiers
-
-    min_images: int = 50  # a cell with fewer is left out
-    max_images: tuple[int, ...] = (5000, 2000, 1000)  # a cell with more is divided: coarse, middle, fine
+    lr: float = setting(3e-4, "learning rate of Adam in the first epoch", gt=0, source="GeoCLIP: its cell classifiers")
+    min_images: int = setting(50, "a cell with fewer training images is left out", ge=1, source="ISNs")
+    max_images: tuple[Annotated[int, Ge(1)], ...] = setting(
+        (5000, 2000, 1000), "a cell with more training images is divided: coarse, middle, fine", source="ISNs"
+    )
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
+        """Refuse settings that do not go together."""
         super().__post_init__()
         if not self.max_images or list(self.max_images) != sorted(set(self.max_images), reverse=True):
-            raise SettingError(
-                f"max_images must fall from coarse to fine, such as [5000, 2000, 1000]: {self.max_images}."
+            raise ValueError(
+                f"max_images must fall from coarse to fine, such as [5000, 2000, 1000], not {list(self.max_images)}."
             )
-        if not 1 <= self.min_images <= self.max_images[-1]:
-            raise SettingError(f"min_images must lie between 1 and the finest max_images, not {self.min_images}.")
+        if self.min_images > self.max_images[-1]:
+            raise ValueError(
+                f"min_images must be at most {self.max_images[-1]}, the finest max_images, not {self.min_images}."
+            )
 
 
 class Classifier(Model):
@@ -51,7 +56,7 @@ class Classifier(Model):
         )
         if not all(map(len, cells)):
             raise TrainingError(
-                f"no cell holds {config.min_images} of the {len(rows)} images; lower it with --set min_images=2."
+                f"no cell holds {config.min_images} of the {len(rows)} images; lower it, such as min_images=2."
             )
         fine = labels[-1]
         self.ancestors = np.stack([ancestors_of(fine, coarse, len(cells[-1])) for coarse in labels])
@@ -107,7 +112,7 @@ class Classifier(Model):
         self.heads.load_state_dict(weights)
 
 
-def _Heads(width, sizes):  # noqa: N802  a class that torch must be loaded for
+def _Heads(width, sizes):  # noqa: N802  a class whose module imports torch
     from .heads import Heads
 
     return Heads(width, sizes)

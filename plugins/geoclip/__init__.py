@@ -21,7 +21,7 @@ class GeoClipModel(Model):
     fraction_settings = FRACTIONS
 
     def fit(self, training_set, *, seed=0, scratch=None, progress=None):
-        """Train as the paper says: queue, noise, learnable temperature, Adam, step decay."""
+        """Train as in the paper: queue, noise, learnable temperature, Adam, step decay."""
         import torch
 
         from .contrast import Contrast
@@ -33,7 +33,9 @@ class GeoClipModel(Model):
         if config.compiles(self.device):
             contrast.compile_for_training()
             if progress is not None:
-                progress.say(f"train {self.name}: the first step is compiled and takes a while (--set compiled=no).")
+                progress.say(
+                    f"train {self.name}: the first step is compiled, which takes a while (compiled=no skips it)."
+                )
         coordinates = torch.tensor(training_set.coordinates, dtype=torch.float32, device=self.device)
         Training(
             what=f"train {self.name}",
@@ -88,7 +90,7 @@ class GeoClipModel(Model):
 
     @classmethod
     def importable(cls):
-        """Return ``official`` where the package ``geoclip`` is installed."""
+        """Return ``official`` if the package ``geoclip`` is installed."""
         return [official.NAME] if official.package_folder() is not None else []
 
     @classmethod
@@ -115,16 +117,16 @@ class GeoClipModel(Model):
 
     @property
     def _key(self):
-        """Return the key that gallery embeddings are kept under: none before the model has a checkpoint."""
+        """Return the key that gallery embeddings are cached under; None before the model has a checkpoint."""
         if self.checkpoint is None:
             return None
         return f"{self.checkpoint.spec} {self.checkpoint.weights} {self.device.partition(':')[0]}"
 
 
-EMBED_TILE = 2048  # coordinates embedded together; fewer are padded to so many
+EMBED_TILE = 2048  # coordinates embedded together; fewer are padded to this number
 SMALLEST = 2.0**-126
-"""Weight decay drives what is not used below the smallest normal float32; the released weights hold 96,859 such
-numbers. They change no embedding, and a CPU takes up to 70 times as long over them as over a zero."""
+"""Weight decay drives unused weights below the smallest normal float32; the released weights hold 96,859 such numbers.
+They change no embedding, and a CPU is up to 70 times slower on them than on zeros."""
 
 
 @hookimpl

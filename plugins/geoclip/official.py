@@ -1,6 +1,6 @@
 """The weights and the gallery that GeoCLIP's authors released: read as tensors, none of their code is imported.
 
-They lie in the package ``geoclip`` (1.2 and 1.3 hold the same files), or in a folder: three ``.pth`` files as in the
+They are in the package ``geoclip`` (1.2 and 1.3 hold the same files), or in a folder: three ``.pth`` files as in the
 package, or ``config.json`` and ``model.safetensors`` as on the Hugging Face Hub.
 """
 
@@ -41,14 +41,14 @@ SWITCHES = (
 
 @dataclass(frozen=True)
 class Released(Checkpoint):
-    """Released weights. ``source`` is their folder, ``own_gallery`` the spec of the gallery that lies with them."""
+    """Released weights. ``source`` is their folder, ``own_gallery`` the spec of the gallery released with them."""
 
     source: str
     own_gallery: str = GALLERY
 
     @property
     def folder(self):
-        """Return where they lie."""
+        """Return where they are."""
         return Path(self.source)
 
     @property
@@ -71,7 +71,7 @@ def find(identifier):
         if root is None:
             raise CheckpointError(
                 f"geoclip@{NAME} needs the package geoclip, which holds the released weights: pip install geoclip. "
-                f"A folder of its files works as well: geoclip@/path/to/folder"
+                f"A folder with its files works as well: geoclip@/path/to/folder"
             )
         return _checkpoint(NAME, root / "weights", GALLERY, _versions())
     if folder.is_dir():
@@ -97,7 +97,7 @@ def coordinates():
 
     root = package_folder()
     if root is None:
-        raise GalleryError("the gallery official lies in the package geoclip: pip install geoclip")
+        raise GalleryError("the gallery official is in the package geoclip: pip install geoclip")
     return read_coordinates(root / "gps_gallery" / GALLERY_FILE)
 
 
@@ -115,14 +115,14 @@ def read(folder):
     if wrong:
         name = wrong[0]
         raise CheckpointError(
-            f"{folder} holds no weights of the released GeoCLIP: {len(wrong)} tensors do not fit, such as {name} "
+            f"{folder} does not hold weights of the released GeoCLIP: {len(wrong)} tensors do not fit, such as {name} "
             f"({shapes.get(name, 'missing')}, should be {expected.get(name, 'absent')})."
         )
     return {name: tensor.detach().float().numpy() for name, tensor in found.items()}
 
 
 def _checkpoint(identifier, folder, gallery, versions):
-    """Return the record of the weights in ``folder``; what nobody recorded stays empty."""
+    """Return the record of the weights in ``folder``; what was not released stays empty."""
     arrays = read(folder)
     config = asdict(GeoClipConfig())
     return Released(
@@ -150,7 +150,7 @@ def _checkpoint(identifier, folder, gallery, versions):
 
 
 def _versions():
-    """Return the version of the package; none of a copy that was put on the path without being installed."""
+    """Return the version of the package; empty for a copy that is on the path without being installed."""
     try:
         return {"geoclip": metadata.version("geoclip")}
     except metadata.PackageNotFoundError:
@@ -158,7 +158,7 @@ def _versions():
 
 
 def _gallery_of(folder):
-    """Return the spec of the gallery that lies in ``folder``, else that of the package."""
+    """Return the spec of the gallery in ``folder``, else that of the package."""
     name = _hub_config(folder).get("gallery_file") if (folder / HUB_FILE).is_file() else GALLERY_FILE
     path = folder / Path(str(name)).name
     return str(path) if path.suffix == ".csv" and path.is_file() else GALLERY
@@ -192,13 +192,13 @@ def _load(path):
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; the released weights are {', '.join(PTH.values())}.")
     try:
-        with warnings.catch_warnings(action="ignore"):  # torch tells of foreign pickles in lines of its own
+        with warnings.catch_warnings(action="ignore"):  # torch warns of foreign pickles in several lines
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(f"{path} holds more than tensors and is refused; nothing in it was executed.") from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise CheckpointError(f"{path} is damaged or no file of weights ({reason}).") from None
+        raise CheckpointError(f"{path} is damaged or not a file of weights ({reason}).") from None
     tensors = content if isinstance(content, dict) else {"": content}
     if not all(isinstance(key, str) and isinstance(tensor, torch.Tensor) for key, tensor in tensors.items()):
         raise CheckpointError(f"{path} holds more than tensors and is refused; nothing in it was executed.")
@@ -214,13 +214,13 @@ def _read_hub(path):
     backbone, sigmas = config["backbone"], [float(sigma) for sigma in config["sigma"]]
     if backbone != HUB_BACKBONE or sigmas != GeoClipConfig().sigmas:
         raise CheckpointError(
-            f"{path.parent} is built on {backbone} with the σ {sigmas}; known is {HUB_BACKBONE} with "
+            f"{path.parent} is built on {backbone} with σ {sigmas}; supported is {HUB_BACKBONE} with "
             f"{GeoClipConfig().sigmas}."
         )
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged or no file of weights ({error}).") from None
+        raise CheckpointError(f"{path} is damaged or not a file of weights ({error}).") from None
     return {name.replace("image_encoder.mlp.", "image_head."): tensor for name, tensor in tensors.items()}
 
 
@@ -230,7 +230,7 @@ def _hub_config(folder):
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         if config["model_type"] != "geoclip-geolocation" or config["format_version"] != 1:
-            raise ValueError("it is no geoclip-geolocation release of format_version 1")
+            raise ValueError("it is not a geoclip-geolocation release of format_version 1")
         wanted = {"backbone": config["backbone"]["repo_id"], "sigma": list(config["sigma"])}
         return wanted | {"gallery_file": config["gallery_file"]}
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -18,7 +18,7 @@ from geobench.data.download import web
 from geobench.data.download.fetch import MB, Fetched, Wanted, check_room, fetch
 from geobench.data.download.unpack import unpack
 from geobench.data.download.web import AddressError, Patience
-from geobench.data.remote_files import Source, sources_of
+from geobench.data.remote_files import RemoteFile, remote_files
 from geobench.errors import DownloadError
 from geobench.progress import SILENT, Progress
 
@@ -30,7 +30,7 @@ RECORD = "downloads.json"
 class Item:
     """A source and what of it is on this machine: ``there``, or the ``bytes_here`` of an earlier try."""
 
-    source: Source
+    source: RemoteFile
     place: Path
     there: bool
     bytes_here: int
@@ -53,7 +53,7 @@ def plan(dataset: Dataset, split: str = "") -> list[Item]:
     """Return the files of ``dataset`` and what of them is here. Asks no server."""
     record = _read_record(dataset.folder)
     items = []
-    for source in sources_of(dataset, split):
+    for source in remote_files(dataset, split):
         place = dataset.folder / source.file
         unpacked = bool(source.unpack) and (dataset.folder / source.unpack).is_dir() and source.file in record
         items.append(Item(source, place, place.is_file() or unpacked, Wanted(place).part.size))
@@ -80,7 +80,7 @@ def download(
         DownloadError: there is nothing to download, or the disk is too small.
         DatasetError: the definition does not fit.
     """
-    if not sources_of(dataset, split):
+    if not remote_files(dataset, split):
         raise DownloadError(f"{dataset.name} ({dataset.status}) has nothing to download. {dataset.obtain}".rstrip())
     outcome = Outcome([], [])
     with files.locked(dataset.folder / RECORD, progress.say):

@@ -1,33 +1,28 @@
-"""Ridge regression from a photo's features to a point in space; the nearest gallery coordinate is the answer."""
-
-from dataclasses import dataclass
+"""Ridge regression from a photo's features to a point in space, predicting the gallery coordinate nearest to it."""
 
 import numpy as np
 
-from geobench import Model, Predictions, SettingError, hookimpl, search
+from geobench import Model, Predictions, hookimpl, search
 from geobench.geo import unit_vectors
+from geobench.settings import setting, settings
 
 
-@dataclass(frozen=True)
+@settings
 class RidgeConfig:
     """Hyper-parameters of the ridge regression."""
 
-    penalty: float = 1.0  # on the weights, in units of the features' mean variance
-
-    def __post_init__(self):
-        if self.penalty <= 0:
-            raise SettingError(f"penalty must be above 0, not {self.penalty}.")
+    penalty: float = setting(1.0, "on the weights, in units of the features' mean variance", gt=0)
 
 
 class Ridge(Model):
-    """Regresses the unit vector of a place, and looks for the gallery coordinate in that direction."""
+    """Regresses the unit vector of a place and predicts the gallery coordinates closest to that direction."""
 
     name = "ridge"
     summary = "ridge regression onto the unit sphere, nearest gallery coordinate"
     Config = RidgeConfig
 
     def fit(self, training_set, *, seed=0, scratch=None, progress=None):
-        """Solve the normal equations; nothing here is random, so the seed is not used."""
+        """Solve the normal equations; nothing here is random, so the seed is unused."""
         rows = training_set.readable
         features = training_set.features.array[rows].mean(axis=1, dtype=np.float64)  # (n, d)
         targets = unit_vectors(training_set.coordinates[rows])  # (n, 3)
@@ -38,7 +33,7 @@ class Ridge(Model):
         self.weights = np.linalg.solve(covariance + damping, centred.T @ (targets - self.bias) / len(rows))  # (d, 3)
 
     def locate(self, features, gallery, top_k=1):
-        """Return the gallery coordinates nearest to the regressed direction; the score is the inner product."""
+        """Return the gallery coordinates closest to the regressed direction; the score is the inner product."""
         import torch
 
         centred = torch.from_numpy(features.mean(axis=1, dtype=np.float64) - self.mean)  # (n, d)
