@@ -97,7 +97,7 @@ def test_the_command_shows_costs_and_the_smallest_gallery_writes_a_table_and_nam
     arguments = ("frontier", "--models", "geoclip", "--datasets", "bluemarble", "--galleries", "50,1M", "--limit", 40)
     done = cli(*arguments, "--output", "f.csv", exit_code=1)
     shown = done.stdout
-    assert "is larger than its source, which holds 200" in done.stderr
+    assert "is larger than its source, which has 200" in done.stderr
     assert "training:50" in shown and "Peak" in shown and "[low, high]" in shown
     assert "Smallest gallery within the 95 % interval of the best, geoclip on bluemarble: training:" in shown
     with Path("f.csv").open(newline="") as file:

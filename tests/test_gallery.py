@@ -20,7 +20,7 @@ def test_sizes_are_written_as_the_papers_write_them(text, size):
 
 @pytest.mark.parametrize("text", ["", "k", "0", "0k", "-5", "1K", "1m", "1e3", "many", "1 k", "1G", "٣k5"])
 def test_what_is_no_size_is_refused_with_examples(text):
-    with pytest.raises(GalleryError, match="is no gallery size; write a number such as 5000, 21k, 100k or 1M"):
+    with pytest.raises(GalleryError, match="is not a valid gallery size; use a number such as 5000, 21k, 100k or 1M"):
         parse_size(text)
 
 
@@ -36,12 +36,12 @@ def test_a_gallery_of_all_training_coordinates_is_them():
 
 
 def test_a_gallery_larger_than_its_source_states_the_maximum():
-    with pytest.raises(GalleryError, match="larger than its source, which holds 3,000; ask for at most 3000"):
+    with pytest.raises(GalleryError, match="larger than its source, which has 3,000; ask for at most 3000"):
         get_gallery("3001", TRAINING)
 
 
 def test_training_coordinates_without_a_model_are_refused():
-    with pytest.raises(GalleryError, match="needs a trained model; try land:100k"):
+    with pytest.raises(GalleryError, match="needs a trained model; use land:100k"):
         get_gallery("100k")
 
 
@@ -107,7 +107,7 @@ def test_a_csv_file_that_is_not_there_is_named():
 
 
 def test_an_unknown_source_gets_the_nearest_name_and_the_way_to_write_one():
-    with pytest.raises(UnknownNameError, match=r"unknown gallery 'lnd:5k'; .*land.* Write SOURCE:SIZE"):
+    with pytest.raises(UnknownNameError, match=r"unknown gallery 'lnd:5k'; .*land.* Use SOURCE:SIZE"):
         get_gallery("lnd:5k")
 
 
@@ -121,12 +121,12 @@ def test_the_default_gallery_of_a_large_training_set_is_as_asked_for_and_says_no
 def test_the_default_gallery_of_a_small_training_set_is_all_of_it_and_says_so(spec):
     gallery, note = default_gallery(spec, TRAINING)
     np.testing.assert_array_equal(gallery.coordinates, TRAINING)
-    assert f"the default gallery {spec} is larger than the model's training set: all its 3,000 coordinates" in note
+    assert f"the default gallery {spec} is larger than the training set of the model; using all of its 3,000 coordinates" in note
 
 
 def test_a_model_that_was_not_trained_needs_a_gallery_by_name():
     model = get_model_class("random")()
-    with pytest.raises(GalleryError, match="random was not trained and has no coordinates of its own; name a gallery"):
+    with pytest.raises(GalleryError, match="random was not trained and has no training coordinates; name a gallery"):
         choose_gallery(model, None, "100k")
     gallery, note = choose_gallery(model, "land:5", "100k")
     assert (gallery.spec, note) == ("land:5", "")
@@ -156,7 +156,7 @@ def test_a_gallery_of_a_plugin_is_drawn_without_replacement(plugin_gallery):
     assert drawn.distinct == 100
     assert set(map(tuple, drawn.coordinates)) <= set(map(tuple, TRAINING))
     assert drawn.hash == get_gallery(drawn.spec, seed=1).hash != get_gallery(drawn.spec, seed=2).hash
-    with pytest.raises(GalleryError, match="the gallery ports holds 3,000 coordinates; ask for at most 3000"):
+    with pytest.raises(GalleryError, match="the gallery ports has only 3,000 coordinates; ask for at most 3000"):
         get_gallery("ports:3001")
 
 

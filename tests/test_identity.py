@@ -242,6 +242,14 @@ def test_every_field_of_the_identity_is_in_the_record_and_the_key_follows_from_t
     assert Identity(**{name: record[name] for name in names}).key == record["key"] == result.key
 
 
+def test_a_result_whose_key_begins_with_the_same_digits_is_another_result(world):
+    kept = run("nearest", "mine", galleries=["land:40"]).results[0]
+    path = Path("results") / f"{kept.stem}.json"
+    path.write_text(path.read_text().replace(kept.key, kept.key[:8] + "0" * 8))
+    summary = run("nearest", "mine", galleries=["land:40"])
+    assert not summary.failures and load_result(path).key == kept.key  # measured again, in its place
+
+
 def test_a_record_whose_identity_was_edited_is_refused(world):
     path = world.evaluate().save()
     path.write_text(path.read_text().replace('"crops": 1', '"crops": 10'))

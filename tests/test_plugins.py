@@ -142,7 +142,7 @@ def test_models_warns_of_plugins_that_failed_and_lists_the_others(broken):
     names = [row["model"] for row in json.loads(done.stdout)]
     assert "geoclip" in names and not {"fine", "fine2"} & set(names)
     for name in BROKEN:
-        assert f"Warning: plugin {name} ({name} 2.5) failed to load and is left out" in done.stderr
+        assert f"Warning: plugin {name} ({name} 2.5) failed to load and is skipped" in done.stderr
 
 
 def test_strict_makes_a_failed_plugin_an_error(broken, installed):
@@ -236,8 +236,8 @@ class CannotComeBack(CannotLearn):
 
 WRONG = {
     Raises: "RuntimeError: out of ideas",
-    Short: "returned predictions of the shape (9, 1, 2)",
-    NotANumber: "NaN or out of range, the first for image number 2",
+    Short: "returned predictions of shape (9, 1, 2)",
+    NotANumber: "NaN or out of range, first for image number 2",
     Nothing: "AttributeError",
     CannotLearn: "ZeroDivisionError: division by zero",
     CannotComeBack: "AttributeError: no such thing",

@@ -95,7 +95,7 @@ def test_a_file_that_is_cut_off_anywhere_is_an_error_that_names_it():
     whole = FILE.read_bytes()
     for size in range(len(whole)):
         FILE.write_bytes(whole[:size])
-        with pytest.raises(ResultError, match=r"^p\.predictions\.csv is no readable predictions file .* run the model"):
+        with pytest.raises(ResultError, match=r"^p\.predictions\.csv is not a readable predictions file .* run the model"):
             Predictions.load(FILE)
 
 
@@ -122,12 +122,12 @@ def test_a_file_that_is_cut_off_anywhere_is_an_error_that_names_it():
 )
 def test_what_is_no_predictions_file_is_refused(text):
     FILE.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ResultError, match="is no readable predictions file"):
+    with pytest.raises(ResultError, match="is not a readable predictions file"):
         Predictions.load(FILE)
 
 
 def test_a_predictions_file_that_is_not_there_is_named():
-    with pytest.raises(ResultError, match=r"nowhere\.csv is no readable predictions file"):
+    with pytest.raises(ResultError, match=r"nowhere\.csv is not a readable predictions file"):
         Predictions.load(Path("nowhere.csv"))
 
 
@@ -150,13 +150,13 @@ def test_well_formed_predictions_pass():
 )
 def test_predictions_of_a_wrong_shape_name_who_made_them(coordinates, scores):
     wrong = Predictions(np.zeros(coordinates), np.zeros(scores), np.zeros(3, dtype=bool))
-    with pytest.raises(PluginError, match=r"the model m returned predictions of the shape .* for 3 images they must"):
+    with pytest.raises(PluginError, match=r"the model m returned predictions of shape .* for 3 images they must"):
         wrong.check(3, "the model m")
 
 
 def test_marks_of_failure_of_a_wrong_shape_are_refused():
     wrong = Predictions(np.zeros((3, 1, 2)), np.zeros((3, 1)), np.zeros(2, dtype=bool))
-    with pytest.raises(PluginError, match=r"returned failed of the shape \(2,\)"):
+    with pytest.raises(PluginError, match=r"returned ``failed`` of shape \(2,\)"):
         wrong.check(3, "the model m")
 
 

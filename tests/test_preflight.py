@@ -74,7 +74,7 @@ def test_what_cannot_run_is_said_first_and_the_rest_runs():
 @pytest.mark.parametrize(
     ("gallery", "reason"),
     [
-        ("30k", "larger than its source, which holds 21,000"),
+        ("30k", "larger than its source, which has 21,000"),
         ("land:many", "'many' is not a valid gallery size"),
         ("nowhere.csv", "nowhere.csv"),
         ("moon:100", "unknown gallery 'moon:100'"),
@@ -91,7 +91,7 @@ def test_the_galleries_that_can_be_drawn_are_run():
     train("random", **KNN)
     summary = run("random", "bluemarble", galleries=["1M", "50"], seeds=[0, 1], **SMALL)
     assert [result.gallery for result in summary.results] == ["training:50"] * 2
-    assert len(summary.failures) == 1 and "which holds 200; ask for at most 200" in summary.failures[0]
+    assert len(summary.failures) == 1 and "which has 200; ask for at most 200" in summary.failures[0]
 
 
 def test_weights_that_are_not_available_are_known_before_anything_is_trained(own_home, tiny_encoder, monkeypatch):
@@ -118,7 +118,7 @@ def test_weights_are_not_needed_where_the_features_are_cached(tiny_encoder, monk
 def test_a_device_or_a_results_folder_that_cannot_be_used_is_refused_at_once(own_home, tmp_path):
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(SettingError, match="the device 'cuda:7' is not there"):
+    with pytest.raises(SettingError, match="the device 'cuda:7' is not available"):
         run("random", "bluemarble", device="cuda:7")
     with pytest.raises(SettingError, match=f"the folder {file}/results cannot be written to"):
         run("random", "bluemarble", folder=file / "results")

@@ -31,7 +31,7 @@ def test_training_twice_keeps_the_checkpoint(cli):
     arguments = ("train", "knn", "--encoder", "tiny", "--limit", 100)
     first = cli(*arguments)
     second = cli(*arguments)
-    assert "is trained already (--force trains it again)" in second.output
+    assert "is already trained (--force trains it again)" in second.output
     assert first.stdout == second.stdout
     assert len(get_checkpoints("knn")) == 1
 
@@ -42,7 +42,7 @@ def test_a_model_is_named_by_its_newest_checkpoint_or_by_one(cli):
     assert get_model("knn").checkpoint == new
     assert get_model(old.spec).checkpoint == old
     with pytest.raises(
-        CheckpointError, match=r"there is no checkpoint knn@nope; there are: knn@bluemarble-s0-.*, knn@"
+        CheckpointError, match=r"there is no checkpoint knn@nope; existing ones: knn@bluemarble-s0-.*, knn@"
     ):
         get_model("knn@nope")
     output = cli("run", "--models", "knn", "--datasets", "bluemarble", "--limit", 20).output
@@ -105,7 +105,7 @@ def test_a_gallery_larger_than_its_source_is_one_failed_cell(cli):
     done = cli(
         "run", "--models", "random", "--datasets", "bluemarble", "--galleries", "1M,50", "--limit", 30, exit_code=1
     )
-    assert "which holds 200; ask for at most 200" in done.stderr
+    assert "which has 200; ask for at most 200" in done.stderr
     assert "training:50" in done.stdout
 
 
@@ -121,10 +121,10 @@ def test_a_gallery_larger_than_its_source_is_one_failed_cell(cli):
         ),
         (("train", "geoclip", "--set", "lr"), "'lr' is not a setting; write NAME=VALUE"),
         (("train", "geoclip", "--set", "lr=fast"), "geoclip: lr must be a number above 0, not 'fast'"),
-        (("train", "knn", "--epochs", "3"), "knn does not train in epochs"),
-        (("train", "geoclip", "--device", "cuda:7"), "the device 'cuda:7' is not there"),
+        (("train", "knn", "--epochs", "3"), "knn is not trained in epochs"),
+        (("train", "geoclip", "--device", "cuda:7"), "the device 'cuda:7' is not available"),
         (("run", "--models", "knn", "--datasets", "nope"), "unknown data set 'nope'"),
-        (("run", "--models", "knn", "--datasets", "bluemarble", "--seeds", "a"), "no list of whole numbers"),
+        (("run", "--models", "knn", "--datasets", "bluemarble", "--seeds", "a"), "is not a list of whole numbers"),
         (("report", "--format", "pdf"), "unknown format 'pdf'; available: csv, html, json"),
     ],
 )
@@ -230,14 +230,14 @@ def test_a_checkpoint_is_what_was_trained_or_it_is_refused():
     for change in (('"k": 10', '"k": 4'), ('"created": "', '"created": "1'), ('"seed": 0', '"seed": [1]')):
         assert change[0] in told
         record.write_text(told.replace(*change))
-        refused("checkpoint.json was changed after the training")
+        refused("checkpoint.json was edited after training")
     record.write_text(told)
     get_model(one.spec, "cpu")
     weights.write_bytes((other.folder / "weights.safetensors").read_bytes()[:-4] + b"\0\0\0\0")
-    refused("its weights are not those that were saved with it")
+    refused("its weights are not the ones that were saved with it")
     weights.write_bytes(learnt)
     moved = one.folder.rename(one.folder.with_name("elsewhere"))
-    with pytest.raises(CheckpointError, match=f"{moved} holds {one.spec}; move it back to {one.folder}"):
+    with pytest.raises(CheckpointError, match=f"{moved} contains {one.spec}; move it back to {one.folder}"):
         get_model("knn@elsewhere", "cpu")
 
 
@@ -303,7 +303,7 @@ def test_a_subset_keeps_the_columns_of_its_images_and_needs_the_predictions(cli,
     for path in Path("results").glob("*.predictions.csv"):
         path.unlink()
     (failure,) = run(**arguments).failures
-    assert "do not lie beside its record; run it again with --force" in failure
+    assert "are not next to its record; evaluate it again (force)" in failure
 
 
 def test_a_subset_without_an_audit_says_which_command_makes_it(cli, photos):
@@ -311,7 +311,7 @@ def test_a_subset_without_an_audit_says_which_command_makes_it(cli, photos):
     cli("datasets", "add", "mine", "--images", images, "--metadata", metadata, "--encoder", "tiny")
     arguments = ("run", "--models", "random", "--datasets", "mine", "--galleries", "land:5", "--subset")
     output = cli(*arguments, "clean", exit_code=1).output
-    assert "mine has no clean subset yet; make it: geobench datasets audit mine --against TRAINING" in output
+    assert "mine has no clean subset yet; to make it: geobench datasets audit mine --against TRAINING" in output
     assert "training it first" not in output
     assert "unknown subset 'cleen'; did you mean clean?" in cli(*arguments, "cleen", exit_code=2).output
 
@@ -334,7 +334,7 @@ def test_images_that_came_after_the_audit_are_neither_clean_nor_not(cli, photos,
         file.write("new.jpg,1,2\n")
     train("random", "lessons", encoder="tiny")
     done = cli("run", "--models", "random", "--datasets", "exam", "--galleries", "30", "--subset", "clean", exit_code=1)
-    assert "1 images of exam, such as 'new.jpg', were not there when it was audited" in done.stderr
+    assert "1 images of exam, such as 'new.jpg', were not part of it when it was audited" in done.stderr
     assert "random" in done.stdout  # all images are scored all the same
 
 
