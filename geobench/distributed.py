@@ -162,7 +162,7 @@ def _message_device() -> torch.device:
 
 
 def _differentiable_gather() -> Any:
-    """Return an autograd function: forward, all rows; backward, the sum over processes of the gradient of mine."""
+    """Return an autograd function: forward, all rows; backward, the summed gradient of own rows."""
     import torch
     from torch import distributed
 

@@ -1,4 +1,4 @@
-"""Experiments: the paper's tables as grids, run in cells that are kept, shown beside the published rows."""
+"""Experiments: the paper's tables as grids of reusable evaluations, shown next to the published rows."""
 
 import csv
 import json
@@ -15,10 +15,10 @@ import pytest
 from geobench import Model, Predictions
 from geobench.checkpoints import get_checkpoints
 from geobench.errors import ExperimentError
-from geobench.experiments.crew import Lost, dealt, order_for, spread
 from geobench.experiments.definitions import experiment_names, get_experiment
 from geobench.experiments.planning import Changes, make_plan
 from geobench.experiments.plans import with_galleries_that_exist
+from geobench.experiments.processes import CrashedTask, independent_processes, order_for, run_in_processes
 from geobench.experiments.run import _too_few, run_plan
 from geobench.plugins import get_dataset, get_model_class
 from geobench.published.rows import published_rows
@@ -62,7 +62,7 @@ model = "most-frequent"
 
 @pytest.fixture
 def toml(tmp_path):
-    """Return a function that writes a definition; each pair replaces a text in it."""
+    """Return a function that writes a definition; each pair is a replacement in its text."""
 
     def write(text=SMALL, *pairs, name="mine"):
         for old, new in pairs:
@@ -76,7 +76,7 @@ def toml(tmp_path):
 
 
 def results():
-    """Return the records of results by the name of their file."""
+    """Return the records of results by file name."""
     return {path.name: json.loads(path.read_text()) for path in Path("results").glob("[!.]*.json")}
 
 
@@ -92,7 +92,7 @@ def times(home):
 
 
 @pytest.mark.parametrize("name", experiment_names())
-def test_a_bundled_experiment_runs_what_its_published_rows_say_repeats_them(name):
+def test_a_bundled_experiment_runs_what_reproduces_its_published_rows(name):
     plan = make_plan(get_experiment(name))
     shown = [published_rows(dataset) for dataset in plan.datasets]
     for row in plan.rows:
@@ -123,7 +123,7 @@ def test_a_bundled_table_has_the_rows_of_the_published_one_in_their_order(name):
         assert [row.published for row in plan.rows] == printed
 
 
-def test_the_paper_s_tables_are_all_there():
+def test_all_tables_of_the_paper_are_bundled():
     tables = {f"table-{name}" for name in ("1a", "1b", "2a", "2b", "s1", "s2", "s3", "s4", "s5", "s6")}
     assert set(experiment_names()) == tables | {"figure-3", "sigma-sweep"}
 
@@ -162,7 +162,7 @@ def test_listing_and_showing_load_no_torch():
 # Running
 
 
-def test_each_row_of_a_grid_is_trained_and_evaluated_once_and_kept_afterwards(cli, toml, own_home):
+def test_each_row_of_a_grid_is_trained_and_evaluated_once_and_reused_afterwards(cli, toml, own_home):
     path = toml()
     arguments = ("experiment", "run", path, "--test-limit", 40)
     first = cli(*arguments)
@@ -171,16 +171,16 @@ def test_each_row_of_a_grid_is_trained_and_evaluated_once_and_kept_afterwards(cl
         "+EEP +RFF",
         *(f"sigma {sigma}, dim {dim}" for sigma in ("1.0", "2.0") for dim in (8, 16)),
     ]
-    assert len(get_checkpoints()) == len(results()) == plan.trainings == plan.cells == 10
+    assert len(get_checkpoints()) == len(results()) == plan.trainings == plan.evaluations == 10
     assert {
         (c.config["sigma_min"], c.config["dim"], c.seed) for c in get_checkpoints() if not c.config["sigma_list"]
     } == {(sigma, dim, seed) for sigma in (1.0, 2.0) for dim in (8, 16) for seed in (0, 1)}
-    assert "cell 10 of 10: sigma 2.0, dim 16, seed 1, on bluemarble: trained in" in first.output
+    assert "evaluation 10 of 10: sigma 2.0, dim 16, seed 1, on bluemarble: trained in" in first.output
 
     before = times(own_home)
     again = cli(*arguments)
     assert times(own_home) == before
-    assert again.output.count("kept, bluemarble_geoclip_") == 10 and "trained in" not in again.output
+    assert again.output.count("already done, bluemarble_geoclip_") == 10 and "trained in" not in again.output
     assert again.stdout == first.stdout  # the table
 
 
@@ -196,7 +196,7 @@ def test_the_table_has_mean_and_standard_deviation_of_the_seeds_above_the_publis
     assert "Street 1 km" in table and "Continent 2500 km" in table
 
 
-def test_one_seed_has_its_interval(cli, toml):
+def test_a_row_with_one_seed_has_a_confidence_interval(cli, toml):
     cli("experiment", "run", toml(), "--test-limit", 40, "--seeds", 1)
     (path,) = Path("results/experiments").glob("*.json")
     line = json.loads(path.read_text())["lines"][0]
@@ -207,7 +207,7 @@ def test_one_seed_has_its_interval(cli, toml):
     assert f"[{low:.2f}, {high:.2f}]" in cli("experiment", "report", path).stdout
 
 
-def test_the_record_holds_the_definition_the_versions_and_the_checkpoint_of_every_cell(cli, toml):
+def test_the_record_holds_the_definition_the_versions_and_the_checkpoint_of_every_evaluation(cli, toml):
     path = toml()
     cli("experiment", "run", path, "--test-limit", 40, "--seeds", 0)
     (saved,) = Path("results/experiments").glob("mine-bluemarble-*.json")
@@ -222,7 +222,7 @@ def test_the_record_holds_the_definition_the_versions_and_the_checkpoint_of_ever
     assert lines[0]["acc_25km"] == repr(record["lines"][0]["acc_25km"])
 
 
-def test_other_data_stand_beside_the_paper_s_figures_as_not_comparable_and_what_is_scaled_is_said(cli):
+def test_results_on_other_data_are_not_comparable_and_scaled_settings_are_listed(cli):
     small = ("hidden_dim=16", "batch_size=32", "queue_length=32", "dim=16")
     sets = [word for text in small for word in ("--set", text)]
     arguments = ("--data", "bluemarble", "--encoder", "tiny", "--limit", 96, "--test-limit", 40, "--epochs", 1)
@@ -236,7 +236,7 @@ def test_other_data_stand_beside_the_paper_s_figures_as_not_comparable_and_what_
     assert "Overhead crops" in notes
     assert "GeoCLIP (Fine): sigma_list [16], there [256]." in notes
     assert "epochs 1, there 10" in notes
-    assert "classifier" in {result["model"] for result in results().values()}  # it has no queue, and --set spares it
+    assert "classifier" in {result["model"] for result in results().values()}  # which has no queue to set
 
 
 def test_the_same_data_with_other_settings_are_not_comparable_either(cli, photos, own_home):
@@ -266,19 +266,19 @@ def test_the_same_data_with_other_settings_are_not_comparable_either(cli, photos
             exit_code=1,
         ).stdout
     )
-    knn = plain["lines"][0]  # GeoCLIP asks for more images than a batch holds, and fails
+    knn = plain["lines"][0]  # GeoCLIP fails: fewer images than a batch
     assert knn["verdict"] == "not comparable" and "n 8, published 2,997" in knn["reason"]
 
 
 def test_galleries_larger_than_the_training_set_are_replaced_by_all_of_it_once():
     plan = make_plan(get_experiment("table-s2"), Changes(data="bluemarble", limit=6000))
-    fitting, told = with_galleries_that_exist(plan, lambda data, limit: limit)
+    fitting, remarks = with_galleries_that_exist(plan, lambda data, limit: limit)
     assert [row.gallery for row in fitting.rows] == ["1k", "5k", "6000"]
-    assert [line.partition(":")[0] for line in told] == ["GeoCLIP, gallery 10k", "GeoCLIP, gallery 21k"]
-    assert "6,000 training images; all of them" in told[0] and "left out" in told[1]
+    assert [line.partition(":")[0] for line in remarks] == ["GeoCLIP, gallery 10k", "GeoCLIP, gallery 21k"]
+    assert "6,000 training images; all of them" in remarks[0] and "left out" in remarks[1]
 
 
-def test_galleries_that_are_asked_for_take_the_place_of_the_rows():
+def test_requested_galleries_replace_those_of_the_rows():
     asked = Changes(data="bluemarble", galleries=["1k", "land:5k"])
     varied, plain = (make_plan(get_experiment(name), asked) for name in ("table-s2", "table-2b"))
     assert [(row.title, row.gallery) for row in varied.rows] == [
@@ -286,14 +286,14 @@ def test_galleries_that_are_asked_for_take_the_place_of_the_rows():
         ("GeoCLIP, gallery land:5k", "land:5k"),
     ]
     assert [row.title for row in plain.rows[:3]] == [
-        "C (w/ H)",  # it uses none
+        "C (w/ H)",  # uses no gallery
         "GeoCLIP (Coarse), gallery 1k",
         "GeoCLIP (Coarse), gallery land:5k",
     ]
     assert plain.trainings == 15
 
 
-def test_the_smallest_gallery_that_does_as_well_stands_below_a_table_of_galleries(cli, toml):
+def test_the_smallest_gallery_that_does_as_well_is_named_below_a_table_of_galleries(cli, toml):
     table = cli("experiment", "run", toml(FLOOR), "--test-limit", 50).stdout
     assert (
         "Smallest gallery within the 95 % interval of the best, bluemarble: land:30 at 750 km, training:20 at 2500 km."
@@ -311,7 +311,7 @@ def test_a_training_serves_all_of_its_galleries(cli, toml):
     ]
 
 
-def test_a_cell_that_fails_is_named_and_the_rest_is_done(cli, toml, register):
+def test_an_evaluation_that_fails_is_named_and_the_others_are_done(cli, toml, register):
     class Broken(Model):
         name, input, uses_gallery = "broken", "none", False
 
@@ -331,14 +331,14 @@ def test_a_cell_that_fails_is_named_and_the_rest_is_done(cli, toml, register):
     assert "ours, 1 of 2 seeds" in done.stdout
 
 
-def test_a_test_set_that_is_not_here_fails_before_anything_is_trained_for_it(cli, toml):
+def test_a_missing_test_set_fails_before_anything_is_trained_for_it(cli, toml):
     path = toml(FLOOR, ('datasets = ["bluemarble"]', 'datasets = ["gws15k"]'))
     done = cli("experiment", "run", path, exit_code=1)
-    assert "gws15k is not on this machine" in done.stderr and "and 4 more cells" in done.stderr
+    assert "gws15k is not on this machine" in done.stderr and "and 4 more evaluations" in done.stderr
     assert get_checkpoints() == []
 
 
-def test_a_training_set_that_is_not_here_is_one_line_with_the_way_out(cli):
+def test_a_missing_training_set_is_one_line_with_an_alternative(cli):
     output = cli("experiment", "run", "table-2a", exit_code=1).output
     assert "mp16 is not on this machine" in output and "--data bluemarble" in output
 
@@ -349,7 +349,7 @@ def test_a_dry_run_does_nothing(cli, toml, own_home):
     assert not own_home.exists() and not Path("results").exists()
 
 
-def test_ctrl_c_says_what_is_kept_and_how_to_go_on(cli, toml, register):
+def test_ctrl_c_says_what_is_saved_and_how_to_resume(cli, toml, register):
     class Stopped(Model):
         name, input, uses_gallery = "stopped", "none", False
 
@@ -358,7 +358,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(cli, toml, register):
 
     register("model", Stopped)
     output = cli("experiment", "run", toml(FLOOR, ('"most-frequent"', '"stopped"')), exit_code=1).output
-    assert "2 of 5 cells are kept." in output
+    assert "2 of 5 evaluations are finished and saved." in output
     assert "The same command, given again, resumes from here." in output
 
 
@@ -375,13 +375,13 @@ main({arguments!r})
 """
 
 
-def test_killed_in_the_middle_and_started_again_no_finished_cell_is_done_again(toml, own_home):
+def test_after_a_kill_no_finished_evaluation_is_repeated(toml, own_home):
     path = toml(SMALL, ("epochs = 2", "epochs = 12"))
     arguments = ["experiment", "run", str(path), "--test-limit", "40"]
     command = [sys.executable, "-c", KILLED.format(tests=str(Path(__file__).parent), arguments=arguments)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
-            if line.startswith("cell 3 of 10"):
+            if line.startswith("evaluation 3 of 10"):
                 break
         time.sleep(0.05)  # into the next training
         process.send_signal(signal.SIGKILL)
@@ -391,54 +391,54 @@ def test_killed_in_the_middle_and_started_again_no_finished_cell_is_done_again(t
     after = times(own_home)
     assert len(after) == 20
     assert {name: after[name] for name in done} == done
-    assert again.stderr.count(": kept, ") == sum(name.endswith(".json") for name in done)
+    assert again.stderr.count(": already done, ") == sum(name.endswith(".json") for name in done)
     assert again.stderr.count("saved geoclip@") == 20 - 10 - sum(not name.endswith(".json") for name in done)
 
 
 def test_the_example_of_the_documentation_is_an_experiment_of_the_size_it_says(toml):
     page = (Path(__file__).parents[1] / "docs/experiments.md").read_text(encoding="utf-8")
     plan = make_plan(get_experiment(str(toml(page.split("```toml\n")[1].partition("```")[0]))))
-    assert (len(plan.rows), plan.trainings, plan.cells) == (7, 21, 42)
+    assert (len(plan.rows), plan.trainings, plan.evaluations) == (7, 21, 42)
     assert "trains 7 rows × 3 seeds = 21 models and evaluates each on two sets" in page
 
 
-def test_data_that_the_experiment_has_no_values_for_are_told(cli, toml):
+def test_data_without_scaled_settings_are_reported(cli, toml):
     definition = FLOOR.replace('data = "bluemarble"', 'data = "gws15k"')
     arguments = ("--data", "bluemarble", "--datasets", "bluemarble", "--test-limit", 20)
     output = cli("experiment", "run", toml(definition), *arguments).output
-    assert "mine has no values scaled to bluemarble: the experiment's own are used" in output
+    assert "mine has no settings scaled to bluemarble; its original settings are used" in output
 
 
-def test_fewer_images_than_a_batch_are_told_before_anything_is_trained(toml):
+def test_fewer_images_than_a_batch_are_reported_before_anything_is_trained(toml):
     definition = FLOOR.replace('model = "random"', 'model = "geoclip"')
     plan = make_plan(get_experiment(str(toml(definition))), Changes(limit=200, settings={"batch_size": 512}))
     (line,) = _too_few(plan, lambda data, limit: limit)
-    assert "200 images to train on are fewer than the batch of 512 of geoclip" in line
-    assert "give --set batch_size=128." in line
+    assert "200 training images are fewer than one batch of 512 of geoclip" in line
+    assert "for example batch_size=128." in line
     assert not list(_too_few(plan, lambda data, limit: 512))
 
 
 # Several processes
 
 
-def test_workers_do_the_same_cells_as_one_process(toml, own_home, monkeypatch, tmp_path):
+def test_workers_run_the_same_evaluations_as_one_process(toml, own_home, monkeypatch, tmp_path):
     plan = make_plan(get_experiment(str(toml(FLOOR))), Changes(test_limit=30))
     alone = run_plan(plan, folder=Path("alone"))
     monkeypatch.setenv("GEOBENCH_HOME", str(tmp_path / "other"))
-    spread_out = run_plan(plan, workers=2, folder=Path("spread"))
-    assert [(done.cell, done.spec) for done in alone.cells] == [(done.cell, done.spec) for done in spread_out.cells]
-    for done in alone.cells:
-        one, other = (json.loads((Path(folder) / done.result).read_text()) for folder in ("alone", "spread"))
+    parallel = run_plan(plan, workers=2, folder=Path("parallel"))
+    assert [(r.evaluation, r.spec) for r in alone.records] == [(r.evaluation, r.spec) for r in parallel.records]
+    for record in alone.records:
+        one, other = (json.loads((Path(folder) / record.result).read_text()) for folder in ("alone", "parallel"))
         assert one["scores"] == other["scores"]
 
 
-def test_a_process_that_dies_costs_its_task_only(monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[1])  # the processes find the function below there
+def test_a_process_that_dies_costs_only_its_task(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])  # where worker processes import this module from
     said = []
-    ended = dict(spread(_kill_at_two, [1, 2, 3, 4], processes=2, threads=1, say=said.append))
-    lost = ended.pop(2)
-    assert ended == {1: 1, 3: 9, 4: 16}
-    assert isinstance(lost, Lost) and "SIGKILL" in lost.reason
+    results = dict(run_in_processes(_kill_at_two, [1, 2, 3, 4], processes=2, threads=1, say=said.append))
+    crashed = results.pop(2)
+    assert results == {1: 1, 3: 9, 4: 16}
+    assert isinstance(crashed, CrashedTask) and "SIGKILL" in crashed.reason
     assert sorted(said) == ["at 1", "at 3", "at 4"]
 
 
@@ -449,10 +449,10 @@ def _kill_at_two(task, say):
     return task * task
 
 
-def test_under_torchrun_each_process_begins_with_its_share_and_trains_alone(monkeypatch):
+def test_under_torchrun_each_process_starts_with_its_share_and_trains_alone(monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with dealt() as (rank, size):
+    with independent_processes() as (rank, size):
         assert (rank, size) == (1, 3)
         assert os.environ["WORLD_SIZE"] == "1"
         assert order_for(rank, size, "abcdefg") == list("be" + "gfdca")
@@ -516,7 +516,7 @@ def test_torchrun_divides_the_trainings_and_shows_one_table(toml, own_home):
         ('"+EEP +RFF"', '"{nothing}"', "the title '{nothing}' cannot be filled (KeyError: 'nothing')"),
     ],
 )
-def test_a_definition_that_cannot_be_used_is_one_line_with_file_key_and_the_nearest_names(cli, toml, old, new, said):
+def test_an_invalid_definition_is_one_line_with_file_key_and_the_nearest_names(cli, toml, old, new, said):
     output = cli("experiment", "run", toml(SMALL, (old, new)), exit_code=2).output
     assert said in output and "mine.toml" in output
     assert len(output.strip().splitlines()) == 1
@@ -527,14 +527,14 @@ def test_an_empty_grid_is_refused(cli, toml):
     assert "rows must be a non-empty list of tables, not []." in cli("experiment", "run", path, exit_code=2).output
 
 
-def test_a_grid_of_ten_thousand_cells_says_so_and_asks_for_yes(cli, toml, monkeypatch):
+def test_a_grid_of_ten_thousand_evaluations_must_be_confirmed(cli, toml, monkeypatch):
     ten = list(range(1, 11))
     vary = f"vary = {{ dim = {ten}, epochs = {ten}, hidden_layers = {ten}, hierarchies = {ten} }}"
     path = toml(SMALL, ("vary = { sigma_min = [1.0, 2.0], dim = [8, 16] }", vary), ("{sigma_min}", "x"))
     output = cli("experiment", "run", path, "--seeds", 0, exit_code=2).output
-    assert "asks for 10,001 cells; if that is meant, add --yes." in output
-    monkeypatch.setattr("geobench.experiments.planning.MANY", 9)  # ten thousand take a while to be worked out
-    assert "asks for 10 cells" in cli("experiment", "show", toml(), exit_code=2).output
+    assert "asks for 10,001 evaluations; more than 1,000 must be confirmed with --yes." in output
+    monkeypatch.setattr("geobench.experiments.planning.MANY", 9)  # expanding ten thousand takes a while
+    assert "asks for 10 evaluations" in cli("experiment", "show", toml(), exit_code=2).output
     assert "10 trainings, 10 evaluations." in cli("experiment", "show", toml(), "--yes").output
 
 
@@ -554,7 +554,7 @@ def test_a_wrong_option_is_one_line(cli, arguments, said):
     assert said in output and "Traceback" not in output
 
 
-def test_a_gallery_that_is_none_is_refused_before_anything_runs(cli):
+def test_an_invalid_gallery_is_refused_before_anything_runs(cli):
     arguments = ("experiment", "run", "table-2a", "--data", "bluemarble", "--galleries", "5x")
     assert "'5x' is no gallery size" in cli(*arguments, exit_code=1).output
     assert get_checkpoints() == []
@@ -563,10 +563,10 @@ def test_a_gallery_that_is_none_is_refused_before_anything_runs(cli):
 def test_a_set_with_one_split_is_not_trained_and_tested_on_at_once(cli, photos):
     images, metadata = photos(8)
     cli("datasets", "add", "own", "--images", images, "--metadata", metadata)
-    with pytest.raises(ExperimentError, match="own has one split, which would be trained and tested on"):
+    with pytest.raises(ExperimentError, match="own has a single split, which would be both trained and tested on"):
         make_plan(get_experiment("table-2a"), Changes(data="own"))
     assert get_dataset("own")  # with another test set it may be trained on
-    assert make_plan(get_experiment("table-2a"), Changes(data="own", datasets=["bluemarble"])).cells == 12
+    assert make_plan(get_experiment("table-2a"), Changes(data="own", datasets=["bluemarble"])).evaluations == 12
 
 
 def test_no_record_says_which_command_makes_one_and_a_damaged_one_is_named(cli):

@@ -15,12 +15,12 @@ from geobench.progress import ConsoleProgress
 if TYPE_CHECKING:
     from geobench.experiments.plans import Plan
 
-SHOWN = 60  # rows that `show` lists
+MAX_ROWS = 60  # listed by `show`
 
 
 @main.group()
 def experiment() -> None:
-    """Repeat a table of a paper, or run a grid of your own, from one TOML file.
+    """Reproduce a table of a paper, or run a grid of your own, from one TOML file.
 
     \b
     geobench experiment list
@@ -31,21 +31,25 @@ def experiment() -> None:
 
 
 def _changes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that take the place of what an experiment says."""
+    """Add the options that change an experiment."""
     options = [
         click.option("--data", help="Training set.  [default: the experiment's]"),
-        click.option("--datasets", callback=names, help="Test sets.  [default: the experiment's; --data's own]"),
-        click.option("--encoder", help="Encoder of the features.  [default: the experiment's; --data's own]"),
-        click.option("--seeds", callback=lambda c, p, v: v and numbers(c, p, v), help="Of the trainings: 0,1,2."),
-        click.option("--limit", type=click.IntRange(1), help="Train on so many images."),
-        click.option("--test-limit", type=click.IntRange(1), help="Test on so many images of each set."),
+        click.option("--datasets", callback=names, help="Test sets.  [default: the experiment's, or those of --data]"),
+        click.option("--encoder", help="Encoder of the features.  [default: the experiment's, or that of --data]"),
+        click.option(
+            "--seeds",
+            callback=lambda c, p, v: v and numbers(c, p, v),
+            help="Of the training runs: 0,1,2.",
+        ),
+        click.option("--limit", type=click.IntRange(1), help="Train on at most this many images."),
+        click.option("--test-limit", type=click.IntRange(1), help="Test on at most this many images per set."),
         click.option("--epochs", type=click.IntRange(1), help="Passes over the data."),
         click.option(
-            "--set", "assignments", metavar="NAME=VALUE", multiple=True, help="A hyper-parameter; repeatable."
+            "--set", "assignments", metavar="NAME=VALUE", multiple=True, help="Set a hyper-parameter; repeatable."
         ),
-        click.option("--galleries", callback=names, help="21k, land:100k, …, in place of those of the rows."),
+        click.option("--galleries", callback=names, help="21k, land:100k, …, instead of those of the rows."),
         click.option("--crops", type=click.Choice(["1", "5", "10"]), help="Views of each test image."),
-        click.option("--yes", is_flag=True, help="Also an experiment of more than 1,000 cells."),
+        click.option("--yes", is_flag=True, help="Run even if there are more than 1,000 evaluations."),
     ]
     for option in reversed(options):
         function = option(function)
@@ -54,19 +58,22 @@ def _changes(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _plan(name: str, options: dict[str, Any]) -> Plan:
     from geobench.experiments.definitions import get_experiment
-    from geobench.experiments.planning import Changes, make_plan
+    from geobench.experiments.planning import Changes, TooManyEvaluationsError, make_plan
     from geobench.settings import parse_assignments
 
     yes, epochs, crops = options.pop("yes"), options.pop("epochs"), options.pop("crops")
     settings = parse_assignments(options.pop("assignments")) | ({"epochs": epochs} if epochs else {})
     changes = Changes(settings=settings, crops=int(crops) if crops else None, **options)
-    return make_plan(get_experiment(name), changes, yes)
+    try:
+        return make_plan(get_experiment(name), changes, yes)
+    except TooManyEvaluationsError as error:
+        raise TooManyEvaluationsError(error.path, error.evaluations, "--yes") from None
 
 
 @experiment.command("list")
 @AS_JSON
 def list_experiments(as_json: bool) -> None:
-    """List the experiments that come with geobench: tables and figures of GeoCLIP's paper."""
+    """List the bundled experiments: tables and figures of the GeoCLIP paper."""
     from geobench.experiments.definitions import experiment_names, get_experiment
     from geobench.experiments.planning import make_plan
 
@@ -78,7 +85,7 @@ def list_experiments(as_json: bool) -> None:
                 "experiment": name,
                 "title": plan.experiment.title,
                 "trainings": plan.trainings,
-                "evaluations": plan.cells,
+                "evaluations": plan.evaluations,
                 "data": plan.data,
                 "test sets": ", ".join(plan.datasets),
                 "scaled for": ", ".join(plan.experiment.on),
@@ -92,14 +99,14 @@ def list_experiments(as_json: bool) -> None:
 @_changes
 @AS_JSON
 def show_experiment(name: str, as_json: bool, **options: Any) -> None:
-    """Show the grid of an experiment, a bundled one or a TOML file: its rows, trainings and evaluations."""
+    """Show the grid of an experiment, a bundled one or a TOML file: its rows, training runs and evaluations."""
     _show(_plan(name, options), as_json)
 
 
 def _limits(plan: Plan) -> str:
     trained = {int(row.choices["limit"]) for row in plan.rows if row.run and row.choices.get("limit")}
-    limits = {"Training": " or ".join(f"{limit:,}" for limit in sorted(trained)), "Test": f"{plan.test_limit or ''}"}
-    return "".join(f" {what} images at most: {limit}." for what, limit in limits.items() if limit)
+    limits = {"training": " or ".join(f"{limit:,}" for limit in sorted(trained)), "test": f"{plan.test_limit or ''}"}
+    return "".join(f" At most {limit} {what} images." for what, limit in limits.items() if limit)
 
 
 def _show(plan: Plan, as_json: bool) -> None:
@@ -114,7 +121,7 @@ def _show(plan: Plan, as_json: bool) -> None:
         }
         for row in plan.rows
     ]
-    counts = {"trainings": plan.trainings, "evaluations": plan.cells}
+    counts = {"trainings": plan.trainings, "evaluations": plan.evaluations}
     if as_json:
         about = {"experiment": plan.experiment.name, "title": plan.experiment.title, "data": plan.data}
         click.echo(
@@ -124,10 +131,10 @@ def _show(plan: Plan, as_json: bool) -> None:
     click.echo(
         f"{plan.experiment.title}\nTrained on {plan.data}, tested on {', '.join(plan.datasets)}.{_limits(plan)}\n"
     )
-    print_rows(rows[:SHOWN], as_json)
-    if len(rows) > SHOWN:
-        click.echo(f"… and {len(rows) - SHOWN:,} more rows")
-    click.echo(f"\n{plan.trainings:,} trainings, {plan.cells:,} evaluations.")
+    print_rows(rows[:MAX_ROWS], as_json)
+    if len(rows) > MAX_ROWS:
+        click.echo(f"… and {len(rows) - MAX_ROWS:,} more rows")
+    click.echo(f"\n{plan.trainings:,} trainings, {plan.evaluations:,} evaluations.")
     for note in plan.experiment.notes:
         click.echo(f"Note: {note}")
 
@@ -136,9 +143,13 @@ def _show(plan: Plan, as_json: bool) -> None:
 @click.argument("name")
 @_changes
 @click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that train side by side."
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that train in parallel.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done without doing it.")
 @click.option(
     "--format", default="table", show_default=True, help="table, markdown, latex, latex-fragment, csv or json."
 )
@@ -148,20 +159,20 @@ def _show(plan: Plan, as_json: bool) -> None:
 def run_experiment(
     name: str, workers: int, dry_run: bool, format: str, device: str, folder: Path, **options: Any
 ) -> None:
-    """Run an experiment, a bundled one or a TOML file, and show its table beside the published one.
+    """Run an experiment, a bundled one or a TOML file, and show its table next to the published one.
 
     \b
-    geobench experiment run table-2a                           # the paper's data, where you have it
+    geobench experiment run table-2a                           # the paper's data, if you have it
     geobench experiment run table-2a --data bluemarble         # embedded imagery, settings scaled to it
     geobench experiment run table-s2 --data bluemarble --limit 2000 --epochs 1 --seeds 0
     geobench experiment run mine.toml --workers 4
     torchrun --nproc-per-node 8 -m geobench experiment run table-s3
 
-    Checkpoints and results are kept under the digits of all they depend on. What is finished is not done again, also
-    after a kill: give the same command. A cell that fails is named and the rest is done; the exit code is then 1. The
-    table is kept as RESULTS/experiments/NAME-DATA-DIGITS.json and .csv.
+    Checkpoints and results are stored under a hash of everything they depend on, and finished ones are reused: to
+    resume after an interruption, run the same command again. A failed evaluation is reported, the others still run, and
+    the exit code is 1. The table is saved as RESULTS/experiments/NAME-DATA-HASH.json and .csv.
 
-    With --workers or torchrun the trainings are divided among processes; each training is one process's.
+    With --workers or torchrun the training runs are divided among processes; each model is trained by one process.
     """
     from geobench.errors import unknown_name
     from geobench.report.text import LAYOUTS
@@ -177,10 +188,10 @@ def run_experiment(
     from geobench.experiments.table import save_record, write_record
 
     progress = ConsoleProgress()
-    progress.say(f"{plan.experiment.title}: {plan.trainings} trainings, {plan.cells} evaluations.")
+    progress.say(f"{plan.experiment.title}: {plan.trainings} trainings, {plan.evaluations} evaluations.")
     finished = run_plan(plan, workers=workers, folder=folder, device=device, progress=progress)
     if finished.rank:
-        return  # the first process of torchrun speaks for all
+        return  # only the first process of torchrun reports
     record = make_record(finished, folder)
     saved = save_record(record, folder)
     progress.say(f"saved {saved} and {saved.with_suffix('.csv').name}.")
@@ -195,7 +206,7 @@ def run_experiment(
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
 @RESULTS
 def report_experiment(name: str, format: str, output: Path | None, folder: Path) -> None:
-    """Show the table of the newest run of NAME again, or that of a record, a JSON file."""
+    """Show the table of the newest run of NAME again, or that of a record (a JSON file)."""
     from geobench import files
     from geobench.experiments.table import find_record, write_record
 

@@ -1,4 +1,4 @@
-"""The harness in three minutes: three models and the floor, real imagery, several gallery sizes."""
+"""The harness in three minutes: three models and two baselines, real imagery, several gallery sizes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMANDS = (
     f"geobench run --models {','.join(MODELS)} --datasets {','.join(DATASETS)} --galleries {','.join(GALLERIES)}",
     "geobench report",
 )
-"""What the demo stands for, as a user would type it."""
+"""The equivalent commands."""
 
 
 def demo(folder: Path = FOLDER, device: str = "auto", progress: Progress = SILENT) -> RunSummary:

@@ -14,7 +14,7 @@ from geobench.checkpoints import get_model
 from geobench.devices import default_workers
 from geobench.errors import GeobenchError
 from geobench.evaluate import Options, encoder_for
-from geobench.experiments.gallery_cost import QUERIES, Question, measure
+from geobench.experiments.gallery_cost import QUERIES, Workload, measure
 from geobench.features.cache import extract
 from geobench.metrics import Metric, accuracies
 from geobench.plugins import get_dataset, get_metrics
@@ -188,7 +188,7 @@ def _point(result: Result, queries: npt.NDArray[np.float32] | None, device: str,
     """Return the point of ``result``; raise ``GeobenchError`` where it cannot be measured."""
     path = result.path or folder / f"{result.stem}.json"
     (row,) = rows([load_result(path, predictions=True)], "none")
-    cost = measure(Question(result.spec, result.dataset, result.gallery, result.seed, queries, device))
+    cost = measure(Workload(result.spec, result.dataset, result.gallery, result.seed, queries, device))
     return Point(
         dataset=result.dataset,
         model=result.model,

@@ -1,4 +1,4 @@
-"""What a gallery costs: the time of a query, the size of its embeddings, the memory of a process that answers."""
+"""The cost of a gallery: time per query, size of its embeddings, and memory of a process that predicts."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import numpy.typing as npt
 from geobench.checkpoints import get_model
 from geobench.devices import peak_memory_mb, threads
 from geobench.errors import GeobenchError
-from geobench.experiments.crew import Lost, spread
+from geobench.experiments.processes import CrashedTask, run_in_processes
 from geobench.gallery import Gallery, gallery_for
 from geobench.models import Model
 from geobench.plugins import get_dataset
 
 QUERIES = 256
-"""Timed together; of them ``SINGLE`` one by one."""
+"""Timed as one batch; the first ``SINGLE`` of them also one by one."""
 SINGLE = 32
 MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is measured: a model (``MODEL@ID``) on a device against a gallery, asked ``queries`` (q, views, d).
+class Workload:
+    """What is measured: a model (``MODEL@ID``) on a device, a gallery and ``queries`` (q, views, d).
 
-    ``queries`` are None for a model that answers from images; its time is not measured.
+    ``queries`` are None for a model that predicts from images; its time is not measured.
     """
 
     spec: str
@@ -41,7 +41,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a gallery costs: the fields of :class:`geobench.experiments.frontier.Point`."""
+    """The cost of a gallery: the fields of :class:`geobench.experiments.frontier.Point`."""
 
     latency_ms: float | None
     batch_ms: float | None
@@ -49,30 +49,30 @@ class Cost:
     peak_memory_mb: float
 
 
-def measure(task: Question) -> Cost:
-    """Measure in a process of its own: what another gallery needed is no part of this one's peak.
+def measure(task: Workload) -> Cost:
+    """Measure in a separate process, so that other galleries do not count towards the peak memory.
 
     Raises:
         GeobenchError: the process dies.
     """
-    ((_, cost),) = spread(_measured, [task], 1, threads(), lambda line: None)
-    if isinstance(cost, Lost):
+    ((_, cost),) = run_in_processes(_measured, [task], 1, threads(), lambda line: None)
+    if isinstance(cost, CrashedTask):
         raise GeobenchError(f"{task.spec} × {task.dataset} × {task.gallery}: {cost.reason}")
     return cost
 
 
-def _measured(task: Question, say: Callable[[str], None]) -> Cost:
+def _measured(task: Workload, say: Callable[[str], None]) -> Cost:
     model, queries = get_model(task.spec, task.device), task.queries
     gallery = gallery_for(model, get_dataset(task.dataset), task.gallery, task.seed)
     assert gallery is not None
     size = _embeddings_mb(model, gallery)
     if queries is None or not len(queries):
         return Cost(None, None, size, _peak_mb(model.device))
-    model.locate(queries[:1], gallery, 1)  # the first time anything is loaded
+    model.locate(queries[:1], gallery, 1)  # warm-up: the first call loads everything
     seconds = []
-    for number in range(min(SINGLE, len(queries))):
+    for index in range(min(SINGLE, len(queries))):
         started = time.perf_counter()
-        model.locate(queries[number : number + 1], gallery, 1)
+        model.locate(queries[index : index + 1], gallery, 1)
         seconds.append(time.perf_counter() - started)
     started = time.perf_counter()
     model.locate(queries, gallery, 1)
@@ -89,7 +89,7 @@ def _peak_mb(device: str) -> float:
 
 
 def _embeddings_mb(model: Model, gallery: Gallery) -> float | None:
-    """Return the size of the gallery's embeddings in MiB, None for a model that makes none."""
+    """Return the size of the gallery's embeddings in MiB, None for a model without embeddings."""
     try:
         one = model.embed(gallery.coordinates[:1])
     except GeobenchError:

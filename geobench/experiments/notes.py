@@ -35,7 +35,7 @@ def notes(finished: Finished, ours: Sequence[Row], lines: Sequence[Mapping[str, 
     if any(line.get("best") for line in lines):
         yield "Marked: not significantly worse than the best on the same images (paired tests, Holm, 5 %)."
     yield from _frontiers(lines)
-    yield from finished.told
+    yield from finished.remarks
     for note in dict.fromkeys(row.note for row in plan.rows if row.note):
         yield f"{', '.join(row.title for row in plan.rows if row.note == note)}: {note}."
     yield from plan.experiment.notes

@@ -1,9 +1,10 @@
-"""From an experiment, and what is asked for in its place, to a plan."""
+"""Making a plan from an experiment and the requested changes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from geobench.errors import ExperimentError, GeobenchError, unknown_name
@@ -15,22 +16,37 @@ from geobench.settings import as_dict
 from geobench.train import configured
 
 MANY = 1000
-"""An experiment of more cells is begun only when it is asked for twice."""
+"""An experiment with more evaluations is run only if that is confirmed."""
+
+
+class TooManyEvaluationsError(ExperimentError):
+    """An experiment with more than ``MANY`` evaluations that was not confirmed.
+
+    Attributes:
+        path: its definition.
+        evaluations: their number.
+    """
+
+    def __init__(self, path: Path, evaluations: int, confirmation: str = "many=True") -> None:
+        super().__init__(
+            f"{path} asks for {evaluations:,} evaluations; more than {MANY:,} must be confirmed with {confirmation}."
+        )
+        self.path, self.evaluations = path, evaluations
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What is asked for in place of what the experiment says; None leaves that.
+    """Requested changes to an experiment; None changes nothing.
 
     Attributes:
-        data: training set. Test sets, encoder and settings are then those that fit it.
+        data: training set; by default test sets, encoder and settings are then chosen to match it.
         datasets: test sets.
         encoder: of the features.
-        seeds: of the trainings.
-        limit: training images.
-        test_limit: test images.
-        settings: hyper-parameters, for the models that have them; ``epochs`` is one.
-        galleries: specs, in place of those that rows name.
+        seeds: of the training runs.
+        limit: maximum number of training images.
+        test_limit: maximum number of test images.
+        settings: hyper-parameters, for the models that have them, including ``epochs``.
+        galleries: specs, instead of those of the rows.
         crops: views of each test image.
     """
 
@@ -46,15 +62,16 @@ class Changes:
 
 
 def make_plan(experiment: Experiment, changes: Changes = Changes(), many: bool = False) -> Plan:
-    """Return what ``experiment`` does with ``changes``; nothing is read but definitions.
+    """Return the plan of ``experiment`` with ``changes``; reads nothing but definitions.
 
     Raises:
-        ExperimentError: a switch, model, data set or gallery that does not exist, a value out of range: names file,
-            row and the nearest valid names. Or more than ``MANY`` cells, unless ``many`` are meant.
+        ExperimentError: a setting, model, data set or gallery does not exist, or a value is out of range; names the
+            file, the row and the nearest valid names.
+        TooManyEvaluationsError: there are more than ``MANY`` evaluations, and ``many`` is not set.
     """
     _refuse_unknown(changes)
     data = str(changes.data or experiment.choices["data"])
-    if changes.galleries:  # those asked for take the place of those varied
+    if changes.galleries:  # the requested ones replace those that rows vary
         experiment = replace(experiment, rows=tuple(row.without("gallery") for row in experiment.rows))
     datasets = _datasets(experiment, changes, data)
     _refuse_many(experiment, changes, datasets, many)
@@ -76,7 +93,7 @@ def _refuse_unknown(changes: Changes) -> None:
 
 
 def _datasets(experiment: Experiment, changes: Changes, data: str) -> tuple[str, ...]:
-    """Return the test sets: those asked for, those that go with ``data``, its own test split."""
+    """Return the test sets: those requested, else those that the experiment has for ``data``, else its test split."""
     chosen = _known(experiment, "data", get_dataset, data)
     elsewhere = data != experiment.choices["data"]
     fitting = experiment.on.get(data, {}).get("datasets", [data] if elsewhere else experiment.datasets)
@@ -85,27 +102,27 @@ def _datasets(experiment: Experiment, changes: Changes, data: str) -> tuple[str,
         _known(experiment, "datasets", get_dataset, name)
     if data in datasets and chosen.split_for("train") == chosen.split_for("test"):
         raise ExperimentError(
-            f"{data} has one split, which would be trained and tested on; name the test sets with --datasets."
+            f"{data} has a single split, which would be both trained and tested on; choose other test sets (datasets)."
         )
     return datasets
 
 
 def _refuse_many(experiment: Experiment, changes: Changes, datasets: Sequence[str], many: bool) -> None:
-    cells = 0
+    evaluations = 0
     for row in experiment.rows:
         seeds = row.choices.get("seeds") or changes.seeds or experiment.choices.get("seeds") or [0]
-        cells += row.run * len(row) * len(seeds) * len(datasets) * max(1, len(changes.galleries or ()))
-    if cells > MANY and not many:
-        raise ExperimentError(f"{experiment.path} asks for {cells:,} cells; if that is meant, add --yes.")
+        evaluations += row.run * len(row) * len(seeds) * len(datasets) * max(1, len(changes.galleries or ()))
+    if evaluations > MANY and not many:
+        raise TooManyEvaluationsError(experiment.path, evaluations)
 
 
 def _planned(experiment: Experiment, row: ExperimentRow, data: str, changes: Changes) -> Iterator[PlannedRow]:
-    """Yield the rows of the table that ``row`` makes on ``data``."""
+    """Yield the rows of the table that ``row`` expands to on ``data``."""
     asked = {name: getattr(changes, name) for name in ("data", "encoder", "limit", "seeds", "crops")}
     given = {name: value for name, value in asked.items() if value is not None}
-    if "seeds" in row.choices:  # of a model in which nothing is random, say
+    if "seeds" in row.choices:  # such as those of a model without randomness
         given.pop("seeds", None)
-    own = {"encoder": None} if data != experiment.choices["data"] else {}  # the training set's
+    own = {"encoder": None} if data != experiment.choices["data"] else {}  # the default of the training set
     for there, here in row.points(data):
         paper = merged(experiment.choices, row.choices, _as_choices(there))
         on = merged(experiment.on.get(data, {}), row.choices, row.on.get(data, {}), _as_choices(here))
@@ -160,7 +177,7 @@ def _uses_gallery(experiment: Experiment, model: str) -> bool:
 
 
 def configuration(experiment: Experiment, title: str, choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every hyper-parameter of a training; raise ``ExperimentError`` where one does not exist or fit."""
+    """Return every hyper-parameter of a training; raise ``ExperimentError`` if one is unknown or invalid."""
     where = f"row {title!r}"
     dataset = _known(experiment, where, get_dataset, choices["data"])
     if choices.get("encoder"):
@@ -174,7 +191,7 @@ def configuration(experiment: Experiment, title: str, choices: Mapping[str, Any]
 
 
 def _known(experiment: Experiment, where: str, get: Any, name: str) -> Any:
-    """Return what ``get`` knows by ``name``; say in which file, and where in it, an unknown name stands."""
+    """Return ``get(name)``; its error is extended by the file and the place in it."""
     try:
         return get(name)
     except GeobenchError as error:
@@ -182,13 +199,13 @@ def _known(experiment: Experiment, where: str, get: Any, name: str) -> Any:
 
 
 def _check_gallery(spec: str) -> None:
-    """Raise ``GeobenchError`` where ``spec`` names no gallery, whatever its source holds."""
+    """Raise ``GeobenchError`` if ``spec`` is not a valid gallery, whatever the size of its source."""
     if spec.endswith(".csv"):
         return
     source, _, size = spec.rpartition(":")
     valid = [*SOURCES, *sorted(registry().galleries)]
     if source not in ("", *valid):
-        raise unknown_name("gallery", spec, valid, "Write SOURCE:SIZE or a CSV file.")
+        raise unknown_name("gallery", spec, valid, "Use SOURCE:SIZE or a CSV file.")
     parse_size(size)
 
 
@@ -198,8 +215,8 @@ def _filled(experiment: Experiment, title: str, choices: Mapping[str, Any]) -> s
         return title.format_map(values)
     except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
         raise ExperimentError(
-            f"{experiment.path}: the title {title!r} cannot be filled ({type(error).__name__}: {error}); braces hold "
-            f"the name of something that the row chooses: {', '.join(sorted(values))}."
+            f"{experiment.path}: the title {title!r} cannot be filled ({type(error).__name__}: {error}); braces must "
+            f"contain one of {', '.join(sorted(values))}."
         ) from error
 
 

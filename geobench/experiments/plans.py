@@ -1,4 +1,4 @@
-"""What one run of an experiment does: trainings, each with the evaluations that need it."""
+"""What one run of an experiment does: training runs, each with the evaluations that need it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from geobench.experiments.definitions import Experiment
 from geobench.gallery import needs_training, parse_size
 from geobench.plugins import get_model_class
 
-OF_TRAINING = ("data", "encoder", "variant", "settings", "views", "augmentation", "live", "fraction", "limit")
-"""Choices that :func:`geobench.train` takes."""
+TRAIN_OPTIONS = ("data", "encoder", "variant", "settings", "views", "augmentation", "live", "fraction", "limit")
+"""Choices that are passed to :func:`geobench.train`."""
 
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """A row of the table, resolved.
+    """A row of the table, with everything resolved.
 
     Attributes:
-        title: as it is run.
-        published, source, run, note: as of :class:`ExperimentRow`, resolved.
-        choices: all of them; ``settings`` are those given, without defaults.
-        changed: for each setting that is not the experiment's own: what it is here and what there.
-        seeds: of its trainings; one for a model that has nothing to learn.
+        title: of the row as it is run.
+        published, source, run, note: those of :class:`ExperimentRow`, resolved.
+        choices: all choices; ``settings`` are those given explicitly, without defaults.
+        changed: for each setting that differs from the experiment's own, the value here and the value there.
+        seeds: of its training runs; a single one for a model that is not trained.
     """
 
     title: str
@@ -39,17 +39,17 @@ class PlannedRow:
 
     @property
     def model(self) -> str:
-        """Return ``NAME``, or ``NAME@CHECKPOINT`` of one that is not trained."""
+        """Return ``NAME``, or ``NAME@CHECKPOINT`` if it is not trained."""
         return str(self.choices["model"])
 
     @property
     def gallery(self) -> str | None:
-        """Return the spec of its gallery, None for the test set's own or for none."""
+        """Return the spec of its gallery, None for the default of the test set or for none."""
         return self.choices.get("gallery")
 
 
 @dataclass(frozen=True)
-class Cell:
+class Evaluation:
     """One evaluation: a row of the table, a seed of its training and a test set."""
 
     row: int
@@ -64,18 +64,18 @@ class Task:
     """One training and the evaluations that need it.
 
     Attributes:
-        model: to train; ``NAME@CHECKPOINT``, or one with nothing to learn, is taken as it is.
-        training: what :func:`geobench.train` is called with, None where nothing is trained.
-        cells: its evaluations.
+        model: to train; ``NAME@CHECKPOINT`` and models that are not trainable are used as they are.
+        training: arguments of :func:`geobench.train`, None if nothing is trained.
+        evaluations: of the trained model.
     """
 
     model: str
     training: Mapping[str, Any] | None
-    cells: tuple[Cell, ...]
+    evaluations: tuple[Evaluation, ...]
 
     @cached_property
     def key(self) -> str:
-        """Return 16 digits that stand for the training."""
+        """Return 16 hexadecimal digits, a hash of the training."""
         return files.digest(self.model, self.training)
 
 
@@ -99,7 +99,7 @@ class Plan:
 
     @property
     def stands_in(self) -> bool:
-        """Return whether other data than the experiment's own is used."""
+        """Return whether data other than the experiment's own is used."""
         return self.data != self.experiment.choices["data"] or self.tests_elsewhere
 
     @property
@@ -109,20 +109,21 @@ class Plan:
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
-        """Return the trainings, the first seed of all rows first; rows that need the same one share it."""
+        """Return the tasks, the first seed of all rows first; rows that need the same training share it."""
         found: dict[str, Task] = {}
         for place in range(max((len(row.seeds) for row in self.rows), default=0)):
             for number, row in enumerate(self.rows):
                 if row.run and place < len(row.seeds):
                     task = self._task(number, row, row.seeds[place])
                     known = found.get(task.key)
-                    found[task.key] = task if known is None else replace(known, cells=known.cells + task.cells)
+                    earlier = known.evaluations if known is not None else ()
+                    found[task.key] = replace(task, evaluations=earlier + task.evaluations)
         return tuple(found.values())
 
     @property
-    def cells(self) -> int:
+    def evaluations(self) -> int:
         """Return the number of evaluations."""
-        return sum(len(task.cells) for task in self.tasks)
+        return sum(len(task.evaluations) for task in self.tasks)
 
     @property
     def trainings(self) -> int:
@@ -131,18 +132,20 @@ class Plan:
 
     @cached_property
     def key(self) -> str:
-        """Return 16 digits that stand for everything that is done."""
-        done = [(task.model, task.training, [list(vars(cell).values()) for cell in task.cells]) for task in self.tasks]
+        """Return 16 hexadecimal digits, a hash of everything that is run."""
+        done = [
+            (task.model, task.training, [list(vars(each).values()) for each in task.evaluations]) for task in self.tasks
+        ]
         return files.digest(self.experiment.name, self.experiment.title, done, self.test_limit)
 
     def _task(self, number: int, row: PlannedRow, seed: int) -> Task:
-        cells = tuple(
-            Cell(number, seed, dataset, row.gallery, row.choices.get("crops", 1)) for dataset in self.datasets
+        evaluations = tuple(
+            Evaluation(number, seed, dataset, row.gallery, row.choices.get("crops", 1)) for dataset in self.datasets
         )
         if not trains(row.model):
-            return Task(row.model, None, cells)
-        options = {name: row.choices[name] for name in OF_TRAINING if row.choices.get(name) is not None}
-        return Task(row.model, options | {"seed": seed}, cells)
+            return Task(row.model, None, evaluations)
+        options = {name: row.choices[name] for name in TRAIN_OPTIONS if row.choices.get(name) is not None}
+        return Task(row.model, options | {"seed": seed}, evaluations)
 
 
 def trains(model: str) -> bool:
@@ -151,26 +154,26 @@ def trains(model: str) -> bool:
 
 
 def with_galleries_that_exist(plan: Plan, images: Callable[[str, int | None], int]) -> tuple[Plan, list[str]]:
-    """Return ``plan`` with no gallery larger than the training set, and a line on each row that changes or goes.
+    """Return ``plan`` without galleries larger than the training set, and a remark on each row changed or dropped.
 
     Args:
         plan: its galleries may be drawn from the training coordinates.
-        images: returns how many a training set has, with a limit or None for all; it is asked for every row that runs.
+        images: maps a training set and a limit (None for all) to a number of images; called for every row that runs.
     """
     rows: list[PlannedRow] = []
-    told: list[str] = []
+    remarks: list[str] = []
     for row in plan.rows:
-        there, spec = 0, row.gallery
+        n, spec = 0, row.gallery
         if row.run and trains(row.model):
-            there = round(images(row.choices["data"], row.choices.get("limit")) * row.choices.get("fraction", 1.0))
-        if spec is None or not there or not needs_training(spec) or parse_size(spec.rpartition(":")[2]) <= there:
+            n = round(images(row.choices["data"], row.choices.get("limit")) * row.choices.get("fraction", 1.0))
+        if spec is None or not n or not needs_training(spec) or parse_size(spec.rpartition(":")[2]) <= n:
             rows.append(row)
             continue
-        whole = replace(row, title=row.title.replace(spec, str(there)), choices={**row.choices, "gallery": str(there)})
-        said = f"{row.title}: there are {there:,} training images"
+        whole = replace(row, title=row.title.replace(spec, str(n)), choices={**row.choices, "gallery": str(n)})
+        reason = f"{row.title}: there are only {n:,} training images"
         if any(other.choices == whole.choices for other in rows):
-            told.append(f"{said}; that gallery is in another row, and this one is left out.")
+            remarks.append(f"{reason}; a gallery of that size is in another row, so this row is left out.")
         else:
             rows.append(whole)
-            told.append(f"{said}; all of them are the gallery.")
-    return replace(plan, rows=tuple(rows)), told
+            remarks.append(f"{reason}; all of them form the gallery.")
+    return replace(plan, rows=tuple(rows)), remarks

@@ -1,4 +1,4 @@
-"""What is told of an experiment while it runs: a line per cell, and nothing twice."""
+"""Progress messages of an experiment: one line per evaluation, and no repetitions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from geobench.checkpoints import find_checkpoint
-from geobench.experiments.plans import Cell, Plan
+from geobench.experiments.plans import Evaluation, Plan
 from geobench.progress import Advance, Progress
 from geobench.provenance import now
 
@@ -16,110 +16,109 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Done:
-    """A cell that is finished, or that failed.
+class EvaluationRecord:
+    """An evaluation that has finished or failed.
 
     Attributes:
-        cell: what was evaluated.
+        evaluation: what was evaluated.
         spec: ``MODEL@CHECKPOINT``.
-        result: the name of its file among the results; empty where it failed.
-        created: when that was made.
+        result: the name of the result file; empty if the evaluation failed.
+        created: when the result was created.
         failure: why there is none, one line.
     """
 
-    cell: Cell
+    evaluation: Evaluation
     spec: str = ""
     result: str = ""
     created: str = ""
     failure: str = ""
 
 
-def called(plan: Plan, cell: Cell) -> str:
-    """Return what a line of progress calls ``cell``."""
-    return f"{plan.rows[cell.row].title}, seed {cell.seed}, on {cell.dataset}"
+def label(plan: Plan, evaluation: Evaluation) -> str:
+    """Return the name of ``evaluation`` in progress messages."""
+    return f"{plan.rows[evaluation.row].title}, seed {evaluation.seed}, on {evaluation.dataset}"
 
 
-class Once(Progress):
-    """Passes a progress on, every line once: twelve trainings need not say twelve times what they have in common."""
+class WithoutRepeats(Progress):
+    """Passes every message on once: twelve training runs need not repeat what they have in common."""
 
-    def __init__(self, to: Progress) -> None:
-        self.to = to
+    def __init__(self, target: Progress) -> None:
+        self.target = target
         self.said: set[str] = set()
 
     def say(self, message: str) -> None:
-        """Tell ``message``, unless it was told before."""
+        """Show ``message`` unless it was shown before."""
         if message not in self.said:
             self.said.add(message)
-            self.to.say(message)
+            self.target.say(message)
 
     @contextmanager
     def track(self, what: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
-        """Yield ``advance`` of the progress that is passed on to."""
-        with self.to.track(what, total, unit, done) as advance:
+        """Yield the ``advance`` of the target."""
+        with self.target.track(what, total, unit, done) as advance:
             yield advance
 
 
-class OfTraining(Once):
-    """Leaves out the line on a training that is kept: that of its cell says so."""
+class TrainingMessages(WithoutRepeats):
+    """Drops the message that a model is already trained, which the line of its evaluation implies."""
 
     def say(self, message: str) -> None:
-        """Tell ``message``, unless it is that line."""
+        """Show ``message`` unless it is that one."""
         if "is trained already" not in message:
             super().say(message)
 
 
-class Quiet(Once):
-    """Passes on how far the work is; its lines are about one result, which the line of its cell tells of."""
+class BarsOnly(WithoutRepeats):
+    """Passes on progress bars but no messages: they concern a single result, which has a line of its own."""
 
     def say(self, message: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
 
-class Told(Progress):
-    """Hands lines to another process; bars it has none."""
+class ForwardedMessages(Progress):
+    """Sends messages to another process; there are no bars."""
 
-    def __init__(self, hand_over: Say) -> None:
-        self.hand_over = hand_over
+    def __init__(self, send: Say) -> None:
+        self.send = send
 
     def say(self, message: str) -> None:
-        """Tell the other process ``message``."""
-        self.hand_over(message)
+        """Send ``message`` to the other process."""
+        self.send(message)
 
 
-class Counted:
-    """Tells of every cell: which of how many, kept or made, and the time left."""
+class EvaluationProgress:
+    """Reports every evaluation: its number, whether it was run or already done, and the time left."""
 
     def __init__(self, plan: Plan, size: int, progress: Progress, done: int) -> None:
         self.plan, self.size, self.progress, self.done = plan, size, progress, done
-        self.begun, self.started, self.made = time.monotonic(), now(), 0
+        self.start, self.started, self.new = time.monotonic(), now(), 0
 
-    def tell(self, dones: Sequence[Done]) -> None:
-        """Tell of the cells of one task."""
-        made_before = self.made
-        for done in dones:
+    def report(self, records: Sequence[EvaluationRecord]) -> None:
+        """Report the evaluations of one task."""
+        new_before = self.new
+        for record in records:
             self.done += 1
-            self.made += done.created >= self.started
-            self.progress.say(
-                f"cell {self.done} of {self.plan.cells}: {called(self.plan, done.cell)}: {self._what(done)}"
-            )
-        if self.made > made_before and self.done < self.plan.cells:
-            each = (time.monotonic() - self.begun) / self.made
-            seconds = each * (self.plan.cells - self.done) / self.size
-            most = "at most " if made_before == 0 else ""  # the first one made the features as well
-            self.progress.say(f"{most}about {_span(seconds)} left.")
+            self.new += record.created >= self.started
+            name = label(self.plan, record.evaluation)
+            self.progress.say(f"evaluation {self.done} of {self.plan.evaluations}: {name}: {self._status(record)}")
+        if self.new > new_before and self.done < self.plan.evaluations:
+            each = (time.monotonic() - self.start) / self.new
+            seconds = each * (self.plan.evaluations - self.done) / self.size
+            bound = "at most" if new_before == 0 else "about"  # the first one extracted the features as well
+            self.progress.say(f"{bound} {_duration(seconds)} left.")
 
-    def _what(self, done: Done) -> str:
-        if done.failure:
-            return f"failed: {done.failure}"
-        if done.created < self.started:
-            return f"kept, {done.result}"
-        checkpoint = find_checkpoint(done.spec) if "@" in done.spec else None
+    def _status(self, record: EvaluationRecord) -> str:
+        if record.failure:
+            return f"failed: {record.failure}"
+        if record.created < self.started:
+            return f"already done, {record.result}"
+        checkpoint = find_checkpoint(record.spec) if "@" in record.spec else None
         trained = checkpoint is not None and checkpoint.created >= self.started
-        took = f"trained in {checkpoint.seconds:.0f} s, " if trained and checkpoint is not None else ""
-        return f"{took}{done.spec}, {done.result}"
+        training = f"trained in {checkpoint.seconds:.0f} s, " if trained and checkpoint is not None else ""
+        return f"{training}{record.spec}, {record.result}"
 
 
-def _span(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from geobench.experiments.notes import notes
 from geobench.experiments.plans import PlannedRow
-from geobench.experiments.progress import Done
+from geobench.experiments.progress import EvaluationRecord
 from geobench.experiments.run import Finished
 from geobench.metrics import ordered
 from geobench.plugins import get_datasets, get_metric, get_metrics
@@ -27,7 +27,7 @@ Line = dict[str, Any]
 
 
 def make_record(finished: Finished, folder: Path = FOLDER) -> dict[str, Any]:
-    """Return all that a finished experiment says: definition, versions, combinations with checkpoints, table lines.
+    """Return the record of a finished experiment: definition, versions, evaluations, and lines of the table.
 
     Args:
         finished: what :func:`geobench.experiments.run.run_plan` left.
@@ -49,26 +49,28 @@ def make_record(finished: Finished, folder: Path = FOLDER) -> dict[str, Any]:
         "columns": list(plan.experiment.columns),
         "notes": list(notes(finished, list(by_row.values()), lines)),
         "lines": lines,
-        "cells": [_cell(finished, done) for done in finished.cells],
+        "cells": [_evaluation(finished, record) for record in finished.records],
         "definition": plan.experiment.path.read_text(encoding="utf-8"),
     }
 
 
-def _cell(finished: Finished, done: Done) -> Line:
-    row = finished.plan.rows[done.cell.row]
-    said = {key: value for key, value in asdict(done).items() if key != "cell"}
+def _evaluation(finished: Finished, record: EvaluationRecord) -> Line:
+    row = finished.plan.rows[record.evaluation.row]
+    said = {key: value for key, value in asdict(record).items() if key != "evaluation"}
     settings = {key: value for key, value in row.choices.items() if value is not None and key != "seeds"}
-    return {"title": row.title, **asdict(done.cell), **said, "choices": settings}
+    return {"title": row.title, **asdict(record.evaluation), **said, "choices": settings}
 
 
 def _our_rows(finished: Finished, folder: Path) -> dict[tuple[int, str], Row]:
     """Return what was measured for each row of the table and test set: its seeds joined, with ties and intervals."""
-    names = dict.fromkeys(done.result for done in finished.cells if done.result)
+    names = dict.fromkeys(record.result for record in finished.records if record.result)
     loaded = {name: load_result(folder / name, predictions=True) for name in names}
     measured = rows(list(loaded.values()), "none", also=finished.plan.experiment.columns)
     joined = {result.key: row for row in measured for result in row.results}
     return {
-        (done.cell.row, done.cell.dataset): joined[loaded[done.result].key] for done in finished.cells if done.result
+        (record.evaluation.row, record.evaluation.dataset): joined[loaded[record.result].key]
+        for record in finished.records
+        if record.result
     }
 
 
