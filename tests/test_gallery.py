@@ -121,10 +121,8 @@ def test_the_default_gallery_of_a_large_training_set_is_as_asked_for_and_says_no
 def test_the_default_gallery_of_a_small_training_set_is_all_of_it_and_says_so(spec):
     gallery, note = default_gallery(spec, TRAINING)
     np.testing.assert_array_equal(gallery.coordinates, TRAINING)
-    assert (
-        f"the default gallery {spec} is larger than the training set of the model; using all of its 3,000 coordinates"
-        in note
-    )
+    assert f"the default gallery {spec} is larger than the training set of the model; using all of its" in note
+    assert "3,000 coordinates" in note
 
 
 def test_a_model_that_was_not_trained_needs_a_gallery_by_name():
