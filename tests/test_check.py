@@ -135,7 +135,7 @@ def test_rows_that_cannot_be_used_are_all_told_with_their_lines(cli, mine):
         "line 5",
         "line 9",
     ]
-    assert findings["repeated"].items == ["line 6: image 'photo-1.jpg' is listed in line 3 already"]
+    assert findings["repeated"].items == ["line 6: image 'photo-1.jpg' is already listed on line 3"]
     assert (result.listed, result.found, result.readable, result.scored) == (8, 3, 3, 0)
     done = cli("datasets", "check", "mine", "--output", "problems.csv", exit_code=1)
     assert "a run refuses the table" in done.stdout
@@ -184,7 +184,7 @@ def test_swapped_headers_are_called_out_and_right_ones_are_not(n):
     right = right[np.abs(right[:, 1]) <= 90]  # a file whose rows can all be used either way round
     assert swapped(right) == ""
     evidence = swapped(right[:, ::-1])
-    assert "latitude and longitude look swapped: exchange their names in the header" in evidence
+    assert "latitude and longitude look swapped: swap their names in the header" in evidence
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_swapped_file_of_which_no_row_can_be_used_is_called_out_too(mine):
     _, metadata = mine
     lines = [f"photo-{n}.jpg,{-100 - n},{40 + n}" for n in range(8)]
     metadata.write_text("image,latitude,longitude\n" + "\n".join(lines) + "\n")
-    assert "exchange their names" in found()["swapped"].text
+    assert "swap their names" in found()["swapped"].text
 
 
 def test_islands_and_shores_are_no_open_sea():

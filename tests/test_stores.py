@@ -327,7 +327,7 @@ def test_shards_that_say_no_position_name_what_they_say(root, jpegs):
 def test_an_image_of_a_shard_without_a_position_is_called_out(root, jpegs):
     first, second = list(jpegs.values())[:2]
     write_tar(root / "a.tar", {"1.jpg": first, "1.json": b'{"lat": 1, "lon": 2}', "2.jpg": second})
-    with pytest.raises(DatasetError, match=r"a\.tar: what is told of its images: 1 of 2 rows .*, line 3: "):
+    with pytest.raises(DatasetError, match=r"a\.tar: what is told of its images: 1 of 2 rows .*: line 3: "):
         add_dataset("mine", root / "a.tar")
 
 

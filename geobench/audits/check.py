@@ -123,7 +123,7 @@ _UNUSABLE = {
     "coordinates": "rows have no coordinates that can be used",
     "repeated": "rows name an image that is listed already",
     "image": "rows do not name an image",
-    "cells": "rows have more or fewer cells than the table has columns",
+    "fields": "rows have more or fewer fields than the table has columns",
 }
 
 
