@@ -51,7 +51,7 @@ def look(dataset: Dataset, purpose: str, image: str) -> Look:
         if not dataset.stored:
             data = dataset.read_image(image, purpose).tobytes()
         else:
-            source = dataset.store(purpose, fresh=False).source(image)
+            source = dataset.store(purpose, fresh=False).image_file(image)
             data = source.read_bytes() if isinstance(source, Path) else source
             open_image(data, image, SIDE)
     except (ImageError, OSError) as error:

@@ -182,7 +182,7 @@ def _write_exif_table(store: Store, path: Path, progress: Progress) -> list[str]
         table.writerow(["image", "latitude", "longitude"])
         for name in store.names():
             try:
-                position = exif_position(store.source(name))
+                position = exif_position(store.image_file(name))
             except ImageError:
                 position = None
             if position is None:
