@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -463,6 +464,26 @@ def test_a_file_in_the_cache_of_an_older_commit_is_not_used(hub, large):
     entry, failures, said = fetch()
     assert not failures and not said
     assert entry["sha256"] == SHA256
+
+
+def test_the_command_shows_the_mirror_and_the_cache_before_it_asks(hub, own_home):
+    in_cache()
+    folder = own_home / "data" / "mine"
+    folder.mkdir(parents=True)
+    other = ADDRESS.replace("photos.bin", "other.bin")
+    (folder / "dataset.toml").write_text(
+        f'name = "mine"\ntitle = "Mine"\n[[sources]]\nfile = "a.bin"\nurls = ["{ADDRESS}"]\n'
+        f'[[sources]]\nfile = "b.bin"\nurls = ["{other}"]\n'
+    )
+    command = [sys.executable, "-m", "geobench", "datasets", "download", "mine"]
+    shown = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stderr
+    rows = [re.split("  +", line) for line in shown.splitlines() if ".bin" in line]
+    here = f"127.0.0.1:{hub.port}"
+    assert rows == [
+        ["a.bin", "images", "not stated", "what the hub states", here, "no, 1 in the hub's cache"],
+        ["b.bin", "images", "not stated", "what the hub states", here, "no"],
+    ]
+    assert not hub.asked("127.0.0.1")
 
 
 # -- addresses

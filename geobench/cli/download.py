@@ -81,10 +81,12 @@ def _show(dataset: Dataset, planned: Sequence[PlannedFile]) -> None:
 
 def _group(planned: Sequence[PlannedFile]) -> dict[str, str]:
     """Return the row of one entry of the definition, which may stand for several files."""
+    from geobench.data.download.hub import address_in_use
     from geobench.data.download.web import host
 
     remote, present = planned[0].remote, sum(file.present for file in planned)
     partial = sum(file.bytes_here for file in planned if not file.present)
+    hosts = [host(address_in_use(url)) for url in remote.urls]
     cached = sum(file.in_hub_cache for file in planned)
     here = "yes" if present == len(planned) else f"{present:,} of {len(planned):,}" if present else "no"
     here += f", {cached:,} in the hub's cache" if cached else ""
@@ -93,7 +95,7 @@ def _group(planned: Sequence[PlannedFile]) -> dict[str, str]:
         "what": remote.what,
         "size": _size(remote.size, remote.about, len(planned)),
         "verified by": _verified_by(remote),
-        "from": ", ".join(dict.fromkeys(host(url) for url in remote.urls)) or f"by hand: {remote.page}",
+        "from": ", ".join(dict.fromkeys(hosts)) or f"by hand: {remote.page}",
         "here": f"{here}, and {partial / 1e6:,.0f} MB of the rest" if partial else here,
     }
 

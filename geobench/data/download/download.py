@@ -171,7 +171,7 @@ def _fetch_any(file: PlannedFile, before: Mapping[str, Any], patience: Patience,
                 return _from_hub(hub_file, target, before, patience, progress)
             return _from_address(url, target, before, patience, progress)
         except AddressError as error:
-            asked = web.host(hub_file.url() if hub_file else url)
+            asked = web.host(hub.address_in_use(url))
             failures.append((f"{asked} {error}", error))
             progress.say(f"{remote.file}: {asked} {error}.")
     reasons = "; ".join(line for line, _ in failures)

@@ -97,6 +97,12 @@ def parse_address(url: str) -> HubFile | None:
     return HubFile(repository, kind or "model", unquote(revision), unquote(path))
 
 
+def address_in_use(url: str) -> str:
+    """Return ``url`` as it is asked for: at the endpoint in use if it is on the hub."""
+    file = parse_address(url)
+    return file.url() if file else url
+
+
 def look_up(file: HubFile, token: str, patience: Patience) -> HubVersion:
     """Ask the hub for the version of ``file`` that its revision stands for.
 
