@@ -80,7 +80,7 @@ def hostile(what: str) -> str:
     assert spec is not None and spec.loader is not None
     cases = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(cases)
-    return _table({"Given": case.what, "What becomes of it": case.outcome} for case in cases.CASES)
+    return _table({"Input": case.what, "Result": case.outcome} for case in cases.CASES)
 
 
 def file(path: str) -> str:

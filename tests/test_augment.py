@@ -34,7 +34,7 @@ def test_views_differ_from_each_other_and_repeat_with_their_seed(image, kind):
         assert (np.array(first) != np.array(pixels(other))).any()
 
 
-def test_official_views_are_scaled_as_for_imagenet_whatever_the_encoder_does(image):
+def test_official_views_are_normalised_as_for_imagenet_whatever_the_encoder_does(image):
     from torchvision.transforms import functional
 
     encoder = get_encoder("efficientnet_lite0")
@@ -47,9 +47,9 @@ def test_official_views_are_scaled_as_for_imagenet_whatever_the_encoder_does(ima
     assert torch.equal(simclr.inputs(image, "a", encoder)[0], encoder.preprocess(simclr(image, "a")[0]))
 
 
-def test_official_views_of_an_encoder_that_does_not_say_how_it_scales_are_refused(image):
+def test_official_views_are_refused_for_an_encoder_of_unknown_normalisation(image):
     encoder = get_encoder("tiny")
-    with pytest.raises(SettingError, match=r"the encoder tiny does not say.*--augmentation simclr"):
+    with pytest.raises(SettingError, match=r"the encoder tiny does not state.*the augmentation simclr"):
         Augmentation(2, "official").inputs(image, "a", encoder)
 
 

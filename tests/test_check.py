@@ -135,7 +135,7 @@ def test_all_invalid_rows_are_reported_with_their_lines(cli, mine):
         "line 5",
         "line 9",
     ]
-    assert findings["repeated"].items == ["line 6: image 'photo-1.jpg' is listed in line 3 already"]
+    assert findings["repeated"].items == ["line 6: image 'photo-1.jpg' is already listed on line 3"]
     assert (result.listed, result.found, result.readable, result.scored) == (8, 3, 3, 0)
     done = cli("datasets", "check", "mine", "--output", "problems.csv", exit_code=1)
     assert "a run refuses the table" in done.stdout
@@ -184,7 +184,7 @@ def test_swapped_headers_are_detected_and_correct_ones_are_not(n):
     right = right[np.abs(right[:, 1]) <= 90]  # rows that are all valid either way round
     assert swap_evidence(right) == ""
     evidence = swap_evidence(right[:, ::-1])
-    assert "latitude and longitude look swapped: exchange their names in the header" in evidence
+    assert "latitude and longitude look swapped: swap their names in the header" in evidence
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_swapped_file_without_valid_rows_is_reported_too(mine):
     _, metadata = mine
     lines = [f"photo-{n}.jpg,{-100 - n},{40 + n}" for n in range(8)]
     metadata.write_text("image,latitude,longitude\n" + "\n".join(lines) + "\n")
-    assert "exchange their names" in found()["swapped"].text
+    assert "swap their names" in found()["swapped"].text
 
 
 def test_islands_and_shores_are_not_open_sea():

@@ -34,12 +34,12 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
     assert (image.mode, image.size) == ("RGB", (20, 10))
 
 
-def test_pixels_of_a_lossless_file_are_untouched(tmp_path):
+def test_pixels_of_a_lossless_file_are_unchanged(tmp_path):
     noise(20, 10).save(tmp_path / "photo.png")
     assert open_image(tmp_path / "photo.png").tobytes() == noise(20, 10).tobytes()
 
 
-def test_a_photo_taken_with_the_camera_turned_is_put_upright(tmp_path):
+def test_a_photo_taken_with_a_rotated_camera_is_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6  # the camera was turned: rotate by 90° clockwise to see it upright
     noise(20, 10).save(tmp_path / "photo.png", exif=exif)
@@ -47,7 +47,7 @@ def test_a_photo_taken_with_the_camera_turned_is_put_upright(tmp_path):
     assert upright.tobytes() == noise(20, 10).transpose(Image.Transpose.ROTATE_270).tobytes()
 
 
-def test_an_image_that_is_not_there_or_no_image_or_cut_off_is_named_with_the_reason(tmp_path):
+def test_a_file_that_is_missing_or_not_an_image_or_truncated_is_named_with_the_reason(tmp_path):
     whole = io.BytesIO()
     noise(64, 64).save(whole, "JPEG")
     (tmp_path / "cut.jpg").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
@@ -57,7 +57,7 @@ def test_an_image_that_is_not_there_or_no_image_or_cut_off_is_named_with_the_rea
     for name, reason in [
         ("nowhere.jpg", "there is no such file"),
         ("cut.jpg", "truncated"),
-        ("text.jpg", "of no known format"),
+        ("text.jpg", "of an unknown format"),
         ("empty.jpg", "is empty"),
         ("folder.jpg", "is a folder"),
     ]:

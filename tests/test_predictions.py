@@ -95,9 +95,7 @@ def test_a_file_that_is_cut_off_anywhere_is_an_error_that_names_it():
     whole = FILE.read_bytes()
     for size in range(len(whole)):
         FILE.write_bytes(whole[:size])
-        with pytest.raises(
-            ResultError, match=r"^p\.predictions\.csv is not a readable predictions file .* run the"
-        ):
+        with pytest.raises(ResultError, match=r"^p\.predictions\.csv is not a readable predictions file .* run the"):
             Predictions.load(FILE)
 
 

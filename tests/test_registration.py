@@ -27,7 +27,7 @@ def photo_at(path, latitude, longitude):
     Image.new("RGB", (16, 16)).save(path, exif=exif)
 
 
-def test_photos_and_a_csv_become_a_data_set_of_ones_own(photos):
+def test_photos_and_a_csv_become_a_data_set(photos):
     images, metadata = photos(6)
     added = add_dataset("mine", images, metadata, title="Holiday")
     assert (added.images, added.missing, added.without_position) == (6, [], [])
@@ -54,7 +54,7 @@ def test_photos_with_positions_in_exif_become_a_data_set(tmp_path, own_home):
 
 def test_photos_without_any_position_are_refused(photos, own_home):
     images, _ = photos(3)
-    with pytest.raises(DatasetError, match=r"none of the 3 photos .* --metadata CSV"):
+    with pytest.raises(DatasetError, match=r"none of the 3 photos .* CSV file of positions as metadata"):
         add_dataset("mine", images, exif=True)
     assert not (own_home / "data" / "mine").exists()
 
@@ -81,22 +81,22 @@ def test_relative_paths_are_understood_from_where_the_command_was_given(photos, 
     assert len(get_dataset("mine").table("test")) == 2
 
 
-def test_photos_that_are_listed_but_missing_are_told(photos):
+def test_photos_that_are_listed_but_missing_are_reported(photos):
     images, metadata = photos(5)
     (images / "photo-3.jpg").unlink()
     assert add_dataset("mine", images, metadata).missing == ["photo-3.jpg"]
 
 
-def test_a_folder_that_holds_none_of_the_photos_is_refused(photos, tmp_path, own_home):
+def test_a_folder_with_none_of_the_photos_is_refused(photos, tmp_path, own_home):
     _, metadata = photos(2)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match=r"none of the 2 images .* nothing that is called an image. Is it the right"):
+    with pytest.raises(DatasetError, match=r"none of the 2 images .* no file with the name of an image"):
         add_dataset("mine", tmp_path / "empty", metadata)
     others = tmp_path / "others.zip"
     with zipfile.ZipFile(others, "w") as archive:
         archive.writestr("a/other.jpg", b"")
     with pytest.raises(
-        DatasetError, match=r"such as 'photo-0\.jpg'; there is 'a/other\.jpg'\. Is it .* --image-column"
+        DatasetError, match=r"such as 'photo-0\.jpg', is in .* contains 'a/other\.jpg'\. Is it .* image column"
     ):
         add_dataset("mine", others, metadata)
     assert not (own_home / "data" / "mine").exists()
@@ -111,11 +111,11 @@ def test_a_name_that_is_taken_by_a_bundled_set_is_refused_even_with_replace(phot
             add_dataset("bluemarble", images, metadata, replace=replace)
 
 
-def test_a_name_of_ones_own_is_registered_anew_only_with_replace(photos, tmp_path):
+def test_a_registered_name_is_replaced_only_with_replace(photos, tmp_path):
     images, metadata = photos(2)
     more, of_more = photos(5, tmp_path / "more")
     add_dataset("mine", images, metadata)
-    with pytest.raises(DatasetError, match=r"is taken by 'mine' \(own\); register it anew with --replace"):
+    with pytest.raises(DatasetError, match=r"is taken by 'mine' \(own\); replace it: geobench datasets add mine"):
         add_dataset("mine", more, of_more)
     assert get_dataset("mine").count == 2
     add_dataset("mine", more, of_more, replace=True)
@@ -133,22 +133,22 @@ def test_a_replacement_that_fails_leaves_the_old_set_as_it_was(photos, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b", "-x"])
-def test_a_name_that_is_no_name_is_refused(name, photos):
+def test_an_invalid_name_is_refused(name, photos):
     images, metadata = photos(1)
-    with pytest.raises(DatasetError, match="is no data set name; use letters"):
+    with pytest.raises(DatasetError, match="is not a valid data set name; use letters"):
         add_dataset(name, images, metadata)
 
 
-def test_a_folder_that_is_not_there_is_named(photos, tmp_path):
+def test_a_missing_folder_is_named(photos, tmp_path):
     _, metadata = photos(1)
-    with pytest.raises(DatasetError, match=r"nowhere: there is no such folder, file or pattern; --images takes"):
+    with pytest.raises(DatasetError, match=r"nowhere: there is no such folder, file or pattern; images must be"):
         add_dataset("mine", tmp_path / "nowhere", metadata)
 
 
-def test_a_folder_in_its_place_that_geobench_did_not_make_is_left_alone(photos, own_home):
+def test_an_existing_folder_that_geobench_did_not_create_is_left_alone(photos, own_home):
     images, metadata = photos(1)
     (own_home / "data" / "mine").mkdir(parents=True)
-    with pytest.raises(DatasetError, match="exists and is no data set of yours; move it away"):
+    with pytest.raises(DatasetError, match="exists and is not a data set of yours; move it away"):
         add_dataset("mine", images, metadata)
 
 
@@ -163,12 +163,12 @@ def test_removing_a_set_leaves_the_photos(photos, own_home):
 
 
 @pytest.mark.parametrize("name", ["bluemarble", "gws15k", "nothing"])
-def test_only_a_set_of_ones_own_can_be_removed(name):
-    with pytest.raises(DatasetError, match="is no data set of your own"):
+def test_only_a_registered_set_can_be_removed(name):
+    with pytest.raises(DatasetError, match="is not a data set that you registered"):
         remove_dataset(name)
 
 
-def test_photos_that_someone_put_into_the_folder_of_the_definition_are_never_deleted(photos, own_home):
+def test_photos_in_the_folder_of_the_definition_are_never_deleted(photos, own_home):
     images, metadata = photos(2)
     add_dataset("mine", images, metadata)
     photo = own_home / "data" / "mine" / "images" / "photo.jpg"
@@ -178,7 +178,7 @@ def test_photos_that_someone_put_into_the_folder_of_the_definition_are_never_del
         lambda: remove_dataset("mine"),
         lambda: add_dataset("mine", images, metadata, replace=True),
     ):
-        with pytest.raises(DatasetError, match=r"was not made by geobench alone \(images\)"):
+        with pytest.raises(DatasetError, match=r"was not created by geobench alone \(images\)"):
             attempt()
     assert photo.is_file()
 
@@ -188,7 +188,7 @@ def test_a_set_that_a_plugin_calls_own_is_not_deleted(register, own_home):
     photo = own_home / "data" / "theirs" / "metadata.csv"
     photo.parent.mkdir(parents=True)
     photo.touch()
-    with pytest.raises(DatasetError, match="was not made by geobench alone"):
+    with pytest.raises(DatasetError, match="was not created by geobench alone"):
         remove_dataset("theirs")
     assert photo.is_file()
 
@@ -206,7 +206,7 @@ def test_the_commands_add_list_show_and_remove(cli, photos):
     assert "mine" not in {row["dataset"] for row in json.loads(cli("datasets", "list", "--json").stdout)}
 
 
-def test_the_command_reads_exif_and_tells_what_carries_none(cli, tmp_path):
+def test_the_command_reads_exif_and_reports_photos_without_a_position(cli, tmp_path):
     photo_at(tmp_path / "photos" / "a.jpg", -10.5, -20.25)
     for name in "bcdef":
         Image.new("RGB", (8, 8)).save(tmp_path / "photos" / f"{name}.png")
@@ -216,26 +216,26 @@ def test_the_command_reads_exif_and_tells_what_carries_none(cli, tmp_path):
     assert get_dataset("mine").table("test").iloc[0].to_list() == ["a.jpg", -10.5, -20.25]
 
 
-def test_the_command_wants_the_positions_in_one_way(cli, photos):
+def test_the_command_accepts_only_one_kind_of_positions(cli, photos):
     images, metadata = photos(1)
     both = ["--exif", "--metadata", metadata]
     told = cli("datasets", "add", "mine", "--images", images, *both, exit_code=2)
     assert "give the positions in one way: --metadata CSV, or --exif" in told.output
     told = cli("datasets", "add", "mine", "--images", images, exit_code=1)
-    assert "images tells no positions: give them with --metadata CSV, or read them with --exif." in told.output
+    assert "images contains no positions: give a CSV file as metadata, or exif to read them from" in told.output
 
 
 def test_a_table_without_a_header_asks_for_the_numbers_of_its_columns(cli, photos, tmp_path):
     (tmp_path / "list.txt").write_text("1\t00000\t2.35\t48.85\n")
     where = ["--images", photos(1)[0], "--metadata", tmp_path / "list.txt", "--no-header"]
     told = cli("datasets", "add", "mine", *where, exit_code=1).stderr
-    assert "which of its 4 columns, counted from 1, is the image, with --image-column." in told
+    assert "which of its 4 columns, counted from 1, is the image: geobench datasets add NAME … --image-column" in told
 
 
-def test_photos_that_no_store_reads_are_called_what_they_are(cli, tmp_path):
+def test_photos_that_no_store_reads_are_named_by_their_format(cli, tmp_path):
     (tmp_path / "none").mkdir()
     told = cli("datasets", "add", "mine", "--images", tmp_path / "none", "--exif", exit_code=1).stderr
-    assert "none holds no photos that can be read" in told
+    assert "none contains no readable photos" in told
     (tmp_path / "none" / "IMG_1.HEIC").write_bytes(b"heic")
     told = cli("datasets", "add", "mine", "--images", tmp_path / "none", "--exif", exit_code=1).stderr
     assert "IMG_1.HEIC are HEIC photos, which are not read; save them as JPEG" in told
@@ -255,20 +255,20 @@ def test_the_command_refuses_a_name_clash_in_one_line(cli, photos):
     cli("datasets", "add", "mine", "--images", images, "--metadata", metadata, "--replace")
 
 
-def test_a_set_whose_definition_is_broken_can_be_registered_anew_or_removed(photos, own_home):
+def test_a_set_with_a_broken_definition_can_be_replaced_or_removed(photos, own_home):
     images, metadata = photos(2)
     for mend in (lambda: add_dataset("mine", images, metadata, replace=True), lambda: remove_dataset("mine")):
         if not (own_home / "data" / "mine").exists():
             add_dataset("mine", images, metadata)
         (own_home / "data" / "mine" / "dataset.toml").write_text("name = ")
-        with pytest.raises(DatasetError, match=r"its definition is broken: register it anew with --replace"):
+        with pytest.raises(DatasetError, match=r"its definition is broken: replace it: geobench datasets add"):
             add_dataset("mine", images, metadata)
         mend()
     assert not (own_home / "data" / "mine").exists()
     assert len(list(images.iterdir())) == 2
 
 
-def test_the_command_takes_an_archive_and_a_table_without_a_header(cli, photos, tmp_path):
+def test_the_command_accepts_an_archive_and_a_table_without_a_header(cli, photos, tmp_path):
     images, _ = photos(3)
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         for photo in images.iterdir():
@@ -286,7 +286,7 @@ def test_the_command_takes_an_archive_and_a_table_without_a_header(cli, photos, 
     assert json.loads(cli("datasets", "show", "vo", "--json").stdout)
 
 
-def test_shards_of_ones_own_are_trained_on_through_the_command(cli, photos, tmp_path, own_home):
+def test_the_commands_train_on_registered_shards(cli, photos, tmp_path, own_home):
     from webdataset import TarWriter
 
     images, metadata = photos(6)
@@ -355,9 +355,9 @@ def test_show_writes_splits_as_text(cli, photos):
     assert "{" not in shown
 
 
-def test_a_column_that_is_not_found_later_is_named_where_the_set_is_registered(cli, photos):
+def test_a_column_that_disappears_later_is_named_with_the_command_that_registers_it(cli, photos):
     images, metadata = photos(2)
     add_dataset("mine", images, metadata)
     metadata.write_text(metadata.read_text().replace("latitude", "breite"))
     told = cli("datasets", "check", "mine", exit_code=1).stderr
-    assert "--latitude-column: geobench datasets add NAME …, with --replace" in told
+    assert "geobench datasets add NAME … --latitude-column COLUMN (with --replace" in told

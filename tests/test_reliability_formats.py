@@ -1,4 +1,4 @@
-"""Every file that is read: what is written comes back exactly, and a damaged one is one of geobench's own errors."""
+"""Every file format: what is written is read back exactly, and a damaged file raises one of geobench's errors."""
 
 import csv
 import io
@@ -87,7 +87,7 @@ def survives(read, *arguments):
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.booleans(),
 )
-def test_a_table_in_any_dress_is_read_exactly(rows, separator, encoding, line_end, quote_all):
+def test_a_table_in_any_dialect_is_read_exactly(rows, separator, encoding, line_end, quote_all):
     with FILE.open("w", newline="", encoding=encoding) as file:
         quoting = csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL
         writer = csv.writer(file, delimiter=separator, lineterminator=line_end, quoting=quoting)
@@ -111,7 +111,7 @@ def test_a_gallery_file_is_read_exactly(points):
 
 
 @given(st.lists(st.tuples(IMAGE, ANY_POINT), min_size=1, max_size=8, unique_by=lambda row: row[0]))
-def test_of_coordinates_of_any_value_the_usable_rows_come_back_and_the_others_are_named(rows):
+def test_usable_rows_are_returned_and_the_others_named_whatever_the_coordinates(rows):
     with FILE.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "lat", "lon"), *((image, *point) for image, point in rows)])
     bad = set(invalid_rows(np.array([point for _, point in rows])).tolist())

@@ -1,4 +1,4 @@
-"""Images as disks have them, made by code: each is read with the right pixels, or counted as failed with a reason."""
+"""Images as found on disks, generated: each is read with the right pixels, or counted as failed with a reason."""
 
 import base64
 import csv
@@ -23,17 +23,17 @@ WIDTH, HEIGHT = 48, 32
 ORIENTATION = ExifTags.Base.Orientation
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
-SECONDS = 20  # a reader that waits for a pipe would wait for ever
+SECONDS = 20  # a reader that waits for a pipe would wait forever
 
 
 def picture(mode="RGB", size=(WIDTH, HEIGHT)):
-    """Return a picture whose corners differ, with soft edges, so that a turn shows and JPEG keeps it."""
+    """Return a picture with different corners and soft edges, so that rotations show and JPEG preserves it."""
     corners = np.array([[[220, 30, 40], [30, 200, 60]], [[40, 60, 210], [230, 220, 50]]], dtype=np.uint8)
     return Image.fromarray(corners).resize(size, Image.Resampling.BILINEAR).convert(mode)
 
 
 def encoded(image=None, kind="JPEG", **options):
-    """Return the bytes of ``image``, the picture where it is None."""
+    """Return the bytes of ``image``, of the picture if None."""
     file = io.BytesIO()
     defaults = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
     (image or picture()).save(file, kind, **defaults | options)
@@ -149,10 +149,10 @@ class Hostile:
     """A hostile image.
 
     Attributes:
-        what: it is, a few words.
-        content: bytes of the file; a function makes it at a path.
-        shows: the image that must come out, to ``within`` of 255 grey levels on average; None where it must fail.
-        says: what the reason of a failure holds.
+        what: a few words on what it is.
+        content: bytes of the file, or a function that creates it at a path.
+        shows: the image that must be read, to ``within`` of 255 grey levels on average; None if it must fail.
+        says: what the reason of a failure contains.
         name: of its file.
     """
 
@@ -165,8 +165,8 @@ class Hostile:
 
     @property
     def outcome(self):
-        """Return what the documents say of it."""
-        return "read" if self.shows is not None else f"failed: {self.says or 'it is damaged'}"
+        """Return what the documentation says of it."""
+        return "read" if self.shows is not None else f"failed: {self.says or 'damaged'}"
 
     def write(self, path):
         if callable(self.content):
@@ -178,12 +178,12 @@ class Hostile:
 READ = [
     Hostile("JPEG", JPEG, picture()),
     Hostile("progressive JPEG", encoded(progressive=True), picture()),
-    Hostile("JPEG of arithmetic coding", ARITHMETIC, picture()),
+    Hostile("JPEG with arithmetic coding", ARITHMETIC, picture()),
     Hostile("JPEG with restart marks", encoded(restart_marker_blocks=1), picture()),
-    Hostile("JPEG in grey", encoded(picture("L")), picture("L").convert("RGB")),
+    Hostile("greyscale JPEG", encoded(picture("L")), picture("L").convert("RGB")),
     Hostile("JPEG in CMYK", encoded(picture("CMYK")), picture()),
     Hostile("JPEG in YCCK", ycck(), picture()),
-    Hostile("JPEG of the lowest quality", encoded(quality=1), picture(), within=40),
+    Hostile("JPEG of lowest quality", encoded(quality=1), picture(), within=40),
     Hostile("JPEG with a colour profile", encoded(icc_profile=SRGB), picture()),
     Hostile("JPEG with a broken colour profile", encoded(icc_profile=b"no profile"), picture()),
     Hostile("JPEG with 60 KB of thumbnail", segment(0xE1, b"Exif\0\0" + bytes(60_000)), picture()),
@@ -199,33 +199,33 @@ READ = [
     Hostile("EXIF orientation 99", bad_exif(b"\x01\0\x12\x01\x03\0\x01\0\0\0\x63\0\0\0\0\0\0\0"), picture()),
     Hostile("EXIF orientation as text", bad_exif(b"\x01\0\x12\x01\x02\0\x01\0\0\0c\0\0\0\0\0\0\0"), picture()),
     Hostile("EXIF that is garbage", bad_exif(order=b"garbage that is no TIFF"), picture()),
-    Hostile("EXIF that points beyond its end", bad_exif(order=b"II*\0\xff\xff\xff\x7f"), picture()),
+    Hostile("EXIF that points past its end", bad_exif(order=b"II*\0\xff\xff\xff\x7f"), picture()),
     Hostile("EXIF that points to itself", bad_exif(b"\x01\0\x69\x87\x04\0\x01\0\0\0\x08\0\0\0\0\0\0\0"), picture()),
     Hostile("PNG", PNG, picture(), 0),
-    Hostile("PNG, interlaced by its end cut off", PNG[:-12], picture(), 0),
-    Hostile("PNG of 16 bits, grey", encoded(GREY16, "PNG"), picture("L").convert("RGB"), 0),
-    Hostile("PNG of 16 bits, colour", rgb16(), picture(), 0),
-    Hostile("PNG of 1 bit", encoded(picture("1"), "PNG"), picture("1").convert("RGB"), 0),
+    Hostile("PNG without its last chunk", PNG[:-12], picture(), 0),
+    Hostile("16-bit PNG, greyscale", encoded(GREY16, "PNG"), picture("L").convert("RGB"), 0),
+    Hostile("16-bit PNG, colour", rgb16(), picture(), 0),
+    Hostile("1-bit PNG", encoded(picture("1"), "PNG"), picture("1").convert("RGB"), 0),
     Hostile("PNG with a palette", encoded(picture().quantize(64), "PNG"), picture(), 8),
     Hostile("PNG with a palette and a transparent colour", palette(3), picture(), 8),
     Hostile("PNG with a palette and a transparency for each colour", palette(bytes(range(64))), picture(), 8),
-    Hostile("PNG in grey with transparency", with_alpha("L"), picture("L").convert("RGB"), 0),
+    Hostile("greyscale PNG with transparency", with_alpha("L"), picture("L").convert("RGB"), 0),
     Hostile("PNG with transparency", with_alpha(), picture(), 0),
-    Hostile("PNG with a text of 60 KB", encoded(kind="PNG", pnginfo=text_of(60_000)), picture(), 0),
-    Hostile("PNG with a profile of 4 KB that is none", encoded(kind="PNG", icc_profile=bytes(4096)), picture(), 0),
-    Hostile("TIFF of 16 bits", encoded(GREY16, "TIFF"), picture("L").convert("RGB"), 0),
+    Hostile("PNG with 60 KB of text", encoded(kind="PNG", pnginfo=text_of(60_000)), picture(), 0),
+    Hostile("PNG with a broken profile of 4 KB", encoded(kind="PNG", icc_profile=bytes(4096)), picture(), 0),
+    Hostile("16-bit TIFF", encoded(GREY16, "TIFF"), picture("L").convert("RGB"), 0),
     Hostile("TIFF in CMYK", encoded(picture("CMYK"), "TIFF"), picture(), 1),
     Hostile("TIFF in Lab", encoded(picture("LAB"), "TIFF"), picture()),
-    Hostile("TIFF of three pages", frames("TIFF"), picture(), 0),
-    Hostile("TIFF, compressed", encoded(kind="TIFF", compression="tiff_lzw"), picture(), 0),
+    Hostile("TIFF with three pages", frames("TIFF"), picture(), 0),
+    Hostile("compressed TIFF", encoded(kind="TIFF", compression="tiff_lzw"), picture(), 0),
     Hostile("BMP", encoded(kind="BMP"), picture(), 0),
-    Hostile("BMP of 1 bit", encoded(picture("1"), "BMP"), picture("1").convert("RGB"), 0),
+    Hostile("1-bit BMP", encoded(picture("1"), "BMP"), picture("1").convert("RGB"), 0),
     Hostile("BMP with a palette", encoded(picture().quantize(64), "BMP"), picture(), 8),
-    Hostile("BMP of 32 bits", encoded(picture("RGBA"), "BMP"), picture(), 0),
+    Hostile("32-bit BMP", encoded(picture("RGBA"), "BMP"), picture(), 0),
     Hostile("animated GIF", frames("GIF"), picture()),
     Hostile("animated PNG", frames("PNG"), picture(), 0),
     Hostile("animated WebP", frames("WEBP"), picture(), 0),
-    Hostile("GIF with its last byte missing", GIF[:-1], picture()),
+    Hostile("GIF without its last byte", GIF[:-1], picture()),
     Hostile("1 × 1", encoded(Image.new("RGB", (1, 1), (9, 8, 7)), "PNG"), Image.new("RGB", (1, 1), (9, 8, 7)), 0),
     Hostile("1 × 20,000: its middle", encoded(picture(size=(1, 20_000)), "PNG"), picture(size=(1, 20_000)).crop((0, 9950, 1, 10_050)), 0),
     Hostile("20,000 × 2: its middle", encoded(picture(size=(20_000, 2)), "PNG"), picture(size=(20_000, 2)).crop((9900, 0, 10_100, 2)), 0),
@@ -242,33 +242,33 @@ READ = [
 
 FAILED = [
     Hostile("no bytes", b"", says="is empty"),
-    Hostile("zeros", bytes(4096), says="of no known format"),
+    Hostile("null bytes", bytes(4096), says="of an unknown format"),
     *(Hostile(f"JPEG cut after {n} bytes", JPEG[:n], says="") for n in (1, 3, 12, 100, SCAN, SCAN + 12)),
     Hostile("JPEG cut within its EXIF", WITH_EXIF[:60], says="Truncated"),
     Hostile("JPEG cut in the middle of its pixels", half(JPEG, (SCAN / len(JPEG) + 1) / 2), says="image file is truncated"),
     Hostile("JPEG without its last byte", JPEG[:-1], says="image file is truncated"),
     Hostile("progressive JPEG cut in the middle", half(encoded(progressive=True)), says="truncated"),
     Hostile("JPEG with a hole in its pixels", JPEG[: SCAN + 200] + bytes(len(JPEG) - SCAN - 200), says="image file is truncated"),
-    Hostile("JPEG without loss, of which Pillow reads none", JPEG.replace(b"\xff\xc0", b"\xff\xc3", 1), says="broken data stream"),
-    Hostile("JPEG of 12 bits", JPEG.replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc1\x00\x11\x0c", 1), says="JPEG image that is damaged"),
-    Hostile("JPEG of height 0", JPEG.replace(b"\xff\xc0\x00\x11\x08\x00\x20", b"\xff\xc0\x00\x11\x08\x00\x00", 1), says="JPEG image that is damaged"),
-    Hostile("PNG cut after its mark", PNG[:8], says="PNG image that is damaged"),
+    Hostile("lossless JPEG, which Pillow cannot read", JPEG.replace(b"\xff\xc0", b"\xff\xc3", 1), says="broken data stream"),
+    Hostile("12-bit JPEG", JPEG.replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc1\x00\x11\x0c", 1), says="JPEG image with a damaged beginning"),
+    Hostile("JPEG of height 0", JPEG.replace(b"\xff\xc0\x00\x11\x08\x00\x20", b"\xff\xc0\x00\x11\x08\x00\x00", 1), says="JPEG image with a damaged beginning"),
+    Hostile("PNG cut after its signature", PNG[:8], says="PNG image with a damaged beginning"),
     Hostile("PNG cut within its header", PNG[:20], says="Truncated"),
     Hostile("PNG cut in the middle of its pixels", half(PNG), says="image file is truncated"),
     Hostile("WebP cut in the middle", half(WEBP), says="could not create decoder"),
     Hostile("GIF cut in the middle of its pixels", half(GIF, 0.9), says="image file is truncated"),
     Hostile("BMP cut in the middle", half(encoded(kind="BMP")), says="image file is truncated"),
     Hostile("TIFF cut in the middle", half(encoded(kind="TIFF")), says="image file is truncated"),
-    Hostile("PNG of 60,000 × 60,000 declared", png_of_size(60_000, 60_000), says="DecompressionBomb"),
-    Hostile("PNG of 2,000,000,000 × 1 declared", png_of_size(2_000_000_000, 1), says="DecompressionBomb"),
-    Hostile("PNG of 10,000 × 10,000 declared, a few bytes in it", png_of_size(10_000, 10_000, 0), says="image file is truncated"),
-    Hostile("PNG of 0 × 5", png_of_size(0, 5), says="PNG image that is damaged"),
+    Hostile("PNG that claims 60,000 × 60,000", png_of_size(60_000, 60_000), says="DecompressionBomb"),
+    Hostile("PNG that claims 2,000,000,000 × 1", png_of_size(2_000_000_000, 1), says="DecompressionBomb"),
+    Hostile("PNG that claims 10,000 × 10,000 and has a few bytes", png_of_size(10_000, 10_000, 0), says="image file is truncated"),
+    Hostile("PNG of 0 × 5", png_of_size(0, 5), says="PNG image with a damaged beginning"),
     Hostile("PNG whose profile unpacks to 100 MB", PNG[:33] + chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(100_000_000), 9)) + PNG[33:], says="too large"),
-    Hostile("TIFF of floating point", encoded(picture("F"), "TIFF"), says="32 bits have no white"),
-    Hostile("TIFF of 32-bit integers", encoded(picture("I"), "TIFF"), says="32 bits have no white"),
+    Hostile("floating-point TIFF", encoded(picture("F"), "TIFF"), says="no defined white"),
+    Hostile("32-bit integer TIFF", encoded(picture("I"), "TIFF"), says="no defined white"),
     Hostile("HEIC", HEIC, says="is a HEIC photo (save it as JPEG)"),
-    Hostile("a film", b"\0\0\0\x18ftypisom" + bytes(100), says="is a video"),
-    Hostile("PostScript", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", says="is a program, and is not run"),
+    Hostile("a video", b"\0\0\0\x18ftypisom" + bytes(100), says="is a video"),
+    Hostile("PostScript", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", says="is a program, which is not run"),
     Hostile("an SVG drawing", b'<svg xmlns="http://www.w3.org/2000/svg" width="9"/>', says="is an SVG drawing"),
     Hostile("an HTML page saved as .jpg", b"\n<!DOCTYPE html><title>Not Found</title>", says="is an HTML page"),
     Hostile("a JSON error saved as .jpg", b'{"error": "rate limit"}', says="is a JSON document"),
@@ -278,9 +278,9 @@ FAILED = [
     Hostile("a zip archive", b"PK\x03\x04" + bytes(50), says="is a zip archive"),
     Hostile("a PDF document", b"%PDF-1.7\n", says="is a PDF document"),
     Hostile("a NumPy array", b"\x93NUMPY\x01\0", says="is a NumPy array"),
-    Hostile("text", b"This image is no longer available.", says="of no known format"),
+    Hostile("text", b"This image is no longer available.", says="of an unknown format"),
     Hostile("a folder named photo.jpg", Path.mkdir, says="no such file", name="photo.jpg"),
-    Hostile("a pipe that nobody writes to", os.mkfifo, says="no regular file"),
+    Hostile("a pipe that nobody writes to", os.mkfifo, says="not a regular file"),
     Hostile("a link that leads nowhere", lambda path: path.symlink_to("nowhere"), says="there is no such file"),
     Hostile("a link to itself", lambda path: path.symlink_to(path.name), says="symbolic links"),
     Hostile("a file that is not there", lambda path: None, says="there is no such file"),
@@ -292,7 +292,7 @@ CASES = [replace(image, name=image.name or f"image-{number}.jpg") for number, im
 
 @pytest.fixture(autouse=True)
 def alarm():
-    """End a test that waits for ever."""
+    """End a test that waits forever."""
 
     def ring(*_):
         raise TimeoutError(f"no answer in {SECONDS} s")
@@ -341,14 +341,14 @@ def test_an_image_is_read_as_it_looks_or_fails_with_its_reason(tmp_path, image):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read it")
-def test_a_file_that_may_not_be_read_fails_with_that_reason(tmp_path):
+def test_a_file_without_read_permission_fails_with_that_reason(tmp_path):
     dataset = dataset_of(tmp_path / "hostile", [Hostile("", PNG, name="locked.png")])
     (tmp_path / "hostile" / "images" / "locked.png").chmod(0)
     with pytest.raises(ImageError, match=r"^locked\.png: .*Permission denied"):
         dataset.read_image("locked.png", "test")
 
 
-def test_there_are_at_least_sixty_hostile_images_each_its_own():
+def test_there_are_at_least_sixty_distinct_hostile_images():
     assert len({image.what for image in CASES}) == len({image.name for image in CASES}) == len(CASES) >= 60
 
 

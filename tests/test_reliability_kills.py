@@ -1,4 +1,4 @@
-"""Training, run and extraction, ended by SIGKILL at any moment, finish with what the uninterrupted one gives."""
+"""Training, run and extraction, killed by SIGKILL at any moment, end with the same files as without interruption."""
 
 import json
 import os
@@ -14,9 +14,9 @@ from PIL import Image
 
 IMAGES, SEED = 40, 0
 MOMENTS = {"train": 18, "run": 20, "extraction": 12}
-"""Drawn over the whole job: before a change of a file, in one (a file just opened), or after a time."""
+"""Drawn over the whole job: before a file is changed, during a change (a file just opened), or after some time."""
 AGAIN = 20
-"""What goes on after that is ended once more, in one of its first so many changes."""
+"""The job that resumes after that is killed once more, at one of its first changes, up to this many."""
 KINDS = ("event", "torn", "time")
 SETTINGS = {
     "batch_size": 8, "epochs": 5, "holdout": 0.1, "hidden_dim": 16, "dim": 16, "fourier_rows": 8, "head_dim": 16,
@@ -118,7 +118,9 @@ def comparable(path):
 
 @pytest.mark.reliability("kills")
 @pytest.mark.parametrize(("job", "kind", "share", "again"), list(draws()))
-def test_a_job_that_is_killed_ends_as_one_that_is_not(job, kind, share, again, ask, uninterrupted, tmp_path):
+def test_a_killed_job_ends_with_the_same_files_as_an_uninterrupted_one(
+    job, kind, share, again, ask, uninterrupted, tmp_path
+):
     expected, events, seconds = uninterrupted(job)
     after_s = share * seconds
     for trial in range(8):

@@ -1,4 +1,4 @@
-"""Every layout from a small real instance of it, written by its own tools; and what hostile ones come to."""
+"""Every layout, on small real files written by their own tools, and how hostile ones are handled."""
 
 import functools
 import io
@@ -259,7 +259,7 @@ def test_every_kind_has_a_layout_here(root, jpegs):
 
 
 @pytest.mark.parametrize("maker", WITH_A_TABLE_BESIDE)
-def test_a_layout_with_a_table_beside_it_is_a_data_set(maker, root, jpegs, metadata):
+def test_a_layout_with_a_separate_table_is_a_data_set(maker, root, jpegs, metadata):
     images = maker(root, jpegs)
     added = add_dataset("mine", images, metadata)
     assert (added.images, added.missing) == (6, [])
@@ -269,7 +269,7 @@ def test_a_layout_with_a_table_beside_it_is_a_data_set(maker, root, jpegs, metad
     assert list(table["image"]) == IDS
     store = dataset.store("test")
     for name in IDS:
-        source = store.source(name)
+        source = store.image_file(name)
         assert (source.read_bytes() if isinstance(source, Path) else source) == jpegs[name]
         assert dataset.read_image(name, "test").size == (24, 16)
     assert sorted(name[-8:] for name in store.names()) == sorted(name[-8:] for name in IDS)
@@ -277,7 +277,7 @@ def test_a_layout_with_a_table_beside_it_is_a_data_set(maker, root, jpegs, metad
 
 
 @pytest.mark.parametrize("maker", WITH_THEIR_OWN_TABLE)
-def test_shards_that_hold_the_positions_need_no_table(maker, root, jpegs):
+def test_shards_that_contain_the_positions_need_no_table(maker, root, jpegs):
     added = add_dataset("mine", maker(root, jpegs))
     assert (added.images, added.missing) == (6, [])
     dataset = get_dataset("mine")
@@ -286,8 +286,8 @@ def test_shards_that_hold_the_positions_need_no_table(maker, root, jpegs):
     for name, place in PLACES.items():
         row = table.loc[name if name in table.index else name[:-4]]
         assert (row["latitude"], row["longitude"]) == place
-        assert dataset.store("train").source(row.name) == jpegs[name]
-        assert dataset.store("train").source(name) == jpegs[name]
+        assert dataset.store("train").image_file(row.name) == jpegs[name]
+        assert dataset.store("train").image_file(name) == jpegs[name]
     if "country" in table:
         assert set(table["country"]) == {"NA"}  # Namibia, no missing value
         assert "nested" not in table and "tags" not in table
@@ -302,18 +302,18 @@ def test_webdataset_reads_the_same_samples_from_its_shards(root, jpegs):
     assert [name[:-4] for name in names] == list(samples)
     table = pd.read_csv(store.table(), keep_default_na=False).set_index("image")
     for name in names:
-        assert store.source(name) == samples[name[:-4]]["jpg"]
+        assert store.image_file(name) == samples[name[:-4]]["jpg"]
         assert table.loc[name, "LAT"] == json.loads(samples[name[:-4]]["json"])["LAT"]
 
 
-def test_a_table_that_is_named_goes_before_what_shards_say(root, jpegs, metadata):
+def test_a_given_table_takes_precedence_over_the_metadata_of_shards(root, jpegs, metadata):
     text = metadata.read_text().replace("10.5", "60.5")
     metadata.write_text(text)
     add_dataset("mine", hub_parquet(root, jpegs), metadata)
     assert get_dataset("mine").table("test")["latitude"][0] == 60.5
 
 
-def test_shards_that_say_no_position_name_what_they_say(root, jpegs):
+def test_shards_without_positions_name_the_metadata_that_they_have(root, jpegs):
     write_tar(root / "a.tar", {"1.jpg": jpegs[IDS[0]], "1.json": b'{"caption": "a street"}'})
     with pytest.raises(DatasetError, match=r"no latitude column.*caption"):
         add_dataset("mine", root / "a.tar")
@@ -324,26 +324,26 @@ def test_shards_that_say_no_position_name_what_they_say(root, jpegs):
         add_dataset("mine", root / "b.tar")
 
 
-def test_an_image_of_a_shard_without_a_position_is_called_out(root, jpegs):
+def test_an_image_of_a_shard_without_a_position_is_reported(root, jpegs):
     first, second = list(jpegs.values())[:2]
     write_tar(root / "a.tar", {"1.jpg": first, "1.json": b'{"lat": 1, "lon": 2}', "2.jpg": second})
-    with pytest.raises(DatasetError, match=r"a\.tar: what is told of its images: 1 of 2 rows .*, line 3: "):
+    with pytest.raises(DatasetError, match=r"a\.tar: what is told of its images: 1 of 2 rows .*: line 3: "):
         add_dataset("mine", root / "a.tar")
 
 
-def test_a_text_beside_an_image_that_is_no_json_is_named_with_its_shard(root, jpegs):
+def test_a_sidecar_file_that_is_not_json_is_named_with_its_shard(root, jpegs):
     first, second = list(jpegs.values())[:2]
     write_tar(root / "a.tar", {"1.jpg": first, "1.json": b'{"lat": 1, "lon": 2}', "2.jpg": second, "2.json": b"{lat"})
     with pytest.raises(DatasetError, match=r"a\.tar: .* 2\.json in a\.tar cannot be read: Expecting property name"):
         add_dataset("mine", root / "a.tar")
     write_tar(root / "b.tar", {"1.jpg": first, "1.json": b"[1, 2]"})
-    with pytest.raises(DatasetError, match=r"b\.tar: .*no latitude .* 1\.json in b\.tar cannot be read: it is no obj"):
+    with pytest.raises(DatasetError, match=r"b\.tar: .*no latitude .* 1\.json in b\.tar cannot be read: it is not"):
         add_dataset("mine", root / "b.tar")
 
 
-def test_a_zip_that_is_called_tar_is_called_a_zip(root, jpegs, metadata):
+def test_a_zip_named_tar_is_reported_as_a_zip(root, jpegs, metadata):
     write_zip(root / "photos.tar", jpegs)
-    with pytest.raises(DatasetError, match=r"photos\.tar is no tar archive but a zip archive"):
+    with pytest.raises(DatasetError, match=r"photos\.tar is not a tar archive but a zip archive"):
         add_dataset("mine", root / "photos.tar", metadata)
     add_dataset("mine", root / "photos.tar", metadata, layout="zip")
 
@@ -353,7 +353,7 @@ def test_columns_of_shards_can_be_named(root, jpegs):
         pa.table({"photo": list(jpegs.values()), "nr": [1, 2, 3, 4, 5, 6], "breite": [1.0] * 6, "laenge": [2.0] * 6}),
         root / "x.parquet",
     )
-    with pytest.raises(DatasetError, match=r"no field names the image.*nr, breite, laenge.*--image-column"):
+    with pytest.raises(DatasetError, match=r"no field with the name of the image.*nr, breite, laenge.*--image-column"):
         add_dataset("mine", root / "x.parquet")
     add_dataset("mine", root / "x.parquet", columns={"image": "nr", "latitude": "breite", "longitude": "laenge"})
     dataset = get_dataset("mine")
@@ -396,19 +396,19 @@ def test_two_names_are_one_image(image, name, how):
     assert fit(image, name) == how
 
 
-def test_the_folder_that_all_images_share_is_no_part_of_their_names(root, jpegs):
+def test_the_folder_that_all_images_share_is_not_part_of_their_names(root, jpegs):
     store = open_store(one_tar(root, jpegs))
     for image in (IDS[0], IDS[0].replace("/", "_"), "images/" + IDS[0], "images_" + IDS[0].replace("/", "_")[:-4]):
-        assert store.source(image) == jpegs[IDS[0]]
+        assert store.image_file(image) == jpegs[IDS[0]]
 
 
-def test_the_same_name_goes_before_one_that_is_written_another_way(root):
+def test_an_identical_name_takes_precedence_over_one_that_is_written_differently(root):
     store = open_store(write_tar(root / "a.tar", {"a_b.jpg": b"1", "a/b.jpg": b"2", "a_b": b"3", "x/y.jpg": b"4"}))
-    assert [store.source(image) for image in ("a_b.jpg", "a/b.jpg", "a_b", "x_y")] == [b"1", b"2", b"3", b"4"]
+    assert [store.image_file(image) for image in ("a_b.jpg", "a/b.jpg", "a_b", "x_y")] == [b"1", b"2", b"3", b"4"]
 
 
 @pytest.mark.parametrize("maker", [folder_tree, one_zip])
-def test_a_name_that_may_be_two_images_names_both(maker, root):
+def test_an_ambiguous_name_names_both_images(maker, root):
     images = maker(
         root, {"a_b.jpg": b"1", "a/b.jpg": b"2", "c/1.jpg": b"3", "d/1.jpg": b"4", "e.jpg": b"", "e.png": b""}
     )
@@ -419,32 +419,32 @@ def test_a_name_that_may_be_two_images_names_both(maker, root):
         ("e", ["e.jpg", "e.png"]),
     ):
         with pytest.raises(DatasetError) as caught:
-            store.source(image)
+            store.image_file(image)
         assert all(repr(name) in str(caught.value) for name in either)
         assert repr(image) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_an_image_that_lies_in_two_shards_is_ambiguous_and_names_both(root):
+def test_an_image_in_two_shards_is_ambiguous_and_names_both(root):
     for part in ("a.tar", "b.tar"):
         write_tar(root / part, {"1.jpg": part.encode()})
     with pytest.raises(DatasetError, match=r"'1\.jpg' in a\.tar or '1\.jpg' in b\.tar"):
-        open_store(root).source("1.jpg")
+        open_store(root).image_file("1.jpg")
 
 
 @settings(max_examples=30)
 @given(st.lists(st.text("ab_/.1é", min_size=1, max_size=8), min_size=1, max_size=12, unique=True), st.booleans())
-def test_every_member_is_found_by_its_own_name_and_no_other_is_taken_for_it(tmp_path_factory, names, deep):
+def test_every_member_is_found_by_its_own_name_and_never_confused_with_another(tmp_path_factory, names, deep):
     names = [n for n in names if "//" not in n and n.strip("/.") == n and "/." not in n and "./" not in n]
     members = {("top/" if deep else "") + name + ".jpg": str(i).encode() for i, name in enumerate(names)}
     path = write_tar(tmp_path_factory.mktemp("t") / "a.tar", members)
     store = open_store(path)
     for name, content in members.items():
-        assert store.source(name) == content
+        assert store.image_file(name) == content
         for other in (name.replace("/", "_"), name[:-4], name.removeprefix("top/")):
             same = [member for member in members if fit(other, member, "top/" * deep) < OTHER]
             assert name in same
             if len(same) == 1:
-                assert store.source(other) == content
+                assert store.image_file(other) == content
 
 
 # -- the list of an archive
@@ -473,7 +473,7 @@ def test_an_archive_is_listed_once_and_again_when_it_changes(root, jpegs, own_ho
     assert len(list((own_home / "index").glob("photos.tar-*/images.sqlite"))) == 1
 
 
-def test_a_list_that_is_damaged_is_made_again(root, jpegs, own_home):
+def test_a_damaged_catalogue_is_rebuilt(root, jpegs, own_home):
     path = one_tar(root, jpegs)
     open_store(path).prepare()
     listed = next((own_home / "index").glob("*/images.sqlite"))
@@ -492,7 +492,7 @@ def test_a_new_file_in_a_folder_is_found_at_once(root, jpegs):
     assert open_store(folder).find("1230") is None
 
 
-def test_a_tree_that_has_rested_is_not_walked_again(root, jpegs):
+def test_an_unchanged_tree_is_not_walked_again(root, jpegs):
     folder = folder_tree(root, jpegs)
     for path in (folder, *folder.rglob("*")):
         os.utime(path, (1e9, 1e9))
@@ -502,18 +502,18 @@ def test_a_tree_that_has_rested_is_not_walked_again(root, jpegs):
     assert (len(first.said), second.said) == (1, [])
 
 
-def test_a_link_in_a_circle_ends(root, jpegs):
+def test_circular_links_end(root, jpegs):
     folder = folder_tree(root, jpegs)
     (folder / "45" / "again").symlink_to(folder)
     assert len(list(open_store(folder).names())) == 6
 
 
-def test_no_name_leads_out_of_the_folder(root, jpegs):
+def test_no_name_leads_outside_the_folder(root, jpegs):
     folder = folder_tree(root, jpegs)
     (root / "secret.jpg").write_bytes(b"secret")
     for image in ("../secret.jpg", str(root / "secret.jpg"), "45/../../secret.jpg"):
         with pytest.raises(ImageError, match="there is no such file"):
-            open_store(folder).source(image)
+            open_store(folder).image_file(image)
 
 
 @pytest.mark.parametrize("maker", [folder_tree, one_zip, one_tar, split_tar, isn_shards, hub_parquet])
@@ -546,7 +546,7 @@ def test_forked_workers_read_the_same_images_as_the_process_that_started_them(ma
         assert list(pool.map(read_colour, [(dataset, name) for name in IDS * 10])) == expected * 10
 
 
-def test_a_worker_that_is_started_anew_reads_the_same_images(root, jpegs, metadata):
+def test_a_spawned_worker_reads_the_same_images(root, jpegs, metadata):
     from torch.utils.data import DataLoader
 
     add_dataset("mine", hub_parquet(root, jpegs), metadata)
@@ -560,7 +560,7 @@ def test_rows_of_parquet_are_read_in_any_order(root, jpegs):
     store = open_store(hub_parquet(root, jpegs))
     order = IDS * 5
     random.Random(0).shuffle(order)
-    assert [store.source(name) for name in order] == [jpegs[name] for name in order]
+    assert [store.image_file(name) for name in order] == [jpegs[name] for name in order]
 
 
 # -- archives against the standard library
@@ -575,7 +575,7 @@ def test_a_split_tar_gives_the_bytes_that_were_put_in_wherever_it_was_cut(tmp_pa
     split(write_tar(folder / "a.tar", members), size, [f".{number:04d}" for number in range(9999)])
     store = open_store(folder)
     assert store.kind == "split-tar"
-    assert {name: store.source(name) for name in store.names()} == members
+    assert {name: store.image_file(name) for name in store.names()} == members
 
 
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
@@ -587,7 +587,7 @@ def test_a_zip_gives_the_bytes_that_zipfile_gives(tmp_path_factory, contents, me
     members = {f"{number}.jpg": content for number, content in enumerate(contents)}
     path = write_zip(tmp_path_factory.mktemp("z") / "a.zip", members, method)
     store = open_store(path)
-    assert {name: store.source(name) for name in store.names()} == members
+    assert {name: store.image_file(name) for name in store.names()} == members
 
 
 def test_the_directory_of_a_zip_is_read_as_zipfile_reads_it(root):
@@ -615,7 +615,7 @@ def test_the_directory_of_a_zip_is_read_as_zipfile_reads_it(root):
             ]
             assert ours == theirs
             store = open_store(path, "zip")
-            assert all(store.source(name) == archive.read(name) for name in archive.namelist() if name[-1] != "/")
+            assert all(store.image_file(name) == archive.read(name) for name in archive.namelist() if name[-1] != "/")
 
 
 def test_sizes_in_64_bits_are_read_from_the_extra_field():
@@ -639,14 +639,14 @@ def test_a_zip_that_was_streamed_has_its_sizes_at_the_end(root, jpegs):
         for name, content in jpegs.items():
             archive.writestr(name, content)
     (root / "a.zip").write_bytes(b"MZ, an executable in front" + pipe.getvalue())
-    assert all(open_store(root / "a.zip").source(name) == content for name, content in jpegs.items())
+    assert all(open_store(root / "a.zip").image_file(name) == content for name, content in jpegs.items())
 
 
 def test_long_names_and_other_alphabets_survive_in_a_tar(root):
     names = ["ü/" + "x" * 300 + ".jpg", "東京/塔.png"]
     for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         store = open_store(write_tar(root / f"{form}.tar", {name: name.encode() for name in names}, format=form))
-        assert [store.source(name).decode() for name in names] == names
+        assert [store.image_file(name).decode() for name in names] == names
 
 
 # -- hostile
@@ -657,7 +657,7 @@ def one_line(caught):
     return str(caught.value)
 
 
-def test_links_and_paths_that_lead_out_of_an_archive_are_failed_images(root, jpegs):
+def test_links_and_paths_that_lead_outside_an_archive_are_failed_images(root, jpegs):
     path = root / "a.tar"
     with tarfile.open(path, "w") as archive:
         for name, kind in (
@@ -677,14 +677,14 @@ def test_links_and_paths_that_lead_out_of_an_archive_are_failed_images(root, jpe
     expected = {
         "link.jpg": "link to '/etc/passwd'",
         "hard.jpg": "link to",
-        "pipe.jpg": "no file",
-        "../out.jpg": "leads out of the archive",
-        "/etc/abs.jpg": "leads out of the archive",
-        "a/../../b.jpg": "leads out of the archive",
+        "pipe.jpg": "not a file",
+        "../out.jpg": "leads outside the archive",
+        "/etc/abs.jpg": "leads outside the archive",
+        "a/../../b.jpg": "leads outside the archive",
     }
     for name, reason in expected.items():
         with pytest.raises(ImageError, match=reason) as caught:
-            store.source(name)
+            store.image_file(name)
         assert name in one_line(caught)
 
 
@@ -710,7 +710,7 @@ def test_a_zip_member_that_is_encrypted_a_link_damaged_or_a_bomb_is_a_failed_ima
     struct.pack_into("<I", content, directory["bomb.jpg"] + 24, (1 << 30) + 1)
     path.write_bytes(content)
     store = open_store(path)
-    assert store.source("good.jpg") == jpegs[IDS[0]]
+    assert store.image_file("good.jpg") == jpegs[IDS[0]]
     for name, reason in (
         ("crc", "Bad CRC"),
         ("link", "is a link"),
@@ -718,12 +718,12 @@ def test_a_zip_member_that_is_encrypted_a_link_damaged_or_a_bomb_is_a_failed_ima
         ("bomb", "1,073,741,825 bytes"),
     ):
         with pytest.raises(ImageError, match=reason) as caught:
-            store.source(f"{name}.jpg")
+            store.image_file(f"{name}.jpg")
         assert f"{name}.jpg" in one_line(caught)
 
 
 @pytest.mark.parametrize("maker", [one_tar, one_zip, new_msgpack, parquet_without_ids])
-def test_an_archive_that_is_cut_off_anywhere_is_refused_or_complete(maker, root, jpegs):
+def test_an_archive_that_is_truncated_anywhere_is_refused_or_complete(maker, root, jpegs):
     path = maker(root, jpegs)
     whole = path.read_bytes()
     outcomes = []
@@ -745,11 +745,11 @@ def test_a_split_tar_without_one_of_its_parts_is_refused(root, jpegs):
     parts = sorted(folder.iterdir())
     taken = parts[3].read_bytes()
     parts[3].unlink()
-    with pytest.raises(DatasetError, match=rf"{parts[4].name}: the part before it is missing, after {parts[2].name}"):
+    with pytest.raises(DatasetError, match=rf"{parts[4].name}: the part before it, after {parts[2].name}, is missing"):
         open_store(folder)
     parts[3].write_bytes(taken)
     parts[-1].unlink()
-    with pytest.raises(DatasetError, match="no whole tar archive") as caught:
+    with pytest.raises(DatasetError, match="not an intact tar archive") as caught:
         open_store(folder).prepare()
     one_line(caught)
     parts[0].unlink()
@@ -758,7 +758,7 @@ def test_a_split_tar_without_one_of_its_parts_is_refused(root, jpegs):
     one_line(caught)
 
 
-def test_a_tar_that_was_never_closed_says_how_to_close_it(root, jpegs):
+def test_a_tar_without_an_end_mark_says_how_to_add_it(root, jpegs):
     path = write_tar(root / "a.tar", jpegs)
     with tarfile.open(path) as archive:
         last = archive.getmembers()[-1]
@@ -772,7 +772,7 @@ def test_a_tar_that_was_never_closed_says_how_to_close_it(root, jpegs):
     assert len(open_store(path)) == 6
 
 
-def test_a_damaged_header_in_a_tar_is_not_taken_for_its_end(root, jpegs):
+def test_a_damaged_header_in_a_tar_is_not_mistaken_for_its_end(root, jpegs):
     path = write_tar(root / "a.tar", jpegs)
     with tarfile.open(path) as archive:
         header = archive.getmembers()[2].offset
@@ -789,19 +789,19 @@ def test_an_archive_that_shrinks_after_it_was_listed_fails_its_images(root, jpeg
     store = open_store(path)
     store.prepare()
     path.write_bytes(path.read_bytes()[:700])
-    with pytest.raises(ImageError, match=r"a\.tar is cut off at byte 700"):
-        store.source(IDS[0])
+    with pytest.raises(ImageError, match=r"a\.tar is truncated at byte 700"):
+        store.image_file(IDS[0])
     path.unlink()
     with pytest.raises(ImageError):
-        open_store(path, fresh=False).source(IDS[-1])
+        open_store(path, fresh=False).image_file(IDS[-1])
 
 
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        ([1, 2], "it is no map of an image and its id"),
-        ({"image": b"x"}, "no field names the image"),
-        ({"image": b"x", "idee": "1"}, r"no field names the image .* there are idee\."),
+        ([1, 2], "not a map of an image and its id"),
+        ({"image": b"x"}, "no field with the name of the image"),
+        ({"image": b"x", "idee": "1"}, r"no field with the name of the image .* it has idee\."),
     ],
 )
 def test_a_msgpack_record_of_another_kind_names_file_and_byte(record, reason, root):
@@ -811,23 +811,23 @@ def test_a_msgpack_record_of_another_kind_names_file_and_byte(record, reason, ro
         open_store(root).prepare()
 
 
-def test_a_msgpack_record_that_promises_too_much_is_refused(root):
+def test_a_msgpack_record_that_claims_too_many_bytes_is_refused(root):
     (root / "shard_0.msg").write_bytes(b"\x82\xa2id\xa11\xa5image\xc6\xff\xff\xff\xffshort")
-    with pytest.raises(DatasetError, match="no whole msgpack shard") as caught:
+    with pytest.raises(DatasetError, match="not an intact msgpack shard") as caught:
         open_store(root).prepare()
     one_line(caught)
 
 
 def test_a_record_without_an_image_is_a_failed_image(root, jpegs):
     (root / "shard_0.msg").write_bytes(msgpack.packb({"id": "1", "image": None}) + msgpack.packb(None))
-    with pytest.raises(ImageError, match="1: its record holds no image"):
-        open_store(root).source("1")
+    with pytest.raises(ImageError, match="1: its record has no image"):
+        open_store(root).image_file("1")
     table = pa.table({"image": [{"bytes": None, "path": "1.jpg"}, {"bytes": jpegs[IDS[0]], "path": "2.jpg"}]})
     pq.write_table(table, root / "x.parquet")
     store = open_store(root / "x.parquet")
-    with pytest.raises(ImageError, match=r"1\.jpg: row 1 of x\.parquet holds no image"):
-        store.source("1.jpg")
-    assert store.source("2") == jpegs[IDS[0]]
+    with pytest.raises(ImageError, match=r"1\.jpg: row 1 of x\.parquet has no image"):
+        store.image_file("1.jpg")
+    assert store.image_file("2") == jpegs[IDS[0]]
 
 
 # -- what is no layout
@@ -861,7 +861,7 @@ def test_archives_of_two_kinds_are_not_mixed(root, jpegs):
     assert len(open_store(root / "*.zip")) == 6
 
 
-def test_archives_beside_folders_must_be_told_apart(root, jpegs):
+def test_a_folder_with_archives_and_folders_is_refused(root, jpegs):
     write_zip(root / "a.zip", jpegs)
     (root / "a").mkdir()
     with pytest.raises(DatasetError, match=r"both archives \(a\.zip\) and folders \(a\); .*\*\.zip"):
@@ -869,7 +869,7 @@ def test_archives_beside_folders_must_be_told_apart(root, jpegs):
     assert open_store(root, "folder").kind == "folder"
 
 
-def test_photos_beside_an_archive_are_a_folder_of_photos(root, jpegs):
+def test_photos_next_to_an_archive_are_a_folder_of_photos(root, jpegs):
     write_zip(root / "backup.zip", jpegs)
     (root / "photo.jpg").write_bytes(jpegs[IDS[0]])
     assert open_store(root).kind == "folder"
@@ -878,13 +878,13 @@ def test_photos_beside_an_archive_are_a_folder_of_photos(root, jpegs):
 def test_a_layout_can_be_named_and_a_wrong_name_gets_the_nearest(root, jpegs):
     path = write_zip(root / "photos.cbz", jpegs)
     assert open_store(path, "zip").kind == open_store(path).kind == "zip"
-    with pytest.raises(DatasetError, match=r"photos\.cbz is no parquet but zip: give that as --layout, or none"):
+    with pytest.raises(DatasetError, match=r"photos\.cbz is not of layout parquet but zip; set layout to 'zip'"):
         open_store(path, "parquet")
     with pytest.raises(Exception, match=r"unknown layout 'zap'; did you mean zip\?"):
         open_store(path, "zap")
 
 
-def test_nothing_there_is_a_data_set_that_is_not_there(root):
+def test_a_missing_path_is_a_data_set_that_is_not_found(root):
     for path in (root / "nowhere", root / "*.tar"):
         with pytest.raises(DatasetNotFoundError, match="there is no such file or folder"):
             open_store(path)

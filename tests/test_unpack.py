@@ -1,4 +1,4 @@
-"""Archives that mean harm, made here byte by byte: each is refused with a line, and nothing of it is left."""
+"""Malicious archives, made here byte by byte: each is refused with one line, and nothing of it remains."""
 
 import bz2
 import gzip
@@ -104,7 +104,7 @@ def test_a_zip_made_on_windows_has_folders(into):
     assert into(zipped(("b\\c.jpg", b"c")), "a.zip") == {"b/c.jpg": b"c"}
 
 
-def test_an_archive_is_known_by_what_is_in_it_not_by_its_name(into):
+def test_an_archive_is_identified_by_its_content_not_by_its_name(into):
     assert into(zipped(("a.jpg", PHOTO)), "a.tar.gz") == {"a.jpg": PHOTO}
 
 
@@ -118,7 +118,7 @@ def test_empty_files_and_folders_are_kept(into, tmp_path):
     assert (tmp_path / "out" / "photos" / "empty").is_dir()
 
 
-def test_modes_and_owners_are_not_taken_over(into, tmp_path):
+def test_modes_and_owners_are_not_kept(into, tmp_path):
     info = tarfile.TarInfo("a.jpg")
     info.mode, info.uid = 0o6777, 12345
     into(tar(info))
@@ -127,11 +127,11 @@ def test_modes_and_owners_are_not_taken_over(into, tmp_path):
     assert status.st_uid == os.getuid()
 
 
-def test_a_folder_that_is_there_is_left_alone(into, tmp_path):
+def test_a_folder_that_exists_is_left_alone(into, tmp_path):
     place = tmp_path / "out" / "photos"
     place.mkdir(parents=True)
     (place / "mine.jpg").touch()
-    with pytest.raises(DownloadError, match=r"photos exists; move it away to unpack anew"):
+    with pytest.raises(DownloadError, match=r"photos already exists; move it away to unpack again"):
         into(tar(("a.jpg", PHOTO)))
     assert [path.name for path in place.iterdir()] == ["mine.jpg"]
 
@@ -199,9 +199,9 @@ def test_a_zip_with_a_link_or_device_is_refused(refused, kind):
 
 
 @pytest.mark.parametrize("second", ["a.jpg", "./a.jpg", "b/../a.jpg"])
-def test_a_name_twice_is_refused(refused, second):
+def test_a_duplicate_name_is_refused(refused, second):
     line = refused(tar(("a.jpg", PHOTO), (second, b"other")))
-    assert "it holds 'a.jpg' twice" in line or "leads outside" in line
+    assert "it contains 'a.jpg' twice" in line or "leads outside" in line
 
 
 @pytest.mark.parametrize("members", [[("a", b"x"), ("a/b", b"y")], [("a/b", b"y"), ("a", b"x")]])
@@ -209,7 +209,7 @@ def test_a_name_that_is_both_file_and_folder_is_refused(refused, members):
     assert "cannot be unpacked" in refused(tar(*members))
 
 
-def test_a_name_that_no_disk_takes_is_one_line(refused):
+def test_a_name_that_no_disk_can_store_is_one_line(refused):
     assert "cannot be unpacked: File name too long" in refused(tar(("x" * 300, b"x"), format=tarfile.PAX_FORMAT))
 
 
@@ -248,7 +248,7 @@ def cheap():
 def test_a_zip_bomb_of_10_gb_is_refused_unopened(refused):
     made = bomb(10, GB)
     assert len(made) < 12_000_000
-    assert "it unpacks to more than the 0.5 GB that an archive of its size may" in refused(made, "bomb.zip")
+    assert "it unpacks to more than 0.5 GB, the limit for an archive of its size" in refused(made, "bomb.zip")
 
 
 def test_a_zip_bomb_of_many_members_is_refused_before_any_is_written(refused):
@@ -276,19 +276,19 @@ def test_a_tar_bomb_of_10_gb_is_refused(refused):
     info.size = 10 * GB
     made = gzipped_zeros(10 * GB, info.tobuf(tarfile.GNU_FORMAT))
     assert len(made) < 12_000_000
-    assert "it unpacks to more than the 0.5 GB" in refused(made, "bomb.tar.gz")
+    assert "it unpacks to more than 0.5 GB" in refused(made, "bomb.tar.gz")
 
 
 def test_a_tar_whose_many_small_files_add_up_to_a_bomb_is_refused(refused):
     members = [(f"{number}.jpg", bytes(5_000_000)) for number in range(30)]
-    assert "it unpacks to more than the 0.1 GB" in refused(tar(*members, mode="w:gz", compresslevel=1), "a.tar.gz")
+    assert "it unpacks to more than 0.1 GB" in refused(tar(*members, mode="w:gz", compresslevel=1), "a.tar.gz")
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
 def test_a_header_of_gigabytes_is_not_read_into_memory(refused, kind):
     info = special("head", kind)
     info.size = 3 * GB
-    assert "a header of it is far too long" in refused(gzipped_zeros(3 * GB, info.tobuf(tarfile.GNU_FORMAT)))
+    assert "one of its headers is far too long" in refused(gzipped_zeros(3 * GB, info.tobuf(tarfile.GNU_FORMAT)))
 
 
 def test_headers_that_add_up_to_a_bomb_are_refused(refused):
@@ -297,21 +297,21 @@ def test_headers_that_add_up_to_a_bomb_are_refused(refused):
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     piece = packer.compress(info.tobuf(tarfile.USTAR_FORMAT) + bytes(1 << 22)) + packer.flush(zlib.Z_FULL_FLUSH)
     made = b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + piece * 300
-    assert "it unpacks to more than the 0.1 GB" in refused(made)
+    assert "it unpacks to more than 0.1 GB" in refused(made)
 
 
-def test_a_member_shorter_than_it_says_is_refused(refused):
+def test_a_member_shorter_than_stated_is_refused(refused):
     made = bytearray(zipped(("a.jpg", b"abc")))
     made[made.rindex(b"PK\x01\x02") + 24] = 5  # the length, in the directory
-    assert "'a.jpg' holds 3 bytes and is said to hold 5" in refused(bytes(made), "a.zip")
+    assert "'a.jpg' has 3 bytes instead of the stated 5" in refused(bytes(made), "a.zip")
 
 
 def test_too_many_members_are_refused(refused):
     made = tar(*[(f"{number}.jpg", b"") for number in range(20)])
-    assert "it holds more than 10 files" in refused(made, members=10)
+    assert "it contains more than 10 files" in refused(made, members=10)
 
 
-def test_photos_that_hardly_shrink_are_no_bomb(into):
+def test_photos_that_hardly_compress_are_not_a_bomb(into):
     photos = [(f"{number}.jpg", os.urandom(50_000)) for number in range(40)]
     assert len(into(zipped(*photos, compression=zipfile.ZIP_DEFLATED), "a.zip", floor_bytes=0, ratio=1.1)) == 40
 
@@ -319,7 +319,7 @@ def test_photos_that_hardly_shrink_are_no_bomb(into):
 # -- damage
 
 
-def test_what_is_no_archive_is_one_line(refused):
+def test_a_file_that_is_not_an_archive_is_one_line(refused):
     for data in (
         b"",
         b"x",
@@ -329,7 +329,7 @@ def test_what_is_no_archive_is_one_line(refused):
         b"\x1f\x8b",
         b"PK\x03\x04",
     ):
-        assert "is damaged or no archive that can be read" in refused(data)
+        assert "is damaged or not a readable archive" in refused(data)
 
 
 @pytest.mark.parametrize("packed", [bytes, gzip.compress, bz2.compress, lzma.compress])
@@ -339,21 +339,21 @@ def test_a_tar_that_is_cut_anywhere_is_refused(refused, packed):
         assert "a.tar" in refused(whole[:end])
 
 
-def test_a_compressed_tar_whose_checksum_does_not_fit_is_refused(refused):
+def test_a_compressed_tar_with_a_wrong_checksum_is_refused(refused):
     made = bytearray(tar(("a.jpg", PHOTO), mode="w:gz"))
     made[-8] ^= 0xFF
-    assert "is damaged or no archive that can be read: CRC check failed" in refused(bytes(made))
+    assert "is damaged or not a readable archive: CRC check failed" in refused(bytes(made))
 
 
 def test_a_tar_without_its_end_is_refused(refused):
     body = tar(("a.jpg", b"x" * 512))
-    assert "it ends without an end mark" in refused(body[:1024])
+    assert "it has no end mark" in refused(body[:1024])
 
 
 def test_a_tar_with_a_broken_header_in_the_middle_is_refused(refused):
     made = bytearray(tar(("a.jpg", b"x" * 512), ("b.jpg", PHOTO)))
     made[1024 + 150] ^= 0xFF  # its checksum
-    assert "a header is broken" in refused(bytes(made))
+    assert "a broken header" in refused(bytes(made))
 
 
 def test_a_zip_that_is_cut_or_changed_is_refused(refused):
@@ -362,7 +362,7 @@ def test_a_zip_that_is_cut_or_changed_is_refused(refused):
         assert "is damaged" in refused(whole[:end], "a.zip")
     changed = bytearray(whole)
     changed[100] ^= 0xFF  # in the first photo: its checksum tells
-    assert "is damaged or no archive that can be read: Bad CRC-32" in refused(bytes(changed), "a.zip")
+    assert "is damaged or not a readable archive: Bad CRC-32" in refused(bytes(changed), "a.zip")
 
 
 def test_a_zip_with_a_password_is_one_line(refused):

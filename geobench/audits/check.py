@@ -123,7 +123,7 @@ _INVALID = {
     "coordinates": "rows have no valid coordinates",
     "repeated": "rows repeat an image that is already listed",
     "image": "rows have no image name",
-    "cells": "rows have more or fewer fields than the table has columns",
+    "fields": "rows have more or fewer fields than the table has columns",
 }
 
 

@@ -65,7 +65,7 @@ def inspect_image(dataset: Dataset, purpose: str, image: str) -> ImageStatus:
         if not dataset.stored:
             data = dataset.read_image(image, purpose).tobytes()
         else:
-            file = dataset.store(purpose, fresh=False).source(image)
+            file = dataset.store(purpose, fresh=False).image_file(image)
             data = file.read_bytes() if isinstance(file, Path) else file
             open_image(data, image, SIDE)
     except (ImageError, OSError) as error:

@@ -1,4 +1,4 @@
-"""The command ``geobench datasets download``: show what would be fetched, ask, fetch."""
+"""The command ``geobench datasets download``: show what would be downloaded, ask, download."""
 
 from __future__ import annotations
 
@@ -15,82 +15,99 @@ from geobench.progress import ConsoleProgress
 
 if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
-    from geobench.data.download.download import Item
+    from geobench.data.download.download import PlannedFile
+    from geobench.data.remote_files import RemoteFile
 
 
 @datasets.command("download")
 @click.argument("name")
 @click.option("--split", default="", help="Only what this split needs, such as test.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--take-changed", is_flag=True, help="Take a file that is not what was downloaded before.")
+@click.option("--accept-changed", is_flag=True, help="Accept a file that differs from the one downloaded before.")
 @AS_JSON
 @goes_on
-def download_dataset(name: str, split: str, yes: bool, take_changed: bool, as_json: bool) -> None:
-    """Download the data set NAME: shows licence, size and sources, and asks first.
+def download_dataset(name: str, split: str, yes: bool, accept_changed: bool, as_json: bool) -> None:
+    """Download the data set NAME: show licence, size and addresses, and ask first.
 
     \b
     geobench datasets download im2gps3k
     geobench datasets download osv5m --split test --yes
 
-    A download that was cut goes on when the command is given again. Every file is verified where its size or hash is
-    known, and recorded in downloads.json beside it. No other command downloads a data set.
+    An interrupted download resumes when the command is given again. Every file is verified if its size or hash is
+    known, and recorded in downloads.json next to it. Files on the Hugging Face hub use your token (HF_TOKEN, or
+    `hf auth login`), mirror (HF_ENDPOINT) and cache. No other command downloads a data set.
     """
     from geobench import get_dataset
     from geobench.data.download.download import download, plan
 
     dataset = get_dataset(name)
-    items = plan(dataset, split)
-    if items:
-        _show(dataset, items)
-    if any(not item.there and item.source.urls for item in items) and not yes:
+    planned = plan(dataset, split)
+    if planned:
+        _show(dataset, planned)
+    if any(not file.present and file.remote.urls for file in planned) and not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError(f"nobody is there to agree to the download of {name}; give --yes to go ahead.")
+            raise click.UsageError(f"there is no terminal to confirm the download of {name}; give --yes to go ahead.")
         click.confirm("Download this?", abort=True, err=True)
     if dataset.status == "embedded":
         click.echo(f"{name} is part of geobench; there is nothing to download.")
         return
-    outcome = download(dataset, split, take_changed=take_changed, progress=ConsoleProgress())
-    print_rows([_row(entry, as_json) for entry in outcome.files], as_json)
-    for failure in outcome.failures:
+    summary = download(dataset, split, accept_changed=accept_changed, progress=ConsoleProgress())
+    print_rows([_row(entry, as_json) for entry in summary.files], as_json)
+    for failure in summary.failures:
         click.echo(f"Failed: {failure}", err=True)
-    if outcome.failures:
+    if summary.failures:
         raise click.exceptions.Exit(1)
-    click.echo(f"{name} is here; look it over: geobench datasets check {name}", err=True)
+    click.echo(f"{name} is complete; check it with: geobench datasets check {name}", err=True)
 
 
-def _show(dataset: Dataset, items: Sequence[Item]) -> None:
-    """Say what the set is, and where its files come from and go to."""
+def _show(dataset: Dataset, planned: Sequence[PlannedFile]) -> None:
+    """Print what the data set is, and where its files come from and go to."""
     from tabulate import tabulate
 
     click.echo(f"{dataset.title} ({dataset.name}), {dataset.status}", err=True)
-    for what in ("licence", "citation", "homepage", "note", "obtain"):
-        if value := getattr(dataset, what):
-            click.echo(f"{what}: {value}", err=True)
+    for key in ("licence", "citation", "homepage", "note", "obtain"):
+        if value := getattr(dataset, key):
+            click.echo(f"{key}: {value}", err=True)
     click.echo(f"folder: {dataset.folder}\n", err=True)
-    rows = [_group(list(group)) for _, group in groupby(items, lambda item: item.source.pattern)]
+    rows = [_group(list(group)) for _, group in groupby(planned, lambda file: file.remote.pattern)]
     click.echo(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True) + "\n", err=True)
-    left = [item.source for item in items if not item.there]
-    if left:
-        known, unstated = sum(item.bytes_left for item in items), any(not (s.size or s.about) for s in left)
-        sizes = ([_in_units(known)] if known else []) + (["what is not stated"] if unstated else [])
-        click.echo(f"to come: {len(left):,} files, {' and '.join(sizes)}\n", err=True)
+    missing = [file.remote for file in planned if not file.present]
+    if missing:
+        known = sum(file.bytes_left for file in planned)
+        unstated = any(not (remote.size or remote.about) for remote in missing)
+        sizes = ([_in_units(known)] if known else []) + (["an unstated amount"] if unstated else [])
+        click.echo(f"to download: {len(missing):,} files, {' and '.join(sizes)}\n", err=True)
 
 
-def _group(items: Sequence[Item]) -> dict[str, str]:
-    """Return the row of one source, which may stand for several files."""
+def _group(planned: Sequence[PlannedFile]) -> dict[str, str]:
+    """Return the row of one entry of the definition, which may stand for several files."""
+    from geobench.data.download.hub import address_in_use
     from geobench.data.download.web import host
 
-    source, there = items[0].source, sum(item.there for item in items)
-    begun = sum(item.bytes_here for item in items if not item.there)
-    here = "yes" if there == len(items) else f"{there:,} of {len(items):,}" if there else "no"
+    remote, present = planned[0].remote, sum(file.present for file in planned)
+    partial = sum(file.bytes_here for file in planned if not file.present)
+    hosts = [host(address_in_use(url)) for url in remote.urls]
+    cached = sum(file.in_hub_cache for file in planned)
+    here = "yes" if present == len(planned) else f"{present:,} of {len(planned):,}" if present else "no"
+    here += f", {cached:,} in the hub's cache" if cached else ""
     return {
-        "file": source.pattern,
-        "what": source.what,
-        "size": _size(source.size, source.about, len(items)),
-        "verified by": "sha256" if source.sha256 else "size" if source.size else "nothing, but recorded",
-        "from": ", ".join(dict.fromkeys(host(url) for url in source.urls)) or f"by hand: {source.page}",
-        "here": f"{here}, and {begun / 1e6:,.0f} MB of the rest" if begun else here,
+        "file": remote.pattern,
+        "what": remote.what,
+        "size": _size(remote.size, remote.about, len(planned)),
+        "verified by": _verified_by(remote),
+        "from": ", ".join(dict.fromkeys(hosts)) or f"by hand: {remote.page}",
+        "here": f"{here}, and {partial / 1e6:,.0f} MB of the rest" if partial else here,
     }
+
+
+def _verified_by(remote: RemoteFile) -> str:
+    from geobench.data.download.hub import parse_address
+
+    if remote.sha256:
+        return "sha256"
+    if remote.size:
+        return "size"
+    return "what the hub states" if any(map(parse_address, remote.urls)) else "nothing, but recorded"
 
 
 def _size(size: int | None, about: int, number: int) -> str:
@@ -113,6 +130,6 @@ def _row(entry: dict[str, Any], as_json: bool) -> dict[str, Any]:
         "file": entry["file"],
         "what": entry["what"],
         "bytes": f"{entry['size']:,}",
-        "sha256": entry.get("sha256", "")[:12] or "not known",
+        "sha256": entry.get("sha256", "")[:12] or "unknown",
         "downloaded": entry.get("downloaded", "by hand")[:10],
     }

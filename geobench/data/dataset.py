@@ -195,7 +195,7 @@ class Dataset:
 
         ``side`` is the shorter side in pixels that is needed: :func:`geobench.images.decoding.open_image`.
         """
-        return open_image(self.store(purpose, fresh=False).source(image), image, side)
+        return open_image(self.store(purpose, fresh=False).image_file(image), image, side)
 
     def content_key(self, table: pd.DataFrame, purpose: str) -> str:
         """Return 16 digits for the images of ``table``: names, and what changes when a file does: sizes and times."""

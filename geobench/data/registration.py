@@ -1,4 +1,4 @@
-"""A user's own photos as a data set: a definition in ``GEOBENCH_HOME/data/NAME``, the photos stay where they are."""
+"""Register a user's photos as a data set: a definition in ``GEOBENCH_HOME/data/NAME``; the photos are not moved."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,14 +23,14 @@ from geobench.progress import SILENT, Progress
 
 
 @dataclass(frozen=True)
-class Added:
-    """What was registered.
+class Registered:
+    """A newly registered data set.
 
     Attributes:
-        dataset: the new data set.
-        images: number of rows, of which the files named in ``missing`` are not on disk.
-        without_position: photos whose EXIF holds none; they are not part of the set.
-        unread: photos in formats that are not read, such as HEIC, and not listed; they are not part of the set.
+        dataset: the data set.
+        images: number of rows; the files listed in ``missing`` do not exist.
+        without_position: photos without a position in their EXIF; they are not part of the data set.
+        unread: photos in formats that are not read, such as HEIC, and not listed; they are not part of the data set.
     """
 
     dataset: Dataset
@@ -53,96 +53,107 @@ def add_dataset(
     encoder: str = "ViT-L-14/openai",
     replace: bool = False,
     progress: Progress = SILENT,
-) -> Added:
+) -> Registered:
     """Register the photos at ``images`` as the data set ``name``, to train and to test on.
 
     Args:
         name: letters, digits, ``.``, ``_`` and ``-``.
         images: a folder, an archive, a folder of archives or shards, or a pattern such as ``shards/*.tar``.
-        metadata: a CSV file with image, latitude and longitude; None where the shards hold the positions themselves.
+        metadata: a CSV file with image, latitude and longitude; None if the shards contain the positions.
         exif: read the positions from the photos instead.
-        columns: the table's names for ``image``, ``latitude``, ``longitude`` where they are not recognised, or their
+        columns: the table's names for ``image``, ``latitude``, ``longitude`` if they are not recognised, or their
             numbers, counted from 1.
-        header: False for a table whose first line is a row.
-        layout: of the images, where it is not to be recognised: a name from ``Store.kinds``.
-        title: for humans; the name where it is empty.
-        encoder: used where none is named.
-        replace: register anew under a name of the user's own that is taken; photos are never touched.
-        progress: told of the work.
+        header: False for a table without a header.
+        layout: of the images, a name from ``Store.kinds``; recognised if empty.
+        title: for humans; the name if empty.
+        encoder: the default encoder of the data set.
+        replace: replace a data set that the user registered under this name; photos are never touched.
+        progress: reports progress.
 
     Raises:
-        DatasetError: the name is taken or malformed, the images or the table cannot be used.
+        DatasetError: the name is taken or malformed; the images or the table cannot be used.
     """
-    folder = _place_for(name, replace)
-    get_encoder(encoder)  # an unknown one is refused at once
+    folder = _new_folder(name, replace)
+    get_encoder(encoder)  # refuse an unknown one at once
     if not is_there(images):
         raise DatasetError(
-            f"{images}: there is no such folder, file or pattern; --images takes what the photos are in, a folder, an "
-            f"archive or '*.tar' in quotes."
+            f"{images}: there is no such folder, file or pattern; images must be a folder or an archive of photos, or "
+            "a pattern such as 'shards/*.tar'."
         )
     columns = {role: column for role, column in (columns or {}).items() if column}
     store = open_store(images.absolute(), layout, _field(columns.get("image")))
     if metadata is None and not exif and not store.carries_table:
-        raise DatasetError(f"{images} tells no positions: give them with --metadata CSV, or read them with --exif.")
+        raise DatasetError(
+            f"{images} contains no positions: give a CSV file as metadata, or exif to read them from the photos."
+        )
     store.prepare(progress)
     values: dict[str, Any] = {"name": name, "title": title or name, "status": "own", "default_encoder": encoder}
     values |= {"columns": columns, "header": header} if header is False or columns else {}
-    split = {"images": str(_whole(images)), **({"layout": layout} if layout else {})}
+    split = {"images": str(_absolute(images)), **({"layout": layout} if layout else {})}
     if metadata is not None or exif:
         split["metadata"] = str(folder / "metadata.csv" if metadata is None else metadata.absolute())
     values["splits"] = {"all": split}
-    with files.replacing_folder(folder) as made:
-        without = _write_exif_table(store, made / "metadata.csv", progress) if exif else []
-        here = split | ({"metadata": str(made / "metadata.csv")} if exif else {})
-        table = Dataset(**{**values, "splits": {"all": here}}).positions("test")
-        (made / "dataset.toml").write_text(_as_toml(values | {"count": len(table)}), encoding="utf-8")
-        dataset = Dataset.from_toml(made / "dataset.toml")
+    with files.replacing_folder(folder) as temporary:
+        without = _write_exif_table(store, temporary / "metadata.csv", progress) if exif else []
+        local = split | ({"metadata": str(temporary / "metadata.csv")} if exif else {})
+        table = Dataset(**{**values, "splits": {"all": local}}).positions("test")
+        (temporary / "dataset.toml").write_text(_as_toml(values | {"count": len(table)}), encoding="utf-8")
+        dataset = Dataset.from_toml(temporary / "dataset.toml")
         missing = missing_images(dataset, table, "test")
         if len(missing) == len(table):
-            there = ", ".join(repr(name) for name in islice(store.names(), 2)) or "nothing that is called an image"
-            raise DatasetError(
-                f"none of the {len(table)} images of {metadata} is in {images}, such as {missing[0]!r}; there is "
-                f"{there}. Is it the right place, and the right --image-column?"
-            )
+            raise _none_found(missing, metadata, images, store)
     listed = set(table["image"])
     unread = [name for name in store.unread() if name not in listed]
-    return Added(dataset, len(table), missing, without, unread)
+    return Registered(dataset, len(table), missing, without, unread)
 
 
-def _place_for(name: str, replace: bool) -> Path:
-    """Return the folder of a new definition; raise ``DatasetError`` where the name or the folder is taken."""
+def _none_found(missing: Sequence[str], metadata: Path | None, images: Path, store: Store) -> DatasetError:
+    """Return the error for a table of which no image is in the store."""
+    present = ", ".join(repr(name) for name in islice(store.names(), 2)) or "no file with the name of an image"
+    return DatasetError(
+        f"none of the {len(missing)} images of {metadata}, such as {missing[0]!r}, is in {images}, which contains "
+        f"{present}. Is it the right folder, and the right image column?"
+    )
+
+
+def _new_folder(name: str, replace: bool) -> Path:
+    """Return the folder for a new definition; raise ``DatasetError`` if the name or the folder is taken."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise DatasetError(f"{name!r} is no data set name; use letters, digits, '.', '_' and '-'.")
+        raise DatasetError(f"{name!r} is not a valid data set name; use letters, digits, '.', '_' and '-'.")
     taken = get_datasets().get(name)
     if taken is not None and (taken.status != "own" or not replace):
-        advice = "register it anew with --replace" if taken.status == "own" else "choose another name"
+        advice = _replace_advice(name) if taken.status == "own" else "choose another name"
         raise DatasetError(f"the name {name!r} is taken by {taken.title!r} ({taken.status}); {advice}.")
     folder = files.home() / "data" / name
     if folder.exists() and taken is None and not (replace and name in broken_definitions()):
         advice = "move it away or choose another name"
         if name in broken_definitions():
-            advice = "its definition is broken: register it anew with --replace"
-        raise DatasetError(f"{folder} exists and is no data set of yours; {advice}.")
+            advice = f"its definition is broken: {_replace_advice(name)}"
+        raise DatasetError(f"{folder} exists and is not a data set of yours; {advice}.")
     if folder.exists():
         _refuse_to_delete_photos(folder)
     return folder
 
 
-def _whole(images: Path) -> Path:
-    """Return a path that holds wherever a command is given; links are followed, a pattern stays one."""
+def _replace_advice(name: str) -> str:
+    return f"replace it: geobench datasets add {name} … --replace"
+
+
+def _absolute(images: Path) -> Path:
+    """Return a path that is valid in every working folder; links are followed, a pattern remains a pattern."""
     return images.resolve() if images.exists() else images.absolute()
 
 
 def _field(column: str | int | None) -> str | None:
-    """Return the field that names an image in shards; a number is a column of a table."""
+    """Return the field that names an image in shards, None for the number of a table's column."""
     return column if isinstance(column, str) else None
 
 
 def remove_dataset(name: str) -> Path:
-    """Forget the user's own data set ``name``; photos and tables elsewhere stay. Return the folder that is gone."""
+    """Remove the definition of the user's data set ``name``, not its photos and tables; return the deleted folder."""
     dataset = get_datasets().get(name)
     if name not in broken_definitions() and (dataset is None or dataset.status != "own"):
-        raise DatasetError(f"{name!r} is no data set of your own; see them with geobench datasets list.")
+        raise DatasetError(f"{name!r} is not a data set that you registered; list them with geobench datasets list.")
     folder = files.home() / "data" / name
     _refuse_to_delete_photos(folder)
     shutil.rmtree(folder)
@@ -150,15 +161,17 @@ def remove_dataset(name: str) -> Path:
 
 
 def _refuse_to_delete_photos(folder: Path) -> None:
-    """Raise ``DatasetError`` where ``folder`` holds more than :func:`add_dataset` writes."""
+    """Raise ``DatasetError`` if ``folder`` contains more than :func:`add_dataset` writes."""
     others = sorted({path.name for path in folder.glob("*")} - {"dataset.toml", "metadata.csv"})
     if others or not (folder / "dataset.toml").is_file():
         shown = ", ".join(others[:3]) or "it has no dataset.toml"
-        raise DatasetError(f"{folder} was not made by geobench alone ({shown}); move your own files out of it first.")
+        raise DatasetError(
+            f"{folder} was not created by geobench alone ({shown}); move your own files out of it first."
+        )
 
 
 def _write_exif_table(store: Store, path: Path, progress: Progress) -> list[str]:
-    """Write image, latitude and longitude of the photos in ``store``; return those that carry no position."""
+    """Write image, latitude and longitude of the photos in ``store``; return those without a position."""
     without: list[str] = []
     found = 0
     with (
@@ -169,7 +182,7 @@ def _write_exif_table(store: Store, path: Path, progress: Progress) -> list[str]
         table.writerow(["image", "latitude", "longitude"])
         for name in store.names():
             try:
-                position = exif_position(store.source(name))
+                position = exif_position(store.image_file(name))
             except ImageError:
                 position = None
             if position is None:
@@ -179,19 +192,19 @@ def _write_exif_table(store: Store, path: Path, progress: Progress) -> list[str]
                 found += 1
             advance(1)
     if not found and not without:
-        raise DatasetError(f"{store.path} holds no photos that can be read; are they elsewhere, or HEIC, not JPEG?")
+        raise DatasetError(f"{store.path} contains no readable photos; are they elsewhere, or HEIC instead of JPEG?")
     if not found:
         unread = sum(1 for _ in store.unread())
-        more = f" (and {unread:,} are in a format that is not read, such as HEIC: save them as JPEG)" if unread else ""
+        more = f" ({unread:,} more are in a format that is not read, such as HEIC: save them as JPEG)" if unread else ""
         raise DatasetError(
-            f"none of the {len(without)} photos in {store.path} carries a position in its EXIF{more}; "
-            "give them with --metadata CSV."
+            f"none of the {len(without)} photos in {store.path} has a position in its EXIF{more}; give a CSV file of "
+            "positions as metadata."
         )
     return without
 
 
 def _as_toml(values: Mapping[str, Any], above: str = "") -> str:
-    """Return ``values`` as TOML: texts, numbers, true and false are written alike in JSON, tables follow them."""
+    """Return ``values`` as TOML: strings, numbers and booleans are written as in JSON, followed by the tables."""
     plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
     text = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in plain.items())
     for key, value in values.items():

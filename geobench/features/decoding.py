@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geobench.errors import FeatureError, GeobenchError, ImageError, as_plugin_error
 from geobench.features.prefetch import prefetched
-from geobench.images.decoding import CROP_SHARE, ENOUGH, views
+from geobench.images.decoding import CROP_SHARE, DRAFT_FACTOR, views
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +58,7 @@ class Decoder:
     @property
     def jpeg_decoded_to(self) -> int | None:
         """Return the shorter side in pixels above which a JPEG may be decoded at a reduced scale, for the record."""
-        return None if self.side is None else ENOUGH * self.side
+        return None if self.side is None else DRAFT_FACTOR * self.side
 
     @property
     def views(self) -> int:

@@ -1,4 +1,4 @@
-"""Augmented views: SimCLR's, or those of GeoCLIP's released code."""
+"""Augmented views, as in SimCLR or as in GeoCLIP's released code."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from geobench.features.encoders import Encoder, Normalisation
 
 
-OWN = "the encoder's own"  # normalisation
+ENCODERS_OWN = "the encoder's own"  # normalisation
 
 
 @dataclass(frozen=True)
 class Strength:
-    """How strongly images are changed: share of the area kept, colour jitter, blur, and what scales the pixels."""
+    """Strength of an augmentation: share of the area kept, colour jitter, blur, and normalisation of the pixels."""
 
     area: tuple[float, float]
     jitter: tuple[float, float, float, float]  # brightness, contrast, saturation, hue, with probability 0.8
     blur: float  # probability
-    normalisation: str = OWN
+    normalisation: str = ENCODERS_OWN
 
 
 IMAGENET: Normalisation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -43,14 +43,14 @@ class Augmentation:
     Attributes:
         views: P, at least 1.
         kind: ``simclr`` or ``official``.
-        seed: the same image, seed and epoch give the same views.
-        normalisation: of the pixels; it follows from ``kind``.
+        seed: the same image, seed and epoch always give the same views.
+        normalisation: of the pixels; determined by ``kind``.
     """
 
     views: int
     kind: str = "simclr"
     seed: int = 0
-    normalisation: str = field(default=OWN, init=False)
+    normalisation: str = field(default=ENCODERS_OWN, init=False)
 
     def __post_init__(self) -> None:
         if self.kind not in STRENGTHS or self.views < 1:
@@ -61,40 +61,42 @@ class Augmentation:
         object.__setattr__(self, "normalisation", STRENGTHS[self.kind].normalisation)
 
     def __call__(self, image: Image.Image, name: str, epoch: int = 0) -> list[Image.Image]:
-        """Return the views of ``image``, whose ``name`` is part of the seed."""
+        """Return the views of ``image``; its ``name`` is part of the seed."""
         import torch
 
-        made = []
+        views = []
         for number in range(self.views):
             seed = hashlib.sha256(f"{self.seed} {epoch} {number} {name}".encode()).digest()[:8]
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int.from_bytes(seed, "big") >> 1)
-                made.append(_augmented(image, STRENGTHS[self.kind]))
-        return made
+                views.append(_augmented(image, STRENGTHS[self.kind]))
+        return views
 
     def inputs(self, image: Image.Image, name: str, encoder: Encoder, epoch: int = 0) -> Tensor:
         """Return the encoder's inputs (views, 3, h, w) for the views of ``image``.
 
         Raises:
-            SettingError: the pixels are to be scaled in another way than the encoder's, and its own is not known.
+            SettingError: the augmentation has a normalisation of its own, and that of the encoder is unknown.
         """
         import torch
 
-        made = torch.stack([encoder.preprocess(view) for view in self(image, name, epoch)])
-        if self.normalisation == OWN:
-            return made
+        inputs = torch.stack([encoder.preprocess(view) for view in self(image, name, epoch)])
+        if self.normalisation == ENCODERS_OWN:
+            return inputs
         if encoder.normalisation is None:
             raise SettingError(
-                f"the augmentation {self.kind} scales pixels as for ImageNet, and the encoder {encoder.name} does not "
-                f"say how it scales them itself; choose --augmentation simclr."
+                f"the augmentation {self.kind} normalises pixels as for ImageNet, and the encoder {encoder.name} does "
+                "not state its own normalisation; choose the augmentation simclr."
             )
-        (mean, std), (theirs, spread) = (torch.tensor(n)[:, :, None, None] for n in (encoder.normalisation, IMAGENET))
-        scaled: Tensor = (made * std + mean - theirs) / spread
+        (mean, std), (new_mean, new_std) = (
+            torch.tensor(n)[:, :, None, None] for n in (encoder.normalisation, IMAGENET)
+        )
+        scaled: Tensor = (inputs * std + mean - new_mean) / new_std
         return scaled
 
 
 def _augmented(image: Image.Image, strength: Strength) -> Image.Image:
-    """Return one view: a crop, perhaps mirrored, jittered, grey, blurred; the encoder resizes it."""
+    """Return one view: a random crop, possibly mirrored, jittered, grey or blurred; the encoder resizes it."""
     import torch
     from torchvision import transforms
 
@@ -108,5 +110,5 @@ def _augmented(image: Image.Image, strength: Strength) -> Image.Image:
     ]
     if min(height, width) > kernel and float(torch.rand(())) < strength.blur:
         steps.append(transforms.GaussianBlur(kernel, sigma=(0.1, 2.0)))
-    changed: Image.Image = transforms.Compose(steps)(image)
-    return changed
+    view: Image.Image = transforms.Compose(steps)(image)
+    return view

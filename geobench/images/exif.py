@@ -1,4 +1,4 @@
-"""The position that a camera wrote into a photo."""
+"""The position that a camera recorded in a photo."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from geobench.images.decoding import opened
 
 
-def exif_position(source: Path | bytes) -> tuple[float, float] | None:
-    """Return latitude and longitude in degrees from the EXIF of an image, or None where there is none."""
+def exif_position(file: Path | bytes) -> tuple[float, float] | None:
+    """Return latitude and longitude in degrees from the EXIF of an image, None if it has no usable position."""
     from PIL import ExifTags
 
     try:
-        with opened(source) as image:
+        with opened(file) as image:
             gps = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
         latitude = _degrees(gps[ExifTags.GPS.GPSLatitude], gps.get(ExifTags.GPS.GPSLatitudeRef, "N"), "S")
         longitude = _degrees(gps[ExifTags.GPS.GPSLongitude], gps.get(ExifTags.GPS.GPSLongitudeRef, "E"), "W")
-    except Exception:  # no position, or one that cannot be made out
+    except Exception:  # no position, or a malformed one
         return None
     usable = math.isfinite(latitude) and math.isfinite(longitude) and abs(latitude) <= 90 and abs(longitude) <= 180
     return (latitude, longitude) if usable else None

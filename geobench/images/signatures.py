@@ -1,4 +1,4 @@
-"""What a file really holds, told by its first bytes, whatever its name says."""
+"""The true content of a file, recognised by its first bytes and not by its name."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SIGNATURES = (
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"\x89PNG", "a PNG image"),
     (b"GIF8", "a GIF image"),
-    (b"version https://git-lfs", "a Git LFS pointer, whose content is yet to be fetched (git lfs pull)"),
-    (b"<!doctype html", "an HTML page, such as a server sends in place of a file"),
-    (b"<html", "an HTML page, such as a server sends in place of a file"),
+    (b"version https://git-lfs", "a Git LFS pointer, whose content has not been fetched (git lfs pull)"),
+    (b"<!doctype html", "an HTML page, as servers send instead of a missing file"),
+    (b"<html", "an HTML page, as servers send instead of a missing file"),
     (b"<?xml", "an XML document"),
     (b"<svg", "an SVG drawing"),
     (b'{"', "a JSON document"),
@@ -31,12 +31,12 @@ _BRANDS = {
     b"avis": "an AVIF picture",
 }
 HEAD = 64
-"""So many bytes of a file are enough to tell."""
+"""Number of bytes at the beginning of a file that are enough to recognise it."""
 
 
 def describe_content(head: bytes) -> str:
-    """Return what a file that begins with ``head`` is, such as ``an HTML page``; empty where that is not known."""
+    """Return what a file that begins with ``head`` is, such as ``an HTML page``; empty if unknown."""
     if head[4:8] == b"ftyp":
-        return f"{_BRANDS.get(head[8:12], 'a video or an image of its family')} (save it as JPEG)"
+        return f"{_BRANDS.get(head[8:12], 'a video or a similar image format')} (save it as JPEG)"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return next((what for start, what in _SIGNATURES if text[: len(start)].lower() == start.lower()), "")

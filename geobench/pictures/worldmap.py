@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,47 +12,40 @@ import numpy.typing as npt
 from geobench.data.land import basemap_file, is_land
 from geobench.geo import FloatArray
 
-A1, A2, A3, A4 = 1.340264, -0.081106, 0.000893, 0.003796
+if TYPE_CHECKING:
+    from pyproj import Proj
+
 X_MAX, Y_MAX = 2.7066299, 1.3173628
 """Where the equator and the central meridian end, in Earth radii."""
-NEWTON_STEPS = 12
 FINER = 4  # land is looked up on so many times more rows and columns than the grid has
 LAND_KINDS, LAKE = ("1", "3", "5"), "2"
 """Of the coastline file: 1 land, 2 lakes, 3 islands in lakes, 5 Antarctica without its shelf ice."""
 
 
+@cache
+def _projection() -> Proj:
+    """Return Equal Earth on a sphere of radius 1; ``+over`` keeps longitudes beyond ±180 as they are."""
+    from pyproj import Proj
+
+    return Proj("+proj=eqearth +R=1 +over")
+
+
 def equal_earth(coordinates: FloatArray) -> FloatArray:
-    """Return x and y (n, 2) in Earth radii of ``coordinates`` (n, 2): areas on the map are areas on the ground.
+    """Project ``coordinates`` (n, 2); return x and y (n, 2) in Earth radii. Areas on the map are areas on the ground.
 
     Source: Šavrič, Patterson and Jenny, The Equal Earth map projection, 2018.
     """
-    latitude, longitude = np.radians(coordinates).T
-    theta = np.arcsin(np.sqrt(3) / 2 * np.sin(latitude))
-    return np.stack([longitude * _stretch(theta), _height(theta)], axis=1)
-
-
-def _stretch(theta: FloatArray) -> FloatArray:
-    """Return x over longitude at the parametric latitude ``theta``, radians."""
-    slope = 9 * A4 * theta**8 + 7 * A3 * theta**6 + 3 * A2 * theta**2 + A1
-    return np.asarray(2 * np.sqrt(3) * np.cos(theta) / (3 * slope))
-
-
-def _height(theta: FloatArray) -> FloatArray:
-    return np.asarray(A4 * theta**9 + A3 * theta**7 + A2 * theta**3 + A1 * theta)
+    latitude, longitude = coordinates.T
+    return np.stack(_projection()(longitude, latitude), axis=1)
 
 
 def inverse_equal_earth(x: FloatArray, y: FloatArray) -> FloatArray:
-    """Return the coordinates (rows, columns, 2) where the lines ``y`` (rows,) of the map cross ``x`` (columns,).
+    """Return the coordinates (rows, columns, 2) at which the lines ``y`` (rows,) of the map cross ``x`` (columns,).
 
-    Longitudes beyond ±180 lie beside the map.
+    Longitudes beyond ±180 are outside the map.
     """
-    theta = y / A1
-    for _ in range(NEWTON_STEPS):
-        slope = 9 * A4 * theta**8 + 7 * A3 * theta**6 + 3 * A2 * theta**2 + A1
-        theta = theta - (_height(theta) - y) / slope
-    latitude = np.degrees(np.arcsin(np.clip(2 / np.sqrt(3) * np.sin(theta), -1, 1)))
-    longitude = np.degrees(x[None, :] / _stretch(theta)[:, None])
-    return np.stack([np.broadcast_to(latitude[:, None], longitude.shape), longitude], axis=2)
+    longitude, latitude = _projection()(*np.meshgrid(x, y), inverse=True)
+    return np.stack([latitude, longitude], axis=2)
 
 
 @dataclass(frozen=True)

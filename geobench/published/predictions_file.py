@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geobench.data.tables.columns import AXES, RECOGNISED
-from geobench.data.tables.parsing import SEPARATORS, Cells, encoding_of, first_row
+from geobench.data.tables.parsing import SEPARATORS, TextRows, encoding_of, first_row
 from geobench.errors import DatasetError, ResultError, SettingError
 from geobench.geo import FloatArray, valid_if_swapped
 
@@ -126,7 +126,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line number and values by column; the separator is the one that gives most columns."""
     try:
         encoding = encoding_of(path)
-        readings = [Cells(path, encoding, separator) for separator in SEPARATORS]
+        readings = [TextRows(path, encoding, separator) for separator in SEPARATORS]
         header, cells = max(((first_row(cells), cells) for cells in readings), key=lambda found: len(found[0][1]))
         names = [name.strip() for name in header[1]]
         repeated = sorted({name for name in names if name and names.count(name) > 1})

@@ -1,4 +1,4 @@
-"""An archive from a stranger into a folder: nothing outside it, no links or devices, no bomb, whole or not at all."""
+"""Unpack a third-party archive safely: nothing outside the folder, no links or devices, no bombs, all or nothing."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ DAMAGE = (
     lzma.LZMAError,
     gzip.BadGzipFile,
     EOFError,
-    NotImplementedError,  # a compression that Python does not know
-    RuntimeError,  # a password
-    ValueError,  # a header that makes no sense
+    NotImplementedError,  # an unsupported compression
+    RuntimeError,  # encrypted
+    ValueError,  # a malformed header
 )
 OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive of photos and tables may hold.
+    """Limits on an archive of photos and tables.
 
     Attributes:
-        ratio: it may unpack to so many times its size. Photos hardly shrink, tables of coordinates by up to 20.
-        floor_bytes: below this the ratio is not looked at.
-        members: number of files and folders.
-        header_bytes: length of a single header or name list, which is read into memory.
+        ratio: maximum unpacked size over archive size. Photos hardly compress, tables of coordinates up to 20-fold.
+        floor_bytes: unpacked size up to which the ratio is not checked.
+        members: maximum number of files and folders.
+        header_bytes: maximum length of a single header or name list, which is read into memory.
     """
 
     ratio: float = 50.0
@@ -55,7 +55,7 @@ class Limits:
     header_bytes: int = 1 << 22
 
     def total_bytes(self, archive: Path) -> int:
-        """Return how many bytes ``archive`` may unpack to."""
+        """Return the maximum unpacked size of ``archive``."""
         return max(self.floor_bytes, int(self.ratio * archive.stat().st_size))
 
 
@@ -65,77 +65,77 @@ class Member:
 
     name: str
     size: int
-    folder: bool
+    is_folder: bool
     open: Callable[[], IO[bytes]]
 
 
 def unpack(archive: Path, folder: Path, limits: Limits | None = None, progress: Progress = SILENT) -> int:
     """Unpack a zip or tar archive (plain, gzip, bzip2, xz) as the new ``folder``; return the number of files.
 
-    Members are written one by one into a hidden folder beside it, which takes its name at the end. Only names and bytes
-    are taken over: no modes, owners, dates.
+    Members are written to a hidden folder next to it, which is renamed at the end. Only names and contents are kept: no
+    modes, owners or dates.
 
     Raises:
-        DownloadError: it is damaged, holds a path outside, a link, a device, a name twice, or more than ``limits`` or
-            the disk allow. Nothing is left of it then.
+        DownloadError: it is damaged, contains a path outside the folder, a link, a device, a duplicate name, or more
+            than ``limits`` or the disk allow. Nothing of it remains then.
     """
     limits = limits or Limits()
-    _refuse(folder.exists(), archive, f"{folder} exists; move it away to unpack anew")
+    _refuse(folder.exists(), archive, f"{folder} already exists; move it away to unpack again")
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with files.replacing_folder(folder) as temporary, _members(archive, limits) as members:
             return _write(archive, members, temporary, limits, progress)
     except DAMAGE as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise DownloadError(f"{archive} is damaged or no archive that can be read: {reason}.") from error
-    except OSError as error:  # bz2 raises it for damage, a file system for names that it cannot hold
+        raise DownloadError(f"{archive} is damaged or not a readable archive: {reason}.") from error
+    except OSError as error:  # also raised by bz2 for damage, and by file systems for names that they cannot store
         raise DownloadError(f"{archive} cannot be unpacked: {error.strerror or error}.") from error
 
 
 def _write(archive: Path, members: Iterator[Member], folder: Path, limits: Limits, progress: Progress) -> int:
-    allowed, written, number, seen = limits.total_bytes(archive), 0, 0, set[str]()
+    allowed, written, number, names = limits.total_bytes(archive), 0, 0, set[str]()
     with progress.track(f"unpack {archive.name}", 0, "files") as advance:
         for count, member in enumerate(members, start=1):
             name = _safe(archive, member.name)
-            _refuse(count > limits.members, archive, f"it holds more than {limits.members:,} files")
+            _refuse(count > limits.members, archive, f"it contains more than {limits.members:,} files")
             _refuse(written + member.size > allowed, archive, _bomb(allowed))
-            _refuse(not member.folder and name in seen, archive, f"it holds {name!r} twice")
-            seen.add(name)
-            place = folder / name
-            if member.folder:
-                place.mkdir(parents=True, exist_ok=True)
+            _refuse(not member.is_folder and name in names, archive, f"it contains {name!r} twice")
+            names.add(name)
+            path = folder / name
+            if member.is_folder:
+                path.mkdir(parents=True, exist_ok=True)
                 continue
-            place.parent.mkdir(parents=True, exist_ok=True)
-            written += _copy(archive, member, place)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            written += _copy(archive, member, path)
             number += 1
             advance(1)
     return number
 
 
-def _copy(archive: Path, member: Member, place: Path) -> int:
-    """Write a member and return its length, which must be what the archive says: that was held against the limits."""
+def _copy(archive: Path, member: Member, path: Path) -> int:
+    """Write a member and return its size, which must be as stated: the limits were checked against the stated sizes."""
     done = 0
-    with member.open() as source, place.open("xb") as target:
+    with member.open() as source, path.open("xb") as target:
         while block := source.read(BLOCK):
             done += len(block)
-            _refuse(len(block) > shutil.disk_usage(place.parent).free, archive, "the disk is full")
+            _refuse(len(block) > shutil.disk_usage(path.parent).free, archive, "the disk is full")
             target.write(block)
-    _refuse(done != member.size, archive, f"{member.name!r} holds {done:,} bytes and is said to hold {member.size:,}")
+    _refuse(done != member.size, archive, f"{member.name!r} has {done:,} bytes instead of the stated {member.size:,}")
     return done
 
 
 def _safe(archive: Path, name: str) -> str:
-    """Return the relative path that a member's name stands for; refuse one that leads outside, on any system."""
+    """Return the relative path of a member's name; refuse one that leads outside the folder on any operating system."""
     path = name.replace("\\", "/")
     parts = PurePosixPath(path).parts
     outside = path.startswith("/") or re.match(r"[A-Za-z]:", path) or ".." in parts
     _refuse(bool(outside), archive, f"{name!r} leads outside the folder")
-    _refuse("\0" in path or (not parts and path not in (".", "./")), archive, f"{name!r} is no file name")
+    _refuse("\0" in path or (not parts and path not in (".", "./")), archive, f"{name!r} is not a valid file name")
     return "/".join(parts)
 
 
 def _bomb(allowed: int) -> str:
-    return f"it unpacks to more than the {allowed / 1e9:,.1f} GB that an archive of its size may"
+    return f"it unpacks to more than {allowed / 1e9:,.1f} GB, the limit for an archive of its size"
 
 
 def _refuse(wrong: bool, archive: Path, why: str) -> None:
@@ -145,7 +145,7 @@ def _refuse(wrong: bool, archive: Path, why: str) -> None:
 
 @contextmanager
 def _members(archive: Path, limits: Limits) -> Iterator[Iterator[Member]]:
-    """Yield the members of a zip or tar archive, told apart by how it begins."""
+    """Yield the members of a zip or tar archive, identified by its first bytes."""
     with archive.open("rb") as raw:
         start = raw.read(6)
         raw.seek(0)
@@ -169,20 +169,20 @@ def _zip_members(archive: Path, opened: zipfile.ZipFile, limits: Limits) -> Iter
 
 
 def _tar_members(archive: Path, tar: tarfile.TarFile, stream: _Guarded) -> Iterator[Member]:
-    """Yield what is a plain file or folder; tarfile's own filters would let links pass that stay inside."""
+    """Yield the files and folders, refusing anything else; tarfile's own filters let through links that stay inside."""
     while (info := tar.next()) is not None:
         plain = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) and not info.issparse()
         _refuse(not plain, archive, f"{info.name!r} is a link, a device or sparse")
         yield Member(info.name, info.size, info.isdir(), cast(Callable[[], IO[bytes]], partial(tar.extractfile, info)))
-        cast(Any, tar).members.clear()  # else the headers of millions of photos stay in memory
-    if stream.last != bytes(tarfile.BLOCKSIZE):  # tarfile takes a broken header for the end
-        raise tarfile.ReadError("it ends without an end mark, or a header is broken")
-    while stream.read(BLOCK):  # a compressed stream compares its checksum at its very end
+        cast(Any, tar).members.clear()  # or the headers of millions of photos stay in memory
+    if stream.last != bytes(tarfile.BLOCKSIZE):  # tarfile treats a broken header as the end
+        raise tarfile.ReadError("it has no end mark, or a broken header")
+    while stream.read(BLOCK):  # a compressed stream verifies its checksum at its very end
         pass
 
 
 class _Guarded(io.RawIOBase):
-    """A stream that stops its reader before a bomb goes off: by what was unpacked so far, and by a single read."""
+    """A stream that limits the total unpacked so far and the size of a single read, to stop a bomb in time."""
 
     def __init__(self, stream: IO[bytes], archive: Path, limits: Limits) -> None:
         self.stream, self.archive = stream, archive
@@ -191,15 +191,15 @@ class _Guarded(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Read ``size`` bytes; tarfile reads a long header in one go."""
-        _refuse(not 0 <= size <= self.at_once, self.archive, "a header of it is far too long")
+        _refuse(not 0 <= size <= self.at_once, self.archive, "one of its headers is far too long")
         self.last = self.stream.read(size)
         _refuse(self.stream.tell() > self.allowed, self.archive, _bomb(self.allowed))
         return self.last
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to ``offset``."""
+        """Set the position to ``offset``."""
         return self.stream.seek(offset, whence)
 
     def tell(self) -> int:
-        """Return where it is."""
+        """Return the position."""
         return self.stream.tell()

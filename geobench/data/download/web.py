@@ -1,4 +1,4 @@
-"""One question to a web server: redirects followed with care, the answer judged."""
+"""One request to a web server: follow its redirects safely, check its response, read its body."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 CHUNK = 1 << 18
 STALL_BYTES = 4096
 """A server that sends less than this in ``Patience.stall_s`` has stalled."""
-REDIRECTS = 10
+MAX_REDIRECTS = 10
 TRY_LATER = (408, 425, 429)  # and 5xx
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a server is waited for.
+    """Timeouts and retries.
 
     Attributes:
-        connect_s, stall_s: seconds until a connection stands, and without a byte on one that does.
-        attempts: tries in a row that bring less than ``progress_bytes`` of news; then the next address has its turn.
-        backoff_s: wait before the second try, doubled before each further one, up to ``longest_wait_s``.
+        connect_s, stall_s: seconds to wait for a connection, and for the next byte on an open one.
+        attempts: consecutive tries that bring less than ``progress_bytes`` of new data before an address is given up.
+        backoff_s: pause before the second try; doubled before each further one, up to ``longest_wait_s``.
     """
 
     connect_s: float = 20.0
@@ -39,11 +39,15 @@ class Patience:
 
 
 class AddressError(Exception):
-    """This address does not give the file, and asking it again would not help."""
+    """This address does not give the file, and asking again would not help; ``advice`` says what would, if known."""
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
-class CutError(Exception):
-    """The answer failed or ended early; it is worth another try, after ``wait_s`` seconds where the server says so."""
+class TransientError(Exception):
+    """The request failed or the body ended early. Worth another try, after ``wait_s`` seconds if the server says so."""
 
     def __init__(self, message: str, wait_s: float | None = None) -> None:
         super().__init__(message)
@@ -51,90 +55,85 @@ class CutError(Exception):
 
 
 @contextmanager
-def ask(
-    session: Session, url: str, headers: Mapping[str, str], token: str, patience: Patience
-) -> Iterator[tuple[Response, str]]:
-    """Yield the answer at the end of all redirects, and the SHA-256 that a server on the way states (else empty).
+def get(session: Session, url: str, headers: Mapping[str, str], token: str, patience: Patience) -> Iterator[Response]:
+    """Yield the response at the end of all redirects.
 
-    ``token`` goes to the host of ``url`` alone, never on after a redirect to another.
+    ``token`` is sent to the host of ``url`` only, never to another host that it redirects to.
     """
     import requests
 
     sent = {"User-Agent": "geobench", "Accept-Encoding": "identity", **headers}
-    home, seen, sha256 = _origin(url), {url}, ""
+    home, visited = _origin(url), {url}
 
-    def authorise(request: PreparedRequest) -> PreparedRequest:  # in place of ~/.netrc, which requests would send
+    def authorise(request: PreparedRequest) -> PreparedRequest:  # instead of ~/.netrc, which requests would send
         if token and _origin(request.url or "") == home:
             request.headers["Authorization"] = f"Bearer {token}"
         return request
 
     timeout = (patience.connect_s, patience.stall_s)
-    for _ in range(REDIRECTS + 1):
+    for _ in range(MAX_REDIRECTS + 1):
         try:
             response = session.get(
                 url, headers=sent, auth=authorise, stream=True, allow_redirects=False, timeout=timeout
             )
         except requests.exceptions.RequestException as error:
-            raise _blame(error) from error
+            raise _explain(error) from error
         with response:
-            sha256 = sha256 or _stated_sha256(response)
             target = session.get_redirect_target(response)
             if target is None:
-                yield response, sha256
+                yield response
                 return
-        url = _redirected(url, target, seen)
-    raise AddressError(f"redirects more than {REDIRECTS} times")
+        url = _redirected(url, target, visited)
+    raise AddressError(f"redirects more than {MAX_REDIRECTS} times")
 
 
-def _redirected(url: str, target: str, seen: set[str]) -> str:
-    """Return where ``url`` leads; raise where that is no web address, less safe, or known already."""
+def _redirected(url: str, target: str, visited: set[str]) -> str:
+    """Return where ``url`` redirects to; refuse loops, other protocols and a step down from https to http."""
     following = urljoin(url, target)
     scheme = urlsplit(following).scheme
     if scheme not in ("http", "https"):
-        raise AddressError(f"redirects to {scheme}:, which is not the web")
+        raise AddressError(f"redirects to {scheme}:, which is not a web address")
     if urlsplit(url).scheme == "https" and scheme == "http":
         raise AddressError(f"redirects from https to http ({host(following)})")
-    if following in seen:
+    if following in visited:
         raise AddressError("redirects in a loop")
-    seen.add(following)
+    visited.add(following)
     return following
 
 
-def _stated_sha256(response: Response) -> str:
-    """Return the hash of a large file that the Hugging Face hub states in the answer that redirects to it."""
-    linked = response.headers.get("X-Linked-ETag", "").strip('"').lower()
-    return linked if re.fullmatch("[0-9a-f]{64}", linked) else ""
-
-
-def _blame(error: Exception) -> Exception:
-    """Return what an exception of requests means here."""
+def _explain(error: Exception) -> Exception:
+    """Return our error for an exception of requests."""
     from requests import exceptions
 
     if isinstance(error, exceptions.SSLError):
-        return AddressError("has no certificate that can be trusted")
+        return AddressError("has no trusted certificate")
     if isinstance(error, exceptions.Timeout):
-        return CutError("does not answer")
+        return TransientError("does not respond")
     if isinstance(error, exceptions.ConnectionError):
-        return CutError("cannot be reached, or hung up")
+        return TransientError("cannot be reached, or closed the connection")
     if isinstance(error, ValueError):  # no scheme, no host
-        return AddressError("is no address that can be asked")
-    return CutError(f"failed ({type(error).__name__})")
+        return AddressError("is not a valid address")
+    return TransientError(f"failed ({type(error).__name__})")
 
 
-def judge(response: Response, name: str, patience: Patience) -> None:
-    """Raise where the answer is not (a part of) the file ``name``: for good, or for now."""
-    status = response.status_code
-    answer = f"answers {status} {response.reason or ''}".rstrip()
-    if status in TRY_LATER or status >= 500:
-        wait_s = _retry_after(response.headers.get("Retry-After", ""))
-        if wait_s is not None and wait_s > patience.longest_wait_s:
-            raise AddressError(f"{answer} and asks to come back in {wait_s:,.0f} s")
-        raise CutError(answer, wait_s)
-    if status not in (200, 206, 416):
-        raise AddressError(answer)
+def check_response(response: Response, name: str, patience: Patience) -> None:
+    """Raise an error unless the response is the file ``name`` or a part of it."""
+    check_status(response.status_code, response.reason or "", response.headers, patience)
     kind = response.headers.get("Content-Type", "").lower()
     if kind.startswith("text/html") and not name.lower().endswith((".html", ".htm")):
-        raise AddressError("gives a web page, not the file")
+        raise AddressError("gives a web page instead of the file")
+
+
+def check_status(status: int, reason: str, headers: Mapping[str, str], patience: Patience) -> None:
+    """Raise ``TransientError`` for a status worth another try, ``AddressError`` for any other without a body."""
+    answer = f"answers {status} {reason}".rstrip()
+    if status in TRY_LATER or status >= 500:
+        wait_s = _retry_after(headers.get("Retry-After", ""))
+        if wait_s is not None and wait_s > patience.longest_wait_s:
+            raise AddressError(f"{answer} and asks to come back in {wait_s:,.0f} s")
+        raise TransientError(answer, wait_s)
+    if status not in (200, 206, 416):
+        raise AddressError(answer)
 
 
 def _retry_after(value: str) -> float | None:
@@ -150,45 +149,45 @@ def _retry_after(value: str) -> float | None:
 
 
 def content_length(response: Response) -> int | None:
-    """Return the announced length of the body, None where there is none."""
+    """Return the announced length of the body, None if there is none."""
     length = response.headers.get("Content-Length", "").strip()
     return int(length) if length.isdigit() else None
 
 
 def content_range(response: Response) -> tuple[int | None, int | None]:
-    """Return start and full length of ``Content-Range``, None for what it leaves open."""
+    """Return the start and the full length in ``Content-Range``, None for what is not given."""
     match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
     start, total = match.groups() if match else (None, None)
     return (int(start) if start else None), (int(total) if total and total != "*" else None)
 
 
 def validator(response: Response) -> str:
-    """Return what tells this version of the file from others: a strong ETag, else the date of its last change."""
+    """Return what identifies this version of the file: a strong ETag, else the date of its last change."""
     etag = response.headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
 
 
 def body(response: Response, patience: Patience) -> Iterator[bytes]:
-    """Yield the body as it comes, as it was stored (no encoding undone); raise ``CutError`` on a cut or a stall."""
+    """Yield the body as stored (no encoding undone) as it arrives; raise ``TransientError`` if it is cut or stalls."""
     import urllib3
 
-    since, got = time.monotonic(), 0
+    since, received = time.monotonic(), 0
     while True:
         try:
             data = response.raw.read1(CHUNK, decode_content=False)
         except urllib3.exceptions.ReadTimeoutError as error:
-            raise CutError(f"sent nothing for {patience.stall_s:g} s") from error
+            raise TransientError(f"sent nothing for {patience.stall_s:g} s") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise CutError("hung up early") from error
+            raise TransientError("closed the connection early") from error
         if not data:
             return
         yield data
-        got += len(data)
+        received += len(data)
         now = time.monotonic()
         if now - since > patience.stall_s:
-            if got < STALL_BYTES:
-                raise CutError(f"sent {got:,} bytes in {patience.stall_s:g} s")
-            since, got = now, 0
+            if received < STALL_BYTES:
+                raise TransientError(f"sent {received:,} bytes in {patience.stall_s:g} s")
+            since, received = now, 0
 
 
 def host(url: str) -> str:

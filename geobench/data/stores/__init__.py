@@ -1,1 +1,1 @@
-"""Stores: where the images of a split lie, read in place: a folder, an archive, shards."""
+"""Stores: the folder, archives or shards that contain the images of a split, read in place."""

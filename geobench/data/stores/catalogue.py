@@ -1,4 +1,4 @@
-"""What a store holds: the place of every image, listed once and kept as SQLite under ``GEOBENCH_HOME/index``."""
+"""The catalogue of a store: the location of every image, listed once and kept in SQLite in ``GEOBENCH_HOME/index``."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from geobench import files
 from geobench.data.stores.names import OTHER, fit, key_of
 
-IMAGES, TABLE, ABOUT = "images.sqlite", "table.csv", ".about.sqlite"
+IMAGES, TABLE, METADATA = "images.sqlite", "table.csv", ".metadata.sqlite"
 ROWS_AT_ONCE = 10_000
 BROKEN = "cannot be read"
-"""The column of the table that tells what a store says about an image and cannot be read."""
+"""The column of the table for metadata of an image that cannot be read."""
 
 
 class Closable(Protocol):
-    """A file, a connection."""
+    """A file or a connection."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
 
 
 Handle = TypeVar("Handle", bound=Closable)
 
 
-class Entry(NamedTuple):
+class StoredImage(NamedTuple):
     """An image in a store.
 
     Attributes:
-        name: what the store calls it.
-        part: number of the file it lies in.
-        offset, size: bytes in that file, or the row.
-        detail: what reading it takes besides.
-        problem: why it cannot be read; empty where it can.
+        name: in the store.
+        part: number of the file that contains it.
+        offset, size: its bytes in that file, or its row.
+        detail: whatever else is needed to read it.
+        problem: why it cannot be read; empty if it can.
     """
 
     name: str
@@ -52,22 +52,22 @@ class Entry(NamedTuple):
     problem: str = ""
 
 
-Listed = tuple[Entry, Mapping[str, Any] | None]
-"""An image, and what the store says about it: its position and anything else."""
+ListedImage = tuple[StoredImage, Mapping[str, Any] | None]
+"""An image and the metadata stored with it: its position and anything else."""
 
 
 class PerThread(threading.local, Generic[Handle]):
-    """A file or connection that every thread, and every process that a worker forks into, opens for itself."""
+    """A file or connection that every thread and every forked process opens for itself."""
 
-    held: tuple[int, Any, Handle] | None = None
+    current: tuple[int, Any, Handle] | None = None
 
     def get(self, key: Any, opened: Callable[[], Handle]) -> Handle:
-        """Return the handle of ``key``; only the last one is kept."""
-        if self.held is None or self.held[:2] != (os.getpid(), key):
-            if self.held is not None:
-                self.held[2].close()
-            self.held = (os.getpid(), key, opened())
-        return self.held[2]
+        """Return the handle of ``key``; only the last one is kept open."""
+        if self.current is None or self.current[:2] != (os.getpid(), key):
+            if self.current is not None:
+                self.current[2].close()
+            self.current = (os.getpid(), key, opened())
+        return self.current[2]
 
 
 def _hash(text: str) -> int:
@@ -75,7 +75,7 @@ def _hash(text: str) -> int:
 
 
 def first_broken(table: Path) -> str:
-    """Return the first text of a store that could not be read, from its table; empty where all could."""
+    """Return the first message about unreadable metadata in the table of a store; empty if there is none."""
     with table.open(encoding="utf-8", newline="") as file:
         return next((row[BROKEN] for row in csv.DictReader(file) if row.get(BROKEN)), "")
 
@@ -84,9 +84,9 @@ class Catalogue:
     """The images of one store, found by name; safe to use in several threads and in forked workers."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the catalogue in ``folder``; raise ``sqlite3.Error`` or ``OSError`` where there is none."""
+        """Open the catalogue in ``folder``; raise ``sqlite3.Error`` or ``OSError`` if there is none."""
         self.folder = folder
-        # Immutable: nobody writes to it once it is there, so no locks, which would not survive a fork.
+        # Immutable: it is never written to again, so it needs no locks, which would not survive a fork.
         self._address = f"{(folder / IMAGES).absolute().as_uri()}?mode=ro&immutable=1"
         self._connections: PerThread[sqlite3.Connection] = PerThread()
         (self.stamp,) = self._rows("SELECT stamp FROM about")[0]
@@ -98,34 +98,35 @@ class Catalogue:
 
     @property
     def table(self) -> Path | None:
-        """Return the CSV file of what the store says about its images, None where it says nothing."""
+        """Return the CSV file of the metadata stored with the images, None if there is none."""
         path = self.folder / TABLE
         return path if path.is_file() else None
 
-    def entries(self) -> Iterator[Entry]:
+    def images(self) -> Iterator[StoredImage]:
         """Yield every image in the order of the store."""
-        yield from map(Entry._make, self._connection().execute(f"SELECT {_COLUMNS} FROM entries ORDER BY id"))
+        yield from map(StoredImage._make, self._connection().execute(f"SELECT {_COLUMNS} FROM entries ORDER BY id"))
 
-    def find(self, image: str) -> list[Entry]:
-        """Return the image called ``image``, or the one that it must mean; two or more where that is not clear.
+    def find(self, image: str) -> list[StoredImage]:
+        """Return the image called ``image``, or the only one that can be meant; two or more if it is ambiguous.
 
-        The same name goes first; then the same path with ``_`` for ``/``, without its suffix, or below the folder that
-        all images of the file share; then the end of a path, such as ``1234`` of ``00/1234.jpg``.
+        An identical name takes precedence; then the same path with ``_`` for ``/``, without its suffix, or relative to
+        the folder that all images of the file share; then the end of a path, such as ``1234`` of ``00/1234.jpg``.
         """
         key = key_of(image)
-        alike = self._entries("key", {key, *(key[len(p) :] for p in self._shared if key.startswith(p))})
-        exact = [entry for entry in alike if entry.name == image]
+        candidates = self._with_hash("key", {key, *(key[len(p) :] for p in self._shared if key.startswith(p))})
+        exact = [stored for stored in candidates if stored.name == image]
         if exact:
             return exact
-        alike += self._entries("base", {key, key_of(image.rpartition("/")[2])})
-        ranked = [(fit(image, entry.name, self.prefixes[entry.part]), entry) for entry in dict.fromkeys(alike)]
+        candidates += self._with_hash("base", {key, key_of(image.rpartition("/")[2])})
+        distinct = dict.fromkeys(candidates)
+        ranked = [(fit(image, stored.name, self.prefixes[stored.part]), stored) for stored in distinct]
         best = min((rank for rank, _ in ranked), default=OTHER)
-        return [entry for rank, entry in ranked if rank == best < OTHER]
+        return [stored for rank, stored in ranked if rank == best < OTHER]
 
-    def _entries(self, column: str, keys: set[str]) -> list[Entry]:
-        """Return the entries of any of ``keys``; another image may be among them."""
+    def _with_hash(self, column: str, keys: set[str]) -> list[StoredImage]:
+        """Return the images that have the hash of any of ``keys``, collisions included."""
         query = f"SELECT {_COLUMNS} FROM entries WHERE {column} IN ({','.join('?' * len(keys))})"
-        return [Entry._make(row) for row in self._rows(query, [_hash(key) for key in keys])]
+        return [StoredImage._make(row) for row in self._rows(query, [_hash(key) for key in keys])]
 
     def _rows(self, query: str, values: Iterable[Any] = ()) -> list[Any]:
         return self._connection().execute(query, list(values)).fetchall()
@@ -134,27 +135,28 @@ class Catalogue:
         return self._connections.get(0, lambda: sqlite3.connect(self._address, uri=True, check_same_thread=False))
 
 
-_COLUMNS = ", ".join(Entry._fields)
+_COLUMNS = ", ".join(StoredImage._fields)
 
 
 def write_catalogue(
-    folder: Path, listed: Iterable[Listed], stamp: Callable[[], str], in_table: Callable[[str], bool]
+    folder: Path, listed: Iterable[ListedImage], stamp: Callable[[], str], is_image: Callable[[str], bool]
 ) -> None:
-    """Write the catalogue of ``listed`` to ``folder``, whole or not at all, in bounded memory.
+    """Write the catalogue of ``listed`` to ``folder``, completely or not at all, in bounded memory.
 
     Args:
-        folder: its place.
+        folder: its destination.
         listed: every image of the store.
-        stamp: called when all are listed; a catalogue is out of date when the store's stamp is another.
-        in_table: whether an image of this name has a row in the table of what the store says about its images.
+        stamp: called when all are listed; a catalogue is out of date if the stamp of the store has changed.
+        is_image: whether a file of this name gets a row in the table of metadata.
     """
-    with files.replacing_folder(folder) as made, closing(sqlite3.connect(made / IMAGES)) as connection:
+    with files.replacing_folder(folder) as temporary, closing(sqlite3.connect(temporary / IMAGES)) as connection:
+        quoted = str(temporary / METADATA).replace("'", "''")
         connection.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"  # a folder that is not finished is thrown away
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"  # an unfinished folder is discarded
             "CREATE TABLE entries (id INTEGER PRIMARY KEY, name TEXT, part INTEGER, offset INTEGER, size INTEGER,"
             " detail TEXT, problem TEXT, key INTEGER, base INTEGER);"
             "CREATE TABLE parts (part INTEGER PRIMARY KEY, prefix TEXT); CREATE TABLE about (stamp TEXT);"
-            f"ATTACH '{str(made / ABOUT).replace(chr(39), chr(39) * 2)}' AS more; PRAGMA more.journal_mode = OFF;"
+            f"ATTACH '{quoted}' AS more; PRAGMA more.journal_mode = OFF;"
             "CREATE TABLE more.fields (id INTEGER PRIMARY KEY, fields TEXT);"
         )
         prefixes, columns = _fill(connection, listed)
@@ -164,46 +166,46 @@ def write_catalogue(
         connection.executemany("INSERT INTO parts VALUES (?, ?)", prefixes.items())
         connection.execute("INSERT INTO about VALUES (?)", [stamp()])
         if columns:
-            _write_table(connection, made / TABLE, columns, in_table)
+            _write_table(connection, temporary / TABLE, columns, is_image)
         connection.commit()
         connection.executescript(
             "DETACH more; CREATE INDEX by_key ON entries (key); CREATE INDEX by_base ON entries (base) "
             "WHERE base IS NOT NULL;"
         )
-        (made / ABOUT).unlink(missing_ok=True)
+        (temporary / METADATA).unlink(missing_ok=True)
 
 
-def _fill(connection: sqlite3.Connection, listed: Iterable[Listed]) -> tuple[dict[int, str], list[str]]:
-    """Insert ``listed``; return the folder that the images of each part share, and the names of what is said."""
+def _fill(connection: sqlite3.Connection, listed: Iterable[ListedImage]) -> tuple[dict[int, str], list[str]]:
+    """Insert ``listed``; return the folder that the images of each part share, and the names of the metadata."""
     prefixes: dict[int, str] = {}
     columns: dict[str, None] = {}
     numbered = enumerate(listed, start=1)
     while batch := list(islice(numbered, ROWS_AT_ONCE)):
-        rows, more = [], []
-        for number, (entry, about) in batch:
-            name = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        rows, metadata = [], []
+        for number, (image, values) in batch:
+            name = image.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             folder, slash, base = name.rpartition("/")
-            prefixes[entry.part] = _shared(prefixes.get(entry.part, folder + slash), folder + slash)
-            rows.append((number, name, *entry[1:], _hash(key_of(name)), _hash(key_of(base)) if slash else None))
-            if about is not None:
-                columns |= dict.fromkeys(about)
-                more.append((number, json.dumps(about)))
+            prefixes[image.part] = _shared(prefixes.get(image.part, folder + slash), folder + slash)
+            rows.append((number, name, *image[1:], _hash(key_of(name)), _hash(key_of(base)) if slash else None))
+            if values is not None:
+                columns |= dict.fromkeys(values)
+                metadata.append((number, json.dumps(values)))
         connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        connection.executemany("INSERT INTO more.fields VALUES (?, ?)", more)
+        connection.executemany("INSERT INTO more.fields VALUES (?, ?)", metadata)
     return prefixes, list(columns)
 
 
 def _shared(folder: str, other: str) -> str:
-    """Return the folder, with its last slash, that both lie in."""
+    """Return the common parent folder of two folders, with its final slash."""
     while not other.startswith(folder):
         folder = folder[: folder.rstrip("/").rfind("/") + 1]
     return folder
 
 
 def _write_table(
-    connection: sqlite3.Connection, path: Path, columns: list[str], in_table: Callable[[str], bool]
+    connection: sqlite3.Connection, path: Path, columns: list[str], is_image: Callable[[str], bool]
 ) -> None:
-    """Write a row for each image; one of which nothing is said has empty cells, which whoever reads it calls out."""
+    """Write a row for each image; one without metadata has empty fields, which are reported when it is read."""
     columns = [column for column in columns if column != "image"]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -211,6 +213,6 @@ def _write_table(
         for name, text in connection.execute(
             "SELECT name, fields FROM entries LEFT JOIN more.fields USING (id) ORDER BY id"
         ):
-            if in_table(name):
+            if is_image(name):
                 fields = json.loads(text) if text else {}
                 writer.writerow([name, *(fields.get(column, "") for column in columns)])

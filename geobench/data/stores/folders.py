@@ -1,4 +1,4 @@
-"""A folder of image files, with folders in it or without."""
+"""A folder of image files, with or without subfolders."""
 
 from __future__ import annotations
 
@@ -12,96 +12,96 @@ from typing import Any
 
 import numpy as np
 
-from geobench.data.stores.catalogue import Entry, Listed
+from geobench.data.stores.catalogue import ListedImage, StoredImage
 from geobench.data.stores.names import is_unread_name
 from geobench.data.stores.store import Advance, Store
 from geobench.errors import ImageError
 from geobench.progress import Progress
 
-CLOCK_S = 2.0  # a folder changed as long ago as this cannot change again without another time of change
+CLOCK_S = 2.0  # a folder last changed this long ago cannot change again without a new modification time
 
 
 class FolderStore(Store, kind="folder", what="a folder of images"):
-    """Image files by their path below a folder.
+    """Image files by their path relative to a folder.
 
-    A file of just the name asked for is found without a list. The list is made for names that are written another way,
-    and holds until a folder of the tree changes.
+    A file of exactly the requested name is found without the catalogue, which is built for names that are written
+    differently and is valid until a folder of the tree changes.
     """
 
     @classmethod
     def claims(cls, parts: Sequence[Path]) -> bool:
-        """Return whether it is one folder."""
+        """Return whether ``parts`` is a single folder."""
         return len(parts) == 1 and parts[0].is_dir()
 
-    def source(self, image: str) -> Path | bytes:
-        """Return the file of an image; raise ``ImageError`` where there is none."""
-        entry = self.find(image)
-        if entry is None:
+    def image_file(self, image: str) -> Path | bytes:
+        """Return the file of an image; raise ``ImageError`` if there is none."""
+        found = self.find(image)
+        if found is None:
             raise ImageError(f"{image}: there is no such file in {self.path}")
-        return self.parts[0] / entry.name
+        return self.parts[0] / found.name
 
-    def find(self, image: str) -> Entry | None:
-        """Return the file called ``image``, else the one that it must mean."""
-        return Entry(image) if self._status(image) is not None else super().find(image)
+    def find(self, image: str) -> StoredImage | None:
+        """Return the file called ``image``, else the only one that can be meant."""
+        return StoredImage(image) if self._status(image) is not None else super().find(image)
 
-    def read_entry(self, entry: Entry) -> bytes:
+    def read(self, image: StoredImage) -> bytes:
         """Return the bytes of a file."""
-        return (self.parts[0] / entry.name).read_bytes()
+        return (self.parts[0] / image.name).read_bytes()
 
     def stamps(self, images: Sequence[str]) -> Any:
-        """Return size and time of change (n, 2) of each file, −1 where it is not there."""
-        found = np.full((len(images), 2), -1, dtype=np.int64)
+        """Return size and modification time (n, 2) of each file, −1 if it does not exist."""
+        stamps = np.full((len(images), 2), -1, dtype=np.int64)
         for row, image in enumerate(images):
             status = self._status(image)
-            if status is None and (entry := super().find(image)) is not None:
-                status = self._status(entry.name)
+            if status is None and (found := super().find(image)) is not None:
+                status = self._status(found.name)
             if status is not None:
-                found[row] = status.st_size, status.st_mtime_ns
-        return found
+                stamps[row] = status.st_size, status.st_mtime_ns
+        return stamps
 
     def _status(self, image: str) -> os.stat_result | None:
-        """Return what the system knows of a file below the folder, None where there is none."""
+        """Return the status of a file in the folder, None if there is none."""
         if image.startswith("/") or ".." in image.split("/"):
             return None
         try:
-            status = os.stat(f"{self.parts[0]}/{image}")  # noqa: PTH116  a Path for each of millions costs more than this
+            status = os.stat(f"{self.parts[0]}/{image}")  # noqa: PTH116  creating a Path for each of millions costs more than this
         except (OSError, ValueError):
             return None
         return None if stat.S_ISDIR(status.st_mode) else status
 
-    # -- the list
+    # -- the catalogue
 
-    def _listed(self, progress: Progress) -> Iterator[Listed]:
+    def _list_all(self, progress: Progress) -> Iterator[ListedImage]:
         self._folders: dict[str, int] = {}
         with progress.track(f"index of {self.path}", 0, "images") as advance:
-            for listed in self._below(""):
+            for image in self._below(""):
                 advance(1)
-                yield listed
+                yield image
 
-    def list_part(self, number: int, advance: Advance) -> Iterator[Listed]:
+    def list_part(self, number: int, advance: Advance) -> Iterator[ListedImage]:
         """Yield the images of the whole tree."""
         return self._below("")
 
-    def _below(self, folder: str) -> Iterator[Listed]:
-        """Yield the images in ``folder`` and in the folders in it; a link in a circle ends."""
+    def _below(self, folder: str) -> Iterator[ListedImage]:
+        """Yield the images in ``folder`` and its subfolders; circular links are not followed."""
         status = (self.parts[0] / folder).stat()
-        if (status.st_dev, status.st_ino) in self._above(folder):
+        if (status.st_dev, status.st_ino) in self._parents(folder):
             return
         self._folders[folder] = status.st_mtime_ns
-        inside = []
+        subfolders = []
         for entry in self._visible(folder):
             name = f"{folder}/{entry.name}" if folder else entry.name
             if _is_folder(entry):
-                inside.append(name)
-            elif self.in_table(entry.name) or is_unread_name(entry.name):
-                yield Entry(name), None
-        for name in inside:
+                subfolders.append(name)
+            elif self.is_image(entry.name) or is_unread_name(entry.name):
+                yield StoredImage(name), None
+        for name in subfolders:
             yield from self._below(name)
 
-    def _above(self, folder: str) -> set[tuple[int, int]]:
-        """Return which folders ``folder`` lies in."""
-        above = [(self.parts[0] / parent).stat() for parent in Path(folder).parents] if folder else []
-        return {(status.st_dev, status.st_ino) for status in above}
+    def _parents(self, folder: str) -> set[tuple[int, int]]:
+        """Return the device and inode of each folder that contains ``folder``."""
+        parents = [(self.parts[0] / parent).stat() for parent in Path(folder).parents] if folder else []
+        return {(status.st_dev, status.st_ino) for status in parents}
 
     def _visible(self, folder: str) -> list[os.DirEntry[str]]:
         with os.scandir(self.parts[0] / folder) as entries:
@@ -112,17 +112,17 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
         return str(time.time_ns())
 
     def written_stamp(self, before: str) -> str:
-        """Return when the list was begun, and the time of change of each folder."""
+        """Return when the listing began, and the modification time of each folder."""
         return json.dumps([int(before), self._folders])
 
     def is_current(self, written: str) -> bool:
-        """Return whether no folder has changed since, or so shortly before that its time might not tell."""
+        """Return whether no folder has changed since, or too shortly before for its time to be conclusive."""
         begun, folders = json.loads(written)
         latest = begun - CLOCK_S * 1e9
         try:
             return all(
-                time_of_change < latest and (self.parts[0] / name).stat().st_mtime_ns == time_of_change
-                for name, time_of_change in folders.items()
+                modified < latest and (self.parts[0] / name).stat().st_mtime_ns == modified
+                for name, modified in folders.items()
             )
         except OSError:
             return False
@@ -131,5 +131,5 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself
+    except OSError:  # a circular link
         return False

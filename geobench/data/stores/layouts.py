@@ -1,4 +1,4 @@
-"""Layouts: which kind of store lies at a path. Told by what is there: a file, a folder, the files a pattern names."""
+"""Layouts: recognise which kind of store a path is, whether a file, a folder or a pattern of files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import geobench.data.stores.folders
 import geobench.data.stores.shards
-import geobench.data.stores.zips  # noqa: F401  these three register their kinds
+import geobench.data.stores.zips  # noqa: F401  importing these three registers their kinds
 from geobench.data.stores.names import suffix_of
 from geobench.data.stores.split_tars import SplitTarStore
 from geobench.data.stores.store import Store
@@ -18,7 +18,7 @@ from geobench.errors import DatasetError, DatasetNotFoundError, unknown_name
 from geobench.images.decoding import SUFFIXES
 
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
-LOOKED_AT = 10_000  # entries of a folder that tell what it is
+MAX_INSPECTED = 10_000  # entries of a folder that are inspected to recognise its layout
 
 _opened: dict[tuple[str, str, str | None], Store] = {}
 
@@ -27,14 +27,14 @@ def open_store(path: Path, layout: str = "", id_column: str | None = None, *, fr
     """Return the store at ``path``: a file, a folder, or a pattern such as ``shards/*.tar``.
 
     Args:
-        path: where the images are.
-        layout: a name from ``Store.kinds``; recognised where it is empty.
-        id_column: the column or field that holds the name of an image, where it is not recognised.
-        fresh: False is content with what this process found there before.
+        path: of the images.
+        layout: a name from ``Store.kinds``; recognised if empty.
+        id_column: the column or field with the name of an image, if it is not recognised.
+        fresh: False reuses what this process has opened before.
 
     Raises:
-        DatasetNotFoundError: there is nothing.
-        DatasetError: what is there is no layout that geobench reads; names what was found and what is valid.
+        DatasetNotFoundError: there is no such file or folder.
+        DatasetError: its layout is not one that geobench reads; names what was found and what is valid.
     """
     key = (str(path), layout, id_column)
     if fresh or key not in _opened:
@@ -44,7 +44,7 @@ def open_store(path: Path, layout: str = "", id_column: str | None = None, *, fr
 
 
 def recognise(path: Path, layout: str = "") -> tuple[type[Store], list[Path]]:
-    """Return the kind of store at ``path``, and the files it is made of; the rest as :func:`open_store`."""
+    """Return the kind of store at ``path`` and its files; arguments and errors as for :func:`open_store`."""
     if layout and layout not in Store.kinds:
         raise unknown_name("layout", layout, Store.kinds)
     if path.is_dir():
@@ -52,39 +52,41 @@ def recognise(path: Path, layout: str = "") -> tuple[type[Store], list[Path]]:
     elif path.is_file():
         parts = SplitTarStore.parts_with(path) or [path]
     else:
-        parts = _fitting(path)
+        parts = _matching(path)
         if not parts:
-            raise DatasetNotFoundError(f"{path}: there is no such file or folder, and no file of that pattern.")
+            raise DatasetNotFoundError(f"{path}: there is no such file or folder, and no file matches it as a pattern.")
     for kind in [Store.kinds[layout]] if layout else Store.kinds.values():
         if kind.claims(parts):
             return kind, kind.in_order(parts)
     others = [kind.kind for kind in Store.kinds.values() if layout and kind.claims(parts)]
     if others:
-        raise DatasetError(f"{path} is no {layout} but {others[0]}: give that as --layout, or none.")
+        raise DatasetError(
+            f"{path} is not of layout {layout} but {others[0]}; set layout to {others[0]!r}, or leave it out."
+        )
     raise DatasetError(f"{path}: {_not_read(parts)} {valid_layouts()}")
 
 
 def valid_layouts() -> str:
-    """Return a sentence on what is read."""
+    """Return a sentence on the valid layouts."""
     return f"Valid are {'; '.join(f'{kind.what} ({name})' for name, kind in Store.kinds.items())}."
 
 
 def is_there(path: Path) -> bool:
-    """Return whether there is a file, a folder, or a file that fits a pattern."""
-    return path.exists() or bool(_fitting(path))
+    """Return whether ``path`` is a file, a folder, or a pattern that matches a file."""
+    return path.exists() or bool(_matching(path))
 
 
-def _fitting(pattern: Path) -> list[Path]:
-    """Return the files that a pattern names, none where it is no pattern."""
-    found = glob(str(pattern)) if has_magic(str(pattern)) else []  # noqa: PTH207  it may begin anywhere
+def _matching(pattern: Path) -> list[Path]:
+    """Return the files that match a pattern, none if it is not a pattern."""
+    found = glob(str(pattern)) if has_magic(str(pattern)) else []  # noqa: PTH207  it may be absolute
     return sorted(map(Path, found))
 
 
 def _archives_in(folder: Path) -> list[Path]:
-    """Return the archives that ``folder`` holds; none where it is a folder of images.
+    """Return the archives in ``folder``; none if it is a folder of images.
 
     Raises:
-        DatasetError: it holds both archives and folders, or neither these nor images.
+        DatasetError: it contains both archives and folders, or neither these nor images.
     """
     suffixes = {suffix for kind in Store.kinds.values() for suffix in kind.suffixes} | set(COMPRESSED)
     archives: list[Path] = []
@@ -93,15 +95,15 @@ def _archives_in(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
         for entry in (e for e in entries if not e.name.startswith((".", "__MACOSX"))):
             suffix = suffix_of(entry.name)
-            if suffix in SUFFIXES or len(folders) + len(others) > LOOKED_AT:
+            if suffix in SUFFIXES or len(folders) + len(others) > MAX_INSPECTED:
                 return []
-            belongs = archives if suffix in suffixes else folders if entry.is_dir() else others
-            belongs.append(Path(entry.path))
+            group = archives if suffix in suffixes else folders if entry.is_dir() else others
+            group.append(Path(entry.path))
     archives += SplitTarStore.parts_among(others)
     if archives and folders:
         raise DatasetError(
-            f"{folder} holds both archives ({min(archives).name}) and folders ({min(folders).name}); name what the "
-            f"images are in: one of the folders, or {folder / ('*' + min(archives).suffix)}"
+            f"{folder} contains both archives ({min(archives).name}) and folders ({min(folders).name}); give what "
+            f"contains the images: one of the folders, or {folder / ('*' + min(archives).suffix)}"
         )
     if others and not archives and not folders and all(other.suffix for other in others):
         raise DatasetError(f"{folder}: {_not_read(sorted(others))} {valid_layouts()}")
@@ -109,22 +111,22 @@ def _archives_in(folder: Path) -> list[Path]:
 
 
 def _not_read(parts: Sequence[Path]) -> str:
-    """Return what was found that cannot be read, and why where that is known."""
+    """Return what was found that cannot be read, and why if that is known."""
     names = _some(part.name + ("/" if part.is_dir() else "") for part in parts)
     packed = next((part for part in parts if set(part.suffixes) & set(COMPRESSED)), None)
     if packed is not None:
         return (
-            f"{packed.name} is compressed as a whole, and no image in it can be read without all those before it; "
-            f"unpack it once, a .tar.gz with gunzip: the .tar is read in place."
+            f"{packed.name} is compressed as a whole, so that no image in it can be read without all those before it; "
+            f"unpack it once (a .tar.gz with gunzip): the .tar is read in place."
         )
     if any(part.suffix.lower() in SUFFIXES for part in parts):
-        return f"{names} are images; name the folder that they are in."
+        return f"{names} are images; give the folder that contains them."
     if any(part.suffix.lower() in (".heic", ".heif") for part in parts):
         return f"{names} are HEIC photos, which are not read; save them as JPEG, with their EXIF."
     kinds = {kind.kind for part in parts for kind in Store.kinds.values() if part.is_file() and kind.claims([part])}
     if len(kinds) > 1:
-        return f"{names} are of several layouts ({', '.join(sorted(kinds))}); name those of one."
-    return f"{names}: no layout that geobench reads."
+        return f"{names} are of several layouts ({', '.join(sorted(kinds))}); give the files of one."
+    return f"{names}: not a layout that geobench reads."
 
 
 def _some(names: Iterable[str], n: int = 3) -> str:

@@ -1,27 +1,27 @@
-"""Names of images: whether two of them, written in two ways, are the same image."""
+"""Image names: whether two differently written names are the same image."""
 
 from __future__ import annotations
 
 from geobench.images.decoding import SUFFIXES
 
 EXACT, WHOLE, TAIL, OTHER = range(4)
-"""How well a name fits what is asked for: it is the same, the same path, the end of a path, or another image."""
+"""How well a name fits the requested one: identical, the same path, the end of its path, or another image."""
 JPEG = (".jpg", ".jpeg")
 NOT_READ = (
     *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".gif"),
     *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"),
 )
-"""Suffixes of photos in formats that are not read: those of phones, and what cameras call raw."""
+"""Suffixes of photos in formats that are not read: those of phones, and raw formats of cameras."""
 
 
 def suffix_of(name: str) -> str:
-    """Return the suffix of a name in small letters, such as ``.jpg``; empty where it has none."""
+    """Return the suffix of a name in lower case, such as ``.jpg``; empty if it has none."""
     _, dot, suffix = name.rpartition(".")
     return f".{suffix.lower()}" if dot and "/" not in suffix else ""
 
 
 def is_image_name(name: str) -> bool:
-    """Return whether a file of this name is taken for an image."""
+    """Return whether a file of this name is treated as an image."""
     return suffix_of(name) in SUFFIXES
 
 
@@ -31,7 +31,7 @@ def is_unread_name(name: str) -> bool:
 
 
 def key_of(name: str) -> str:
-    """Return what all names of one image share: no usual suffix, and ``_`` for ``/``."""
+    """Return the part that all names of an image share: without a usual suffix, and with ``_`` for ``/``."""
     return _stem(name).replace("/", "_")
 
 
@@ -39,7 +39,7 @@ def fit(image: str, name: str, shared: str = "") -> int:
     """Return how well ``name`` fits ``image``: exact, whole, tail or other.
 
     ``45/77/3228.jpg`` is ``45_77_3228.jpg`` and ``45_77_3228``; another suffix is another image. ``shared`` is the
-    folder, with a slash at its end, that all names of an archive lie in and that tables leave out.
+    folder, with its final slash, that all names of an archive begin with and that tables omit.
     """
     if image == name:
         return EXACT
@@ -48,8 +48,8 @@ def fit(image: str, name: str, shared: str = "") -> int:
     wanted, stem = key_of(image), _stem(name)
     if wanted in (stem.replace("/", "_"), stem[len(shared) :].replace("/", "_")):
         return WHOLE
-    before = len(stem) - len(wanted) - 1
-    return TAIL if before >= 0 and stem[before] == "/" and stem[before + 1 :].replace("/", "_") == wanted else OTHER
+    slash = len(stem) - len(wanted) - 1
+    return TAIL if slash >= 0 and stem[slash] == "/" and stem[slash + 1 :].replace("/", "_") == wanted else OTHER
 
 
 def _stem(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Shards of records: msgpack as the authors of ISN hand out MP-16, and parquet as on the Hugging Face hub."""
+"""Shards of records: msgpack, as the authors of ISN distribute MP-16, and parquet, as on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geobench.data.stores.catalogue import Entry, Listed, PerThread
+from geobench.data.stores.catalogue import ListedImage, PerThread, StoredImage
 from geobench.data.stores.store import MAX_BYTES, Advance, Store, unreadable
 from geobench.data.stores.tars import scalars
 from geobench.data.tables.columns import RECOGNISED
@@ -20,47 +20,48 @@ if TYPE_CHECKING:
 IMAGE = "image"
 IDS = tuple(name for name in RECOGNISED["image"] if name != IMAGE)
 ROWS_AT_ONCE = 64  # of a parquet file, in memory with their images
-ROWS_LISTED = 10_000  # without
+ROWS_LISTED = 10_000  # in memory without them
 BUFFER = 1 << 20  # bytes of a column read at a time
 DAMAGED = (ValueError, TypeError, RecursionError, OverflowError)
-"""What decoding a msgpack record raises, besides errors of the package."""
+"""Errors of decoding a msgpack record, in addition to those of the package."""
 
 
 class _Shards(Store):
-    """Files of records that hold an image each, and its name."""
+    """Files of records, each with an image and its name."""
 
     carries_table = True
 
     @classmethod
     def claims(cls, parts: Sequence[Path]) -> bool:
-        """Return whether all files are named as such shards are."""
+        """Return whether all files have the suffix of such shards."""
         return all(part.suffix.lower() in cls.suffixes for part in parts)
 
-    def in_table(self, name: str) -> bool:
-        """Return True: a record is an image, whatever its name."""
+    def is_image(self, name: str) -> bool:
+        """Return True: every record is an image, whatever its name."""
         return True
 
     def id_among(self, names: Sequence[str]) -> str | None:
-        """Return which of ``names`` holds the name of an image, None where none is recognised."""
+        """Return which of ``names`` is the field with the name of an image, None if none is recognised."""
         by_lower = {name.lower(): name for name in names}
         candidates = (self.id_column.lower(),) if self.id_column else IDS
         return next((by_lower[name] for name in candidates if name in by_lower), None)
 
-    def without_id(self, where: object, names: Sequence[str]) -> DatasetError:
-        """Return the error for records of which none of the fields ``names`` is the name of the image."""
+    def missing_id(self, where: object, names: Sequence[str]) -> DatasetError:
+        """Return the error for records whose fields ``names`` do not include the name of the image."""
         looked_for = self.id_column or ", ".join(IDS)
+        found = ", ".join(names) or "none"
         return DatasetError(
-            f"{where}: no field names the image (looked for {looked_for}); there are {', '.join(names)}. "
-            "Name it with --image-column: geobench datasets add NAME …, with --replace where NAME is there already."
+            f"{where}: no field with the name of the image (looked for {looked_for}); it has {found}. Give it: "
+            " geobench datasets add NAME … --image-column FIELD (with --replace if NAME exists)."
         )
 
 
 class MsgpackStore(_Shards, kind="msgpack", what="msgpack shards, shard_0.msg …"):
-    """Records ``{"image": bytes, "id": text}``, one after the other, as TIBHannover/GeoEstimation writes them."""
+    """Consecutive records ``{"image": bytes, "id": text}``, as TIBHannover/GeoEstimation writes them."""
 
     suffixes = (".msg", ".msgpack")
 
-    def list_part(self, number: int, advance: Advance) -> Iterator[Listed]:
+    def list_part(self, number: int, advance: Advance) -> Iterator[ListedImage]:
         """Yield the records of one shard."""
         import msgpack
 
@@ -72,46 +73,46 @@ class MsgpackStore(_Shards, kind="msgpack", what="msgpack shards, shard_0.msg �
                     end = records.tell()
                     advance(end - start)
                     if record is not None:
-                        yield self._listed_record(record, Entry("", number, start, end - start))
+                        yield self._listed_record(record, StoredImage("", number, start, end - start))
                     start = end
             except (*DAMAGED, msgpack.UnpackException) as error:
                 raise unreadable(path, "msgpack shard", f"byte {start:,}: {error or type(error).__name__}") from None
         if start < path.stat().st_size:
-            raise unreadable(path, "msgpack shard", f"the record at byte {start:,} is cut off")
+            raise unreadable(path, "msgpack shard", f"the record at byte {start:,} is truncated")
 
-    def _listed_record(self, record: object, place: Entry) -> Listed:
-        where = f"{self.parts[place.part]}, record at byte {place.offset:,}"
+    def _listed_record(self, record: object, location: StoredImage) -> ListedImage:
+        where = f"{self.parts[location.part]}, record at byte {location.offset:,}"
         if not isinstance(record, dict):
-            raise DatasetError(f"{where}: it is no map of an image and its id, but {type(record).__name__}.")
+            raise DatasetError(f"{where}: not a map of an image and its id, but {type(record).__name__}.")
         fields = {_text(key): value for key, value in record.items()}
         image = fields.pop(IMAGE, None)
         id_field = self.id_among(list(fields))
         if id_field is None:
-            raise self.without_id(where, list(fields))
+            raise self.missing_id(where, list(fields))
         name = _text(fields.pop(id_field))
-        about = scalars({key: _text(value) for key, value in fields.items()})
-        return place._replace(name=name, problem="" if image else "its record holds no image"), about or None
+        metadata = scalars({key: _text(value) for key, value in fields.items()})
+        return location._replace(name=name, problem="" if image else "its record has no image"), metadata or None
 
-    def read_entry(self, entry: Entry) -> bytes:
+    def read(self, image: StoredImage) -> bytes:
         """Return the image of a record."""
         import msgpack
 
-        packed = self.bytes_at(entry.part, entry.offset, entry.size)
+        packed = self.bytes_at(image.part, image.offset, image.size)
         try:
             record = msgpack.unpackb(packed, raw=True, strict_map_key=False)
-            image = next(value for key, value in record.items() if _text(key) == IMAGE)
-            return bytes(memoryview(image))
+            content = next(value for key, value in record.items() if _text(key) == IMAGE)
+            return bytes(memoryview(content))
         except (*DAMAGED, msgpack.UnpackException, AttributeError, StopIteration) as error:
-            raise ImageError(f"{entry.name}: its record holds no image ({type(error).__name__})") from None
+            raise ImageError(f"{image.name}: its record has no image ({type(error).__name__})") from None
 
 
 def _text(value: Any) -> Any:
-    """Return a text for bytes, which is what texts are where they are read raw; anything else as it is."""
+    """Decode bytes, the form of raw strings; return anything else unchanged."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 class ParquetStore(_Shards, kind="parquet", what="parquet files with a column of images, as on the Hugging Face hub"):
-    """Rows with an image, as bytes or ``{bytes, path}``, and whatever else is known of it."""
+    """Rows with an image, as bytes or ``{bytes, path}``, and any metadata."""
 
     suffixes = (".parquet",)
 
@@ -119,7 +120,7 @@ class ParquetStore(_Shards, kind="parquet", what="parquet files with a column of
         super().__init__(path, parts, id_column)
         self._rows: PerThread[_Rows] = PerThread()
 
-    def list_part(self, number: int, advance: Advance) -> Iterator[Listed]:
+    def list_part(self, number: int, advance: Advance) -> Iterator[ListedImage]:
         """Yield the rows of one file; the images themselves are not read."""
         import pyarrow as pa
 
@@ -129,38 +130,38 @@ class ParquetStore(_Shards, kind="parquet", what="parquet files with a column of
                 others = [name for name in rows.names if name != rows.image]
                 id_column = self.id_among(others)
                 if id_column is None and rows.path is None:
-                    raise self.without_id(path, others)
+                    raise self.missing_id(path, others)
                 for record in rows.records(others if id_column else [*others, str(rows.path)]):
                     name = record.pop(id_column) if id_column else record.pop(rows.image)["path"]
                     if name is None:
-                        raise DatasetError(f"{path}: row {row + 1:,} does not name its image.")
-                    yield Entry(str(name), number, row), scalars(record) or None
+                        raise DatasetError(f"{path}: row {row + 1:,} has no image name.")
+                    yield StoredImage(str(name), number, row), scalars(record) or None
                     row += 1
                 advance(path.stat().st_size)
         except (pa.ArrowException, OSError) as error:
             raise unreadable(path, "parquet file", error) from None
 
-    def read_entry(self, entry: Entry) -> bytes:
-        """Return the image of a row; rows that follow each other are read together, a few at a time."""
+    def read(self, image: StoredImage) -> bytes:
+        """Return the image of a row; consecutive rows are read together, a few at a time."""
         import pyarrow as pa
 
-        path = self.parts[entry.part]
+        path = self.parts[image.part]
         try:
-            image = self._rows.get(entry.part, lambda: _Rows(path)).image_in(entry.offset)
+            content = self._rows.get(image.part, lambda: _Rows(path)).image_in(image.offset)
         except (pa.ArrowException, OSError) as error:
-            raise ImageError(f"{entry.name}: row {entry.offset + 1:,} of {path.name} is damaged ({error})") from None
-        if not image:
-            raise ImageError(f"{entry.name}: row {entry.offset + 1:,} of {path.name} holds no image")
-        return image
+            raise ImageError(f"{image.name}: row {image.offset + 1:,} of {path.name} is damaged ({error})") from None
+        if not content:
+            raise ImageError(f"{image.name}: row {image.offset + 1:,} of {path.name} has no image")
+        return content
 
 
 class _Rows:
     """The rows of one parquet file.
 
     Attributes:
-        names: of the columns that are texts or numbers, and of the one of images.
-        image: the column of images.
-        path: where in it the path of the image's file is told, None where it is not.
+        names: of the columns of strings and numbers, and of that of the images.
+        image: the column of the images.
+        path: the field in it with the path of the image's file, None if there is none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -190,11 +191,11 @@ class _Rows:
             yield from batch.to_pylist()
 
     def image_in(self, row: int) -> bytes | None:
-        """Return the image of a row, counted from 0; a row group is begun anew only for a row before the last one."""
+        """Return the image of a row, counted from 0; a row group is only restarted for an earlier row."""
         group = bisect_right(self._starts, row) - 1
         if group != self._group or row < self._first:
             self._group, self._first, self._batch = group, self._starts[group], []
-            # No threads: the process may be the fork of one that had some.
+            # No threads: the process may have been forked from one with threads.
             self._batches = self.file.iter_batches(
                 ROWS_AT_ONCE, row_groups=[group], columns=[self._bytes], use_threads=False
             )
@@ -206,7 +207,7 @@ class _Rows:
         return found
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.file.close()
 
     def __enter__(self) -> _Rows:

@@ -1,4 +1,4 @@
-"""Tar archives read in place; the shards of a webdataset are tars with texts beside the images."""
+"""Tar archives, read in place; the shards of a webdataset are tars with sidecar files next to the images."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
-from geobench.data.stores.catalogue import BROKEN, Entry, Listed
+from geobench.data.stores.catalogue import BROKEN, ListedImage, StoredImage
 from geobench.data.stores.store import Advance, Store, head, unreadable
 
 BLOCK = tarfile.BLOCKSIZE
-MAX_SIDECAR = 1 << 20  # bytes of a text beside an image
+MAX_SIDECAR = 1 << 20  # bytes of a sidecar file
 MAX_SAMPLE = 100  # images under one key
 TAR_ERRORS = (tarfile.TarError, OSError, EOFError, ValueError, RecursionError, OverflowError)
 _TWO_NUMBERS = re.compile(r"\s*([+-]?[0-9.]+)[\s,;]+([+-]?[0-9.]+)\s*")
 OUTSIDE = re.compile(r"/|(.*/)?\.\.(/|$)")
-"""Names that lead out of the archive. Nothing is written, but a member of such a name means harm."""
+"""Names that lead outside the archive. Nothing is written, but a member with such a name is malicious."""
 
 
 def plain(name: str) -> str:
-    """Return a name of a member without ``./`` before it, ``/`` between its folders."""
+    """Return the name of a member without a leading ``./``, with ``/`` between its folders."""
     name = name if "/" in name else name.replace("\\", "/")
     while name.startswith("./"):
         name = name[2:]
@@ -31,29 +31,29 @@ def plain(name: str) -> str:
 
 
 def hidden(name: str) -> bool:
-    """Return whether a member is none of the set: what macOS and others hide in archives."""
+    """Return whether a member is a hidden file, such as those that macOS adds to archives."""
     return name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith(".")
 
 
 def numbers(text: str) -> dict[str, str]:
-    """Return latitude and longitude where the text is two numbers."""
+    """Return latitude and longitude if the text is two numbers."""
     match = _TWO_NUMBERS.fullmatch(text)
     return {"latitude": match[1], "longitude": match[2]} if match else {}
 
 
 def from_json(text: str) -> dict[str, Any]:
-    """Return the plain values of a JSON object; raise ``ValueError`` where the text is none."""
+    """Return the strings and numbers of a JSON object; raise ``ValueError`` if the text is not one."""
     try:
         values = json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(values, dict):
-        raise ValueError("it is no object {…}")
+        raise ValueError("it is not an object {…}")
     return scalars(values)
 
 
 def scalars(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the texts and numbers of ``values``, which can stand in a table."""
+    """Return the strings and numbers of ``values``, which fit into a table."""
     return {str(key): value for key, value in values.items() if isinstance(value, (str, int, float))}
 
 
@@ -64,54 +64,54 @@ SIDECARS: dict[str, Callable[[str], dict[str, Any]]] = {
     "latitude": lambda text: {"latitude": text.strip()},
     "longitude": lambda text: {"longitude": text.strip()},
 }
-"""What may lie beside an image of a webdataset shard under the same key: how its position is read from it."""
+"""How to read metadata from a file of a webdataset shard that has the same key as an image, by its suffix."""
 
 
 class TarStore(Store, kind="tar", what="tar archives, also the shards of a webdataset"):
-    """Members of one or more tar archives; what lies beside an image under its key is said about it."""
+    """Members of one or more tar archives; files with the key of an image are its metadata."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".tar",)
     carries_table = True
 
     @classmethod
     def claims(cls, parts: Sequence[Path]) -> bool:
-        """Return whether all are called .tar, or the first begins as one does."""
+        """Return whether all are called .tar, or a single file begins like one."""
         named = all(part.suffix.lower() in cls.suffixes for part in parts)
         return named or (len(parts) == 1 and is_tar(parts[0]))
 
-    def list_part(self, number: int, advance: Advance) -> Iterator[Listed]:
+    def list_part(self, number: int, advance: Advance) -> Iterator[ListedImage]:
         """Yield the images of one archive."""
         with self.parts[number].open("rb") as file:
             yield from list_tar(number, file, self.parts[number], advance)
 
-    def read_entry(self, entry: Entry) -> bytes:
+    def read(self, image: StoredImage) -> bytes:
         """Return the bytes of a member."""
-        return self.bytes_at(entry.part, entry.offset, entry.size)
+        return self.bytes_at(image.part, image.offset, image.size)
 
 
-def list_tar(number: int, file: BinaryIO, path: Path, advance: Advance) -> Iterator[Listed]:
-    """Yield the images of the tar ``file`` with what lies beside each; members of one key follow each other."""
+def list_tar(number: int, file: BinaryIO, path: Path, advance: Advance) -> Iterator[ListedImage]:
+    """Yield the images of the tar ``file`` with their metadata; members with the same key are consecutive."""
     members = _members(file, path, advance)
     for _, group in groupby(members, key=lambda member: _key_and_suffix(plain(member.name))[0]):
-        entries: list[Entry] = []
-        about: dict[str, Any] | None = None
+        images: list[StoredImage] = []
+        metadata: dict[str, Any] | None = None
         for member in group:
             name = plain(member.name)
             _, suffix = _key_and_suffix(name)
             if suffix not in SIDECARS:
-                entries.append(_tar_entry(name, number, member))
+                images.append(_stored_image(name, number, member))
             elif member.isreg() and member.size <= MAX_SIDECAR:
                 file.seek(member.offset_data)
                 text = file.read(member.size).decode("utf-8", "replace")
-                about = (about or {}) | _said(suffix, text, f"{name} in {path.name}")
-            if len(entries) == MAX_SAMPLE:  # no sample, but names such as img.0001.jpg
-                yield from ((entry, about) for entry in entries)
-                entries.clear()
-        yield from ((entry, about) for entry in entries)
+                metadata = (metadata or {}) | _read_sidecar(suffix, text, f"{name} in {path.name}")
+            if len(images) == MAX_SAMPLE:  # not a sample, but names such as img.0001.jpg
+                yield from ((image, metadata) for image in images)
+                images.clear()
+        yield from ((image, metadata) for image in images)
 
 
-def _said(suffix: str, text: str, where: str) -> dict[str, Any]:
-    """Return what a text beside an image says; where it cannot be read, why."""
+def _read_sidecar(suffix: str, text: str, where: str) -> dict[str, Any]:
+    """Return the metadata in a sidecar file, or why it cannot be read."""
     try:
         return SIDECARS[suffix](text)
     except ValueError as error:
@@ -119,19 +119,19 @@ def _said(suffix: str, text: str, where: str) -> dict[str, Any]:
 
 
 def is_tar(path: Path) -> bool:
-    """Return whether a file begins as a tar does."""
+    """Return whether a file begins like a tar."""
     return path.is_file() and head(path)[257:262] == b"ustar"
 
 
 def _members(file: BinaryIO, path: Path, advance: Advance) -> Iterator[tarfile.TarInfo]:
-    """Yield the members of a tar but folders and hidden ones; raise ``DatasetError`` where it is damaged or cut off."""
+    """Yield the members of a tar except folders and hidden files; raise ``DatasetError`` if it is damaged."""
     done = 0
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             while (member := archive.next()) is not None:
-                archive.members.clear()  # type: ignore[attr-defined]  # else it holds every member of millions
+                archive.members.clear()  # type: ignore[attr-defined]  # or it would keep millions of members
                 if member.size < 0 or archive.offset <= done:
-                    raise tarfile.ReadError(f"the size of {member.name!r} is none")
+                    raise tarfile.ReadError(f"the size of {member.name!r} is invalid")
                 advance(archive.offset - done)
                 done = archive.offset
                 if not member.isdir() and not hidden(plain(member.name)):
@@ -142,31 +142,31 @@ def _members(file: BinaryIO, path: Path, advance: Advance) -> Iterator[tarfile.T
 
 
 def _check_end(file: BinaryIO, offset: int) -> None:
-    """Raise ``ReadError`` where a tar does not end at ``offset`` as it must: tarfile takes any damage for the end."""
+    """Raise ``ReadError`` unless a tar ends properly at ``offset``: tarfile treats any damage as the end."""
     file.seek(offset)
     end = file.read(BLOCK)
     if len(end) < BLOCK:
         raise tarfile.ReadError(
-            f"it ends at byte {offset + len(end):,} without the mark that closes a tar; "
-            "where nothing is missing, add the mark: head -c 1024 /dev/zero >> FILE"
+            f"it ends at byte {offset + len(end):,} without the end mark of a tar; "
+            "if nothing is missing, add the mark: head -c 1024 /dev/zero >> FILE"
         )
     if end.strip(b"\0"):
         raise tarfile.ReadError(f"there is no header at byte {offset:,}")
 
 
 def _key_and_suffix(name: str) -> tuple[str, str]:
-    """Return what a webdataset takes for the key of a sample, and the rest: up to the first dot of the file's name."""
+    """Return the key of a sample of a webdataset, up to the first dot of the file name, and the rest."""
     folder, slash, base = name.rpartition("/")
     key, _, suffix = base.partition(".")
     return folder + slash + key, suffix.lower()
 
 
-def _tar_entry(name: str, number: int, member: tarfile.TarInfo) -> Entry:
+def _stored_image(name: str, number: int, member: tarfile.TarInfo) -> StoredImage:
     problem = ""
     if OUTSIDE.match(name):
-        problem = "its path leads out of the archive"
+        problem = "its path leads outside the archive"
     elif not member.isreg():
-        problem = f"it is a link to {member.linkname!r}" if member.linkname else "it is no file"
+        problem = f"it is a link to {member.linkname!r}" if member.linkname else "it is not a file"
     elif member.issparse():
-        problem = "it is stored with holes; pack the archive without --sparse"
-    return Entry(name, number, member.offset_data, member.size, "", problem)
+        problem = "it is stored as a sparse file; create the archive without --sparse"
+    return StoredImage(name, number, member.offset_data, member.size, "", problem)

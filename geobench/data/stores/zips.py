@@ -1,4 +1,4 @@
-"""Zip archives read in place. Their directory is read entry by entry, so that one of millions fills no memory."""
+"""Zip archives, read in place. Their directory is read entry by entry, so that millions do not fill the memory."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pathlib import Path
 from stat import S_ISLNK
 from typing import BinaryIO, NamedTuple
 
-from geobench.data.stores.catalogue import Entry, Listed
+from geobench.data.stores.catalogue import ListedImage, StoredImage
 from geobench.data.stores.store import MAX_BYTES, ZIP, Advance, Store, head, unreadable
 from geobench.data.stores.tars import OUTSIDE, hidden, plain
 from geobench.errors import ImageError
 
-# Structures of PKWARE's APPNOTE.TXT, with its sections.
+# Structures of PKWARE's APPNOTE.TXT, with section numbers.
 LOCAL = struct.Struct("<4s22xHH")  # 4.3.7: lengths of name and extra field
 CENTRAL = struct.Struct("<4s4xHH4xIIIHHH4xII")  # 4.3.12
 END = struct.Struct("<4s6xHIIH")  # 4.3.16
 LOCATOR_SIZE = 20  # 4.3.15
 END64 = struct.Struct("<4s28xQQQ")  # 4.3.14
 ENCRYPTED, UTF8 = 1, 1 << 11  # 4.4.4
-FULL = 0xFFFFFFFF  # stands for a number that is in the extra field, in 64 bits
+FULL = 0xFFFFFFFF  # placeholder for a 64-bit number in the extra field
 MAX_COMMENT = 1 << 16
 BUFFER = 1 << 18
 
 
 class Member(NamedTuple):
-    """An entry of a zip's directory."""
+    """A member of a zip, as listed in its directory."""
 
     name: str
     flags: int
@@ -49,11 +49,11 @@ class ZipStore(Store, kind="zip", what="zip archives"):
 
     @classmethod
     def claims(cls, parts: Sequence[Path]) -> bool:
-        """Return whether all are called .zip, or the first begins as one does."""
+        """Return whether all are called .zip, or a single file begins like one."""
         named = all(part.suffix.lower() in cls.suffixes for part in parts)
         return named or (len(parts) == 1 and head(parts[0], len(ZIP)) == ZIP)
 
-    def list_part(self, number: int, advance: Advance) -> Iterator[Listed]:
+    def list_part(self, number: int, advance: Advance) -> Iterator[ListedImage]:
         """Yield the images of one archive."""
         path = self.parts[number]
         try:
@@ -62,32 +62,32 @@ class ZipStore(Store, kind="zip", what="zip archives"):
                     name = plain(member.name)
                     if not name.endswith("/") and not hidden(name):
                         detail = f"{member.method} {member.crc} {member.size}"
-                        yield Entry(name, number, member.offset, member.packed, detail, _problem(member)), None
+                        yield StoredImage(name, number, member.offset, member.packed, detail, _problem(member)), None
                     advance(member.packed)
         except (zipfile.BadZipFile, OSError, struct.error) as error:
             raise unreadable(path, "zip archive", error) from None
 
-    def read_entry(self, entry: Entry) -> bytes:
+    def read(self, image: StoredImage) -> bytes:
         """Return the bytes of a member, unpacked and checked."""
-        signature, name_length, extra_length = LOCAL.unpack(self.bytes_at(entry.part, entry.offset, LOCAL.size))
+        signature, name_length, extra_length = LOCAL.unpack(self.bytes_at(image.part, image.offset, LOCAL.size))
         if signature != ZIP:
-            raise ImageError(f"{entry.name}: its header in {self.parts[entry.part].name} is damaged")
-        packed = self.bytes_at(entry.part, entry.offset + LOCAL.size + name_length + extra_length, entry.size)
-        member = zipfile.ZipInfo(entry.name)
-        member.compress_type, member.CRC, member.file_size = map(int, entry.detail.split())
-        member.compress_size = entry.size
+            raise ImageError(f"{image.name}: its header in {self.parts[image.part].name} is damaged")
+        packed = self.bytes_at(image.part, image.offset + LOCAL.size + name_length + extra_length, image.size)
+        member = zipfile.ZipInfo(image.name)
+        member.compress_type, member.CRC, member.file_size = map(int, image.detail.split())
+        member.compress_size = image.size
         try:
             with zipfile.ZipExtFile(BytesIO(packed), "r", member) as file:
                 found: bytes = file.read(MAX_BYTES)
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError) as error:
-            raise ImageError(f"{entry.name}: damaged in {self.parts[entry.part].name} ({error})") from None
+            raise ImageError(f"{image.name}: damaged in {self.parts[image.part].name} ({error})") from None
         if len(found) < member.file_size:
-            raise ImageError(f"{entry.name}: {len(found):,} of {member.file_size:,} bytes could be unpacked")
+            raise ImageError(f"{image.name}: only {len(found):,} of {member.file_size:,} bytes could be unpacked")
         return found
 
 
 def members(file: BinaryIO) -> Iterator[Member]:
-    """Yield what the directory of a zip lists, one by one; raise ``BadZipFile`` where it is damaged or cut off."""
+    """Yield the members in the directory of a zip; raise ``BadZipFile`` if it is damaged or truncated."""
     start, size, count, before = _directory(file)
     file.seek(start)
     done = found = 0
@@ -107,14 +107,14 @@ def members(file: BinaryIO) -> Iterator[Member]:
 
 
 def _directory(file: BinaryIO) -> tuple[int, int, int, int]:
-    """Return where the directory begins, its size, the number of its entries, and the bytes before the archive."""
+    """Return the start of the directory, its size, the number of members, and the bytes before the archive."""
     total = file.seek(0, os.SEEK_END)
     tail_start = max(0, total - END.size - MAX_COMMENT)
     file.seek(tail_start)
     tail = file.read()
     at = tail.rfind(b"PK\5\6")
     if at < 0 or len(tail) - at < END.size:
-        raise zipfile.BadZipFile("there is no directory at its end: it is cut off, or no zip")
+        raise zipfile.BadZipFile("there is no directory at its end: it is truncated, or not a zip")
     _, count, size, offset, _ = END.unpack_from(tail, at)
     end = tail_start + at
     wide = end - LOCATOR_SIZE - END64.size
@@ -124,12 +124,12 @@ def _directory(file: BinaryIO) -> tuple[int, int, int, int]:
         if record[:4] == b"PK\6\6":
             end, (_, count, size, offset) = wide, END64.unpack(record)
     if end - size - offset < 0:
-        raise zipfile.BadZipFile("its directory says that it lies outside")
+        raise zipfile.BadZipFile("its directory claims to be outside the file")
     return end - size, size, count, end - size - offset
 
 
 def _in_64_bits(extra: bytes, numbers: list[int]) -> list[int]:
-    """Return ``numbers`` with those that did not fit into 32 bits read from the extra field: 4.5.3."""
+    """Return ``numbers``, with those that did not fit into 32 bits read from the extra field (4.5.3)."""
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<HH", extra)
         if kind == 1:
@@ -141,11 +141,11 @@ def _in_64_bits(extra: bytes, numbers: list[int]) -> list[int]:
 
 def _problem(member: Member) -> str:
     if OUTSIDE.match(plain(member.name)):
-        return "its path leads out of the archive"
+        return "its path leads outside the archive"
     if S_ISLNK(member.mode):
         return "it is a link"
     if member.flags & ENCRYPTED:
-        return "it is encrypted; pack the archive without a password"
+        return "it is encrypted; create the archive without a password"
     if member.size > MAX_BYTES:
-        return f"it unpacks to {member.size:,} bytes; an image file has at most {MAX_BYTES:,}"
+        return f"it unpacks to {member.size:,} bytes; at most {MAX_BYTES:,} are read"
     return ""

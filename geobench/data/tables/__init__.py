@@ -1,1 +1,1 @@
-"""Metadata tables: which column is which, and a clear line for every row that cannot be used."""
+"""Metadata tables: which column is which, and a clear message for every unusable row."""

@@ -1,4 +1,4 @@
-"""From a text file to rows of cells: encoding, separator, quotes, and a line number for whatever is wrong."""
+"""From a text file to rows of fields: encoding, separator, quotes, and a line number for every problem."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from geobench.images.signatures import HEAD, describe_content
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MAX_COLUMNS = 4096
-"""A header of more names is no metadata table."""
-CHARACTERS = 1 << 20  # read at once
+"""A longer header is not that of a metadata table."""
+CHARACTERS = 1 << 20  # read at a time
 NUL, BROKEN = "\0", "\ufffd"
-# A mark of UTF-32 begins with one of UTF-16.
+# The mark of UTF-32 begins with that of UTF-16.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -27,14 +27,14 @@ _MARKS = {
 
 
 @dataclass(frozen=True)
-class Cells:
-    """The cells of a text file.
+class TextRows:
+    """The rows of a text file, as lists of fields.
 
     Attributes:
         path: the file.
-        encoding: UTF-8, or what its byte order mark says.
-        separator: between cells.
-        quoted: whether a cell may stand in quotes; dumps of databases have none.
+        encoding: UTF-8, or that of its byte order mark.
+        separator: between fields.
+        quoted: whether fields may be quoted; in database dumps they are not.
     """
 
     path: Path
@@ -43,10 +43,10 @@ class Cells:
     quoted: bool = True
 
     def blocks(self, size: int) -> Iterator[tuple[list[int], list[list[str]]]]:
-        """Yield ``size`` rows at a time, and the lines that they begin in; blank rows are left out.
+        """Yield ``size`` rows at a time and the lines that they begin on; blank rows are skipped.
 
         Raises:
-            DatasetError: a quote is left open, a byte is no text; names the line.
+            DatasetError: a quote is left open or the encoding is wrong; names the line.
         """
         line, lines, rows = 1, [], []
         try:
@@ -69,25 +69,26 @@ class Cells:
                 yield lines, rows
         except csv.Error as error:
             raise DatasetError(
-                f"{self.path}: line {line}: {error}; a cell in quotes must end with one, and a quote inside it is "
-                "doubled."
+                f"{self.path}: line {line}: {error}; a quoted field must end with a quote, and quotes inside it "
+                "must be doubled."
             ) from None
         except UnicodeError:
+            encoding = self.encoding.removesuffix("-sig").upper()
             raise DatasetError(
-                f"{self.path}: line {self._line_with(BROKEN)} is no {self.encoding.removesuffix('-sig').upper()} text; "
-                "save the file as UTF-8 (iconv -f latin1 -t utf-8)."
+                f"{self.path}: line {self._line_with(BROKEN)} is not {encoding} text; save the file as UTF-8 "
+                "(iconv -f latin1 -t utf-8)."
             ) from None
         except OSError as error:
             raise DatasetError(f"{self.path} cannot be read: {error.strerror}.") from error
 
     def refuse_nul(self) -> None:
-        """Raise ``DatasetError`` where the file holds NUL characters; names the line."""
+        """Raise ``DatasetError`` if the file contains NUL characters; names the line."""
         with self.path.open(encoding=self.encoding, errors="replace", newline="") as file:
             while text := file.read(CHARACTERS):
                 if "\0" in text:
                     raise DatasetError(
-                        f"{self.path}: line {self._line_with(NUL)} holds NUL characters; is it damaged, or UTF-16 "
-                        "without its mark? Save it as UTF-8."
+                        f"{self.path}: line {self._line_with(NUL)} contains NUL characters; is it damaged, or UTF-16 "
+                        "without a byte order mark? Save it as UTF-8."
                     )
 
     def _line_with(self, character: str) -> int:
@@ -99,12 +100,12 @@ def encoding_of(path: Path) -> str:
     """Return the encoding of the text file ``path``.
 
     Raises:
-        DatasetError: it is not there, is no regular file or no text.
+        DatasetError: it does not exist, is not a regular file or not text.
     """
     if not path.exists():
         raise DatasetError(f"{path}: there is no such file.")
     if not path.is_file():
-        kind = "a folder" if path.is_dir() else "no regular file"
+        kind = "a folder" if path.is_dir() else "not a regular file"
         raise DatasetError(f"{path} is {kind}; a CSV file with a header is needed.")
     try:
         with path.open("rb") as file:
@@ -113,17 +114,17 @@ def encoding_of(path: Path) -> str:
         raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
     content = describe_content(head)
     if content:
-        raise DatasetError(f"{path} is {content}, no CSV file; unpack, fetch or save it as CSV (UTF-8) first.")
+        raise DatasetError(f"{path} is {content}, not a CSV file; unpack, fetch or save it as CSV (UTF-8) first.")
     return next((encoding for mark, encoding in _MARKS.items() if head.startswith(mark)), "utf-8")
 
 
-def first_row(cells: Cells) -> tuple[int, list[str]]:
-    """Return line and cells of the first row, the header where there is one.
+def first_row(rows: TextRows) -> tuple[int, list[str]]:
+    """Return line and fields of the first row, which is the header if there is one.
 
     Raises:
         DatasetError: there is none.
     """
-    for lines, rows in cells.blocks(1):
-        if rows:
-            return lines[0], rows[0]
-    raise DatasetError(f"{cells.path} holds no rows; it needs a header and rows below it.")
+    for lines, block in rows.blocks(1):
+        if block:
+            return lines[0], block[0]
+    raise DatasetError(f"{rows.path} has no rows; it needs a header and rows below it.")

@@ -1,4 +1,4 @@
-"""Who took an image: a column of the table that says so, or the name that Flickr gave the file."""
+"""Who took an image: from a column of the table, or from the name that Flickr gave the file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PHOTOGRAPHER = ("author", "photographer", "owner", "user_id", "user_nsid", "creator_username", "creator_id")
-"""Names of columns, in small letters."""
+"""Column names, in lower case."""
 FLICKR_USER = r"[0-9]+@N[0-9]{2}"
 
 
 def named_columns(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series[str]]]:
-    """Yield each column that says who took the images: its name, and the photographers, '' where unknown.
+    """Yield each column of photographers: its name, and the photographers, '' if unknown.
 
-    Of a file name of Flickr's the user counts: 177 authors of Im2GPS are written ``9f05b2251e_1292_8504005@N07``.
+    Of a Flickr file name only the user is kept: 177 authors of Im2GPS are given as ``9f05b2251e_1292_8504005@N07``.
     """
     for column in table.columns:
         if str(column).lower() in PHOTOGRAPHER:
@@ -27,7 +27,7 @@ def named_columns(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series[str]]]:
 
 
 def photographers(table: pd.DataFrame) -> pd.Series[str] | None:
-    """Return who took each image, from a column or from Flickr's file names, '' where unknown; None where nowhere."""
+    """Return who took each image, from a column or from Flickr's file names, '' if unknown; None if all are unknown."""
     for _, who in named_columns(table):
         return who
     found = table["image"].str.extract(rf"_({FLICKR_USER})(?:\.\w+)?$", expand=False).fillna("")

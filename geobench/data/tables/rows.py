@@ -1,4 +1,4 @@
-"""Reading a metadata table: which column is which, and a clear line for every row that cannot be used."""
+"""Read a metadata table: coordinates and image names checked, with a clear message for every unusable row."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from geobench.geo import FloatArray, invalid_rows, valid_if_swapped
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS_AT_ONCE = 10_000  # held as Python strings; many more take longer, the garbage collector walks through them
-SHOWN = 3  # problems that an error names
-SWAPPED = "latitude and longitude look swapped: exchange their names in the header, or the numbers of their columns"
+ROWS_AT_ONCE = (
+    10_000  # kept as Python strings; much larger blocks are slower, because the garbage collector visits each string
+)
+SHOWN = 3  # problems listed in an error
+SWAPPED = "latitude and longitude look swapped: swap their names in the header, or the numbers of their columns"
 _UNUSABLE_NAMES = {
-    "no image is named": r"^$",
-    "image {name} leads out of the folder of the images; write it relative to that folder": (
+    "the image name is empty": r"^$",
+    "image {name} leads outside the folder of the images; give its path relative to that folder": (
         r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)"
     ),
     "image {name} was rounded by a spreadsheet; export the table again with this column as text": (
         r"^[+-]?[0-9]+(?:[.,][0-9]+)?E[+-]?[0-9]+$"
     ),
-    "image {name} is a formula or an error of a spreadsheet; save its values": (
+    "image {name} is a spreadsheet formula or error; save the values instead": (
         r"^=[A-Z]+[0-9(]|^#(?:N/A|NAME\?|REF!|VALUE!|NUM!|DIV/0!|NULL!)$"
     ),
 }
@@ -36,12 +38,12 @@ _SEXAGESIMAL = re.compile(r"[°º'′’\"″]|[0-9]\s*[NSEWO]\s*$|^\s*[NSEWO]\s
 
 
 class Problem(NamedTuple):
-    """A row that cannot be used.
+    """An unusable row.
 
     Attributes:
-        line: it begins in, counted from 1.
-        image: it names; empty where that is not known.
-        kind: ``cells``, ``coordinates``, ``image`` or ``repeated``.
+        line: that it begins on, counted from 1.
+        image: its image name; empty if unknown.
+        kind: ``fields``, ``coordinates``, ``image`` or ``repeated``.
         reason: what is wrong, and what would be right.
     """
 
@@ -52,7 +54,7 @@ class Problem(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The rows of a table that can be used, indexed by their line, all problems of the others, and advice on them."""
+    """The usable rows of a table, indexed by line, the problems of all others, and advice on them."""
 
     table: pd.DataFrame
     problems: list[Problem]
@@ -60,16 +62,16 @@ class Rows(NamedTuple):
 
 
 def read_table(path: Path, columns: Mapping[str, str | int] | None = None, header: bool = True) -> pd.DataFrame:
-    """Return the table in the text file ``path`` with the columns ``image``, ``latitude``, ``longitude`` and the rest.
+    """Return the table in the text file ``path``: ``image``, ``latitude``, ``longitude`` and all other columns.
 
     Args:
-        path: a CSV file; cells may be separated by commas, semicolons, tabs or bars.
-        columns: the file's names, or numbers counted from 1, for ``image``, ``latitude`` and ``longitude``, where they
-            are not recognised.
-        header: False for a file whose first line is a row; ``columns`` then are numbers.
+        path: a CSV file; fields may be separated by commas, semicolons, tabs or bars.
+        columns: the file's names, or numbers counted from 1, for ``image``, ``latitude`` and ``longitude``, if they are
+            not recognised.
+        header: False for a file without a header; ``columns`` are then numbers.
 
     Raises:
-        DatasetError: the file is missing, empty or no table; a column is missing; a row cannot be used.
+        DatasetError: the file is missing, empty or not a table; a column is missing; a row is unusable.
     """
     rows = read_rows(path, columns, header)
     _refuse(path, rows)
@@ -90,16 +92,16 @@ def read_rows(
     header: bool = True,
     roles: Sequence[str] = tuple(RECOGNISED),
 ) -> Rows:
-    """Return the rows of ``path`` that can be used and all problems of the others; the rest as :func:`read_table`.
+    """Return the usable rows of ``path`` and the problems of all others; arguments as for :func:`read_table`.
 
     Raises:
-        DatasetError: the file is missing, empty or no table; a column is missing.
+        DatasetError: the file is missing, empty or not a table; a column is missing.
     """
     layout = find_layout(path, columns or {}, header, roles)
     problems: list[Problem] = []
     table = _read(layout, problems)
     if table.empty and not problems:
-        raise DatasetError(f"{path} holds no rows below its header; it needs a header and rows below it.")
+        raise DatasetError(f"{path} has no rows below its header.")
     coordinates, wrong, advice = _coordinates(table)
     table["latitude"], table["longitude"] = coordinates.T
     if "image" in roles:
@@ -112,28 +114,28 @@ def read_rows(
 
 
 def _refuse(path: Path, rows: Rows) -> None:
-    """Raise the ``DatasetError`` of the rows that cannot be used; the first three are named."""
+    """Raise ``DatasetError`` if there are unusable rows; names the first three."""
     if not rows.problems:
         return
     shown = "; ".join(f"line {problem.line}: {problem.reason}" for problem in rows.problems[:SHOWN])
     n = len(rows.table) + len(rows.problems)
     raise DatasetError(
-        f"{path}: {len(rows.problems):,} of {n:,} rows cannot be used, {shown}; "
+        f"{path}: {len(rows.problems):,} of {n:,} rows cannot be used: {shown}; "
         f"{rows.advice or 'correct or remove them'}."
     )
 
 
 def _read(layout: Layout, problems: list[Problem]) -> pd.DataFrame:
-    """Return the rows as text, indexed by their line; a row of another length goes to ``problems``."""
+    """Return the rows as text, indexed by line; rows of the wrong length are added to ``problems``."""
     import pandas as pd
 
     names, width = list(layout.names), len(layout.names)
     frames = [pd.DataFrame(columns=names, index=pd.Index([], dtype=np.int64), dtype=str)]
-    for block in layout.cells.blocks(ROWS_AT_ONCE):
+    for block in layout.rows.blocks(ROWS_AT_ONCE):
         all_fit = set(map(len, block[1])) == {width} and block[0][0] > layout.header_line
         lines, rows = block if all_fit else _fitting(*block, layout, problems)
         if rows:
-            # Everything as text, nothing read as missing: ids keep their zeros and the country NA stays Namibia.
+            # Everything as text, nothing as missing: ids keep their leading zeros, and the country NA remains Namibia.
             values = dict(zip(names, zip(*rows, strict=True), strict=True))
             frames.append(pd.DataFrame(values, index=lines, dtype=str))
     return pd.concat(frames).rename_axis(index="line")
@@ -142,15 +144,16 @@ def _read(layout: Layout, problems: list[Problem]) -> pd.DataFrame:
 def _fitting(
     lines: list[int], rows: list[list[str]], layout: Layout, problems: list[Problem]
 ) -> tuple[list[int], list[list[str]]]:
-    """Return the rows below the header that are as long as it; empty cells beyond are left out."""
+    """Return the rows below the header that have its length, ignoring additional empty fields."""
     width = len(layout.names)
     kept: tuple[list[int], list[list[str]]] = [], []
     for line, row in zip(lines, rows, strict=True):
         if line <= layout.header_line:
             continue
         if len(row) < width or any(row[width:]):
-            more = "; put a text that holds the separator in quotes" if len(row) > width else ""
-            problems.append(Problem(line, "", "cells", f"{len(row)} cells where the first line has {width}{more}"))
+            more = "; quote texts that contain the separator" if len(row) > width else ""
+            fields = f"{len(row)} field{'' if len(row) == 1 else 's'}"
+            problems.append(Problem(line, "", "fields", f"{fields} instead of {width} as in the first line{more}"))
             continue
         kept[0].append(line)
         kept[1].append(row[:width])
@@ -158,7 +161,7 @@ def _fitting(
 
 
 def _name_problems(table: pd.DataFrame) -> dict[int, Problem]:
-    """Return for the lines whose image cannot be the name of a file in a folder what is wrong."""
+    """Return the problems of the lines whose image cannot be the name of a file in a folder."""
     suspicious = table["image"][table["image"].str.contains("|".join(_UNUSABLE_NAMES.values()))]
     return {
         line: Problem(line, name, "image", reason.format(name=_short(name)))
@@ -168,11 +171,11 @@ def _name_problems(table: pd.DataFrame) -> dict[int, Problem]:
 
 
 def _without(table: pd.DataFrame, lines: Mapping[int, Problem]) -> pd.DataFrame:
-    return table.drop(index=list(lines)) if lines else table  # nothing is copied for nothing
+    return table.drop(index=list(lines)) if lines else table  # avoid a copy
 
 
 def _repeated(table: pd.DataFrame) -> dict[int, Problem]:
-    """Return for the lines whose image stands further up already what is wrong."""
+    """Return the problems of the lines whose image is already listed above."""
     repeated = table["image"].duplicated()
     if not repeated.any():
         return {}
@@ -180,13 +183,13 @@ def _repeated(table: pd.DataFrame) -> dict[int, Problem]:
     firsts = table["image"][table["image"].isin(again) & ~repeated]
     line_of = dict(zip(firsts, firsts.index.tolist(), strict=True))
     return {
-        line: Problem(line, name, "repeated", f"image {_short(name)} is listed in line {line_of[name]} already")
+        line: Problem(line, name, "repeated", f"image {_short(name)} is already listed on line {line_of[name]}")
         for line, name in zip(again.index.tolist(), again, strict=True)
     }
 
 
 def _coordinates(table: pd.DataFrame) -> tuple[FloatArray, dict[int, Problem], str]:
-    """Return the coordinates (n, 2), for the lines of unusable ones what is wrong, and advice on all of them."""
+    """Return the coordinates (n, 2), the problems of lines with unusable ones, and advice on all of them."""
     comma = _has_decimal_commas(table)
     coordinates = np.stack([_numbers(table[axis], comma) for axis in AXES], axis=1)
     wrong = {}
@@ -200,7 +203,7 @@ def _coordinates(table: pd.DataFrame) -> tuple[FloatArray, dict[int, Problem], s
 
 
 def _has_decimal_commas(table: pd.DataFrame) -> bool:
-    """Return whether every comma in the coordinates is a decimal one: no cell holds a point, none two commas."""
+    """Return whether every comma in the coordinates is a decimal one: no field has a point, none has two commas."""
     texts = [table[axis] for axis in AXES]
     with_comma = [text[text.str.contains(",", regex=False)] for text in texts]
     return (
@@ -211,7 +214,7 @@ def _has_decimal_commas(table: pd.DataFrame) -> bool:
 
 
 def _numbers(texts: pd.Series[str], decimal_comma: bool) -> FloatArray:
-    """Return ``texts`` as numbers, NaN where one is none. A minus sign of typography counts as one."""
+    """Return ``texts`` as numbers, NaN for what is not a number. A typographic minus sign is accepted."""
     import pandas as pd
 
     if decimal_comma:
@@ -230,14 +233,14 @@ def _reason(axis: str, text: str, value: float) -> str:
     if np.isfinite(value):
         return f"{axis} {_short(text)} is beyond ±{AXES[axis]:.0f}" if abs(value) > AXES[axis] else ""
     if "," in text:
-        return f"{axis} {_short(text)} has a comma where others have a point, or two; write 48.85"
+        return f"{axis} {_short(text)} has a comma where others have a point, or has two; write 48.85"
     if _SEXAGESIMAL.search(text):
         return f"{axis} {_short(text)} is not in decimal degrees; write 48.85, south and west negative"
-    return f"{axis} {_short(text)} is no number"
+    return f"{axis} {_short(text)} is not a number"
 
 
 def _advice(coordinates: FloatArray) -> str:
-    """Return what all the coordinates together say about the unusable ones."""
+    """Return advice on the unusable coordinates, from all coordinates together."""
     finite = coordinates[np.isfinite(coordinates).all(axis=1)]
     if valid_if_swapped(finite):
         return SWAPPED
