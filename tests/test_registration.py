@@ -243,7 +243,7 @@ def test_photos_that_no_store_reads_are_named_by_their_format(cli, tmp_path):
 
 def test_an_empty_list_of_names_is_refused(cli):
     told = cli("run", "--models", "knn", "--datasets", ",", exit_code=2).stderr
-    assert "'--datasets': it names nothing; names are separated by commas." in told
+    assert "'--datasets': it contains no name; separate names by commas." in told
 
 
 def test_the_command_refuses_a_name_clash_in_one_line(cli, photos):
@@ -326,7 +326,7 @@ def test_photos_in_formats_that_are_not_read_are_counted_by_add_and_check(cli, t
     assert "2 images in a format that is not read, not part of the set" in added.stderr
     assert added.stderr.rstrip().endswith(": c.HEIC, d.dng")
     shown = cli("datasets", "check", "mine").stdout
-    assert "2 images are there and not listed (2 in a format that is not read, such as HEIC)" in shown
+    assert "2 images exist but are not listed (2 in a format that is not read, such as HEIC)" in shown
 
 
 def test_photos_in_a_zip_in_formats_that_are_not_read_are_counted(photos, tmp_path):

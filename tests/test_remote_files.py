@@ -73,7 +73,7 @@ def test_a_definition_whose_sources_do_not_fit_is_left_out_with_a_warning(cli, o
     path.parent.mkdir(parents=True)
     path.write_text('name = "faraway"\ntitle = "Far away"\n[[sources]]\nfile = "a.zip"\ntoken = "HOME"\n')
     told = cli("datasets", "list").stderr
-    assert f"faraway is left out: {path}: sources[1]: token must name" in told
+    assert f"faraway is skipped: {path}: sources[1]: token must name" in told
 
 
 BUNDLED = ("bluemarble", "gws15k", "im2gps", "im2gps3k", "mp16", "osv5m", "shadedrelief", "yfcc26k", "yfcc4k")
