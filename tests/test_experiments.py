@@ -296,10 +296,11 @@ def test_galleries_that_are_asked_for_take_the_place_of_the_rows():
 def test_the_smallest_gallery_that_does_as_well_stands_below_a_table_of_galleries(cli, toml):
     table = cli("experiment", "run", toml(FLOOR), "--test-limit", 50).stdout
     assert (
-        "Smallest gallery within the 95 % interval of the best, bluemarble: land:30 at 750 km, training:20 at 2500 km."
+        "Smallest gallery within the 95 % confidence interval of the best, bluemarble: land:30 at 750 km, "
+        "training:20 at 2500 km."
         in table
     )
-    assert "Not at 1 km, 25 km, 200 km: no gallery has an image right there." in table
+    assert "Not at 1 km, 25 km, 200 km: no gallery has a single hit there." in table
 
 
 def test_a_training_serves_all_of_its_galleries(cli, toml):
@@ -499,7 +500,7 @@ def test_torchrun_divides_the_trainings_and_shows_one_table(toml, own_home):
         ("[[rows]]", "[[rows]", "mine.toml is no experiment: "),
         ("[[rows]]", "[[rwos]]", "unknown key 'rwos'; did you mean rows"),
         ('title = "Two switches"', "", "the key title is missing."),
-        ("limit = 96", 'columns = ["acc_1mk"]', "columns: unknown score 'acc_1mk'; did you mean acc_1km"),
+        ("limit = 96", 'columns = ["acc_1mk"]', "columns: unknown metric 'acc_1mk'; did you mean acc_1km"),
         ("limit = 96", 'gallery = "lnad:5k"', "unknown gallery 'lnad:5k'; did you mean land?"),
         ("limit = 96", "on.blumarble = {}", "on: unknown data set 'blumarble'; did you mean bluemarble?"),
         ("limit = 96", "on.bluemarble = { seds = [1] }", "on.bluemarble: unknown key 'seds'; did you mean seeds"),
@@ -537,7 +538,7 @@ def test_a_grid_of_ten_thousand_cells_says_so_and_asks_for_yes(cli, toml, monkey
         (("table-2a", "--data", "blumarble"), "Error: unknown data set 'blumarble'; did you mean bluemarble?"),
         (("table-2a", "--set", "quue_length=1"), "unknown setting of geoclip 'quue_length'; did you mean queue_length"),
         (("table-2a", "--format", "latx"), "unknown format 'latx'; did you mean latex"),
-        (("table-2a", "--seeds", "a"), "'a' is no list of whole numbers"),
+        (("table-2a", "--seeds", "a"), "'a' is not a list of whole numbers"),
     ],
 )
 def test_a_wrong_option_is_one_line(cli, arguments, said):
