@@ -18,7 +18,7 @@ from geobench.analysis.calibration import (
     selective_accuracy,
     top_k_coverage,
 )
-from geobench.analysis.details import Answers
+from geobench.analysis.details import DetailedResult
 from geobench.analysis.tables import calibration_rows
 from geobench.geo import FARTHEST_KM
 
@@ -100,9 +100,9 @@ def test_claims_that_hold_have_a_calibration_error_of_nothing_but_chance():
 
 
 @pytest.mark.parametrize("scores", [[[1.0, 49.0]], [[0.7, 0.4]], [[0.2, -0.1]], [[np.nan, 0.1]]])
-def test_scores_that_are_no_probabilities_are_not_taken_for_some(scores):
+def test_scores_that_are_not_probabilities_are_refused(scores):
     answered = predictions(np.zeros((1, 2)), scores)
-    with pytest.raises(ResultError, match="knn: the scores of 1 images are no probabilities: those of image number 0"):
+    with pytest.raises(ResultError, match="knn: the scores of 1 images are not probabilities: those of image number 0"):
         check_probabilities(answered, "knn")
 
 
@@ -113,9 +113,9 @@ def test_models_say_whether_their_scores_are_probabilities():
 
 
 def test_calibration_error_is_shown_for_probabilities_alone(make_result):
-    ours = Answers(make_result(model="geoclip"))
+    ours = DetailedResult(make_result(model="geoclip"))
     assert {row["ece"] is None for row in calibration_rows(ours)} == {False}
-    other = Answers(make_result(model="knn"))
+    other = DetailedResult(make_result(model="knn"))
     assert {row["ece"] for row in calibration_rows(other)} == {None}
     assert calibration_rows(other, probabilities=True)[1]["ece"] == pytest.approx(12.5)
     # Of four images at 0.5 (the failed one claims 0 and is wrong) one is within 25 km: (3·|50 − 33.3| + 0) / 4.
@@ -134,20 +134,20 @@ def test_the_command_shows_a_table_and_the_same_numbers_as_json(make_result, cli
     )
 
 
-def test_scores_said_to_be_probabilities_that_are_none_are_one_line(make_result, cli):
+def test_scores_wrongly_called_probabilities_are_one_line(make_result, cli):
     result = make_result()
     scores = np.where(result.predictions.failed[:, None], np.nan, 3.0)
     changed = Predictions(result.predictions.coordinates, scores, result.predictions.failed)
     path = replace(result, predictions=changed).save()
     told = cli("calibration", path, "--probabilities", exit_code=1).output
-    assert "no probabilities" in told and told.count("\n") == 1
+    assert "not probabilities" in told and told.count("\n") == 1
 
 
-def test_a_result_without_its_predictions_is_told_in_one_line(make_result, cli):
+def test_a_result_without_its_predictions_is_one_line(make_result, cli):
     path = make_result().save()
     path.with_name(path.stem + ".predictions.csv").unlink()
     told = cli("calibration", path, exit_code=1).output
-    assert "do not lie beside" in told and told.count("\n") == 1
+    assert "are not next to" in told and told.count("\n") == 1
     assert "no result" in cli("calibration", "results/none.json", exit_code=1).output
 
 

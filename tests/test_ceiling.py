@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from geobench import UnknownNameError, get_gallery, metrics, train
+from geobench import UnknownNameError, get_gallery, get_metrics, train
 from geobench.audits.ceiling import ceiling, ceilings
 from geobench.data.land import sample_land
 from geobench.devices import peak_memory_mb
 from geobench.gallery import Gallery, is_oracle
 from geobench.geo import haversine_km, nearest_km, place_keys, sample_sphere
+from geobench.metrics import accuracies
 
 CORNERS = np.array([[90.0, 0.0], [-90.0, 12.0], [0.0, 180.0], [0.0, -180.0], [10.0, -179.9999], [10.0, 179.9999]])
 
@@ -45,8 +46,8 @@ def test_the_scores_are_those_of_a_model_that_picks_the_nearest_point():
     truth = np.array([[0.0, 0.0], [1.0, 0.0], [4.0, 0.0], [20.0, 0.0]])
     gallery = Gallery(np.array([[0.0, 0.0], [-30.0, 0.0], [0.0, 0.0]]), "places.csv")
     found = ceiling("mine", truth, gallery)
-    accuracies = [found.scores[f"acc_{km}km"] for km in metrics.LEVELS_KM.values()]
-    assert accuracies == [25, 25, 50, 75, 100]
+    levels = [found.scores[metric.name] for metric in accuracies(get_metrics())]
+    assert levels == [25, 25, 50, 75, 100]
     assert (found.size, found.distinct, found.n, found.in_gallery, found.oracle) == (3, 2, 4, 1, True)
 
 
@@ -100,9 +101,7 @@ def test_the_ceiling_of_a_checkpoint_draws_from_what_it_was_trained_on():
 def test_a_gallery_that_cannot_be_made_leaves_the_others_and_exits_with_1(cli):
     done = cli("ceiling", "--datasets", "bluemarble,gws15k", "--galleries", "100k,land:50", "--limit", 20, exit_code=1)
     assert "land:50" in done.stdout
-    assert "Failed: bluemarble × 100k: the gallery is drawn from training coordinates; say whose with --training" in (
-        done.stderr
-    )
+    assert "Failed: bluemarble × 100k: the gallery is drawn from training coordinates; name their data" in done.stderr
     assert "Failed: gws15k × land:50: gws15k is not on this machine" in done.stderr
 
 

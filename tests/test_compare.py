@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from geobench import ResultError, UnknownNameError, metrics
+from geobench import ResultError, UnknownNameError, get_metrics
 from geobench.statistics.compare import aligned, compare, find_result
 
 FOLDER = Path("results")
@@ -31,7 +31,7 @@ def pair(make_result):
 
 def test_gained_lost_and_difference_are_counted_by_hand(pair):
     found = compare(*pair)
-    assert [line.score for line in found.lines] == list(metrics.SCORES)
+    assert [line.score for line in found.lines] == [metric.name for metric in get_metrics(pair[0].dataset)]
     for line in found.lines[:5]:
         assert (line.a, line.b, line.gained, line.lost) == (30.0, 55.0, 45, 20)
         assert line.difference.value == pytest.approx(25.0)
@@ -111,9 +111,11 @@ def test_a_result_goes_by_model_checkpoint_digits_or_file(make_result, pair):
 def test_a_name_that_fits_several_results_asks_for_digits(make_result):
     for number, changes in enumerate(({"dataset": "one"}, {"dataset": "two"}, {"dataset": "two", "seed": 1})):
         make_result(key=f"{number}" * 16, **changes).save(FOLDER)
-    with pytest.raises(ResultError, match=r"knn stands for 3 results; name one by its digits: 00000000 \(knn@mine"):
+    with pytest.raises(
+        ResultError, match=r"knn matches 3 results; name one by the first digits of its key: 00000000 \(knn@mine"
+    ):
         find_result("knn", FOLDER)
-    with pytest.raises(ResultError, match="knn stands for 2 results"):
+    with pytest.raises(ResultError, match="knn matches 2 results"):
         find_result("knn", FOLDER, "two")
     assert find_result("knn", FOLDER, "one").key == "0" * 16
 
@@ -136,7 +138,7 @@ def test_the_command_shows_a_line_per_score(cli, pair):
     (city,) = (line for line in lines if line.startswith("Within 25 km"))
     assert city.split()[4:7] == ["30.00", "55.00", "+25.00"]
     assert city.split()[-2:] == ["45", "20"]
-    assert any(line.startswith("median km") for line in lines)
+    assert any(line.startswith("Median km") for line in lines)
 
 
 def test_the_command_fails_only_where_b_is_worse_and_it_is_asked_to(cli, pair):
@@ -145,19 +147,19 @@ def test_the_command_fails_only_where_b_is_worse_and_it_is_asked_to(cli, pair):
     told = cli("compare", "new", "old", "--fail-if-worse", exit_code=1)
     assert "Error: B, old, is significantly worse than A, new, at 1 km, 25 km" in told.stderr
     assert "Within 25 km" in told.stdout
-    cli("compare", "new", "old", "--fail-if-worse", "--threshold", "20000")
+    cli("compare", "new", "old", "--fail-if-worse", "--thresholds", "20000")
 
 
 def test_json_holds_both_results_and_every_score(cli, pair):
-    told = json.loads(cli("compare", "old", "new", "--json", "--threshold", "25,0.5").stdout)
+    told = json.loads(cli("compare", "old", "new", "--json", "--thresholds", "25,0.5").stdout)
     assert (told["a"]["key"], told["b"]["model"], told["n"], told["worse"]) == ("a" * 16, "new", 100, False)
-    assert [line["score"] for line in told["scores"]] == ["acc_25km", "acc_0.5km", "median_km", "mean_km", "geoscore"]
-    assert told["scores"][0]["gained"] == 45
+    assert [line["score"] for line in told["scores"]] == ["acc_0.5km", "acc_25km", "median_km", "mean_km", "geoscore"]
+    assert told["scores"][1]["gained"] == 45
     assert told["scores"][0]["p_holm"] == pytest.approx(2 * told["scores"][0]["p"])
 
 
 def test_the_images_gained_and_lost_are_written(cli, pair):
-    cli("compare", "old", "new", "--threshold", "25", "--output", "out/changed.csv")
+    cli("compare", "old", "new", "--thresholds", "25", "--output", "out/changed.csv")
     changed = list(csv.DictReader(Path("out/changed.csv").read_text().splitlines()))
     assert [row["image"] for row in changed if row["change"] == "lost"] == [f"photo-{row}.jpg" for row in range(20)]
     assert [row["image"] for row in changed if row["change"] == "gained"] == [f"photo-{r}.jpg" for r in range(30, 75)]
@@ -174,13 +176,13 @@ def test_a_result_is_not_compared_with_itself(cli, pair):
 def test_where_nothing_changed_the_file_has_its_header(cli, pair):
     pair[0].save(Path("elsewhere"))
     cli("compare", "old", str(next(Path("elsewhere").glob("*.json"))), "--output", "same.csv")
-    assert Path("same.csv").read_text().startswith("image,threshold_km,change,")
+    assert Path("same.csv").read_text().startswith("image,score,threshold_km,change,")
     assert len(Path("same.csv").read_text().splitlines()) == 1
 
 
-@pytest.mark.parametrize("value", ["near", "0", "-1", "25,,1", "inf", "nan", ""])
-def test_a_threshold_that_is_no_distance_is_wrong_usage(cli, pair, value):
-    assert "is no list of distances in km" in cli("compare", "old", "new", "--threshold", value, exit_code=2).stderr
+@pytest.mark.parametrize("value", ["near", "0", "-1", "25,,1", "inf", "nan", "", "20016"])
+def test_thresholds_that_are_not_distances_are_wrong_usage(cli, pair, value):
+    assert "is not a list of distances in km" in cli("compare", "old", "new", "--thresholds", value, exit_code=2).stderr
 
 
 def test_other_images_are_one_line(cli, make_result, pair):

@@ -10,18 +10,21 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from geobench import Predictions, ResultError, metrics
-from geobench.analysis.details import Answers
+from geobench import Predictions, ResultError, get_metrics
+from geobench.analysis.details import DetailedResult
 from geobench.data.land import sample_land
 from geobench.geo import FARTHEST_KM
+from geobench.metrics import ScoredImages, scores_of, thresholds_of
 from geobench.pictures.bars import draw_breakdown
 from geobench.pictures.canvas import save, styled
 from geobench.pictures.curves import COLUMN_INCHES, PRINT_DPI, _spread, draw_cdf, draw_frontier
-from geobench.pictures.error_maps import COLOURS, draw_error_map
-from geobench.pictures.figures import STYLE, SUFFIXES, _settled, draw, labels
+from geobench.pictures.error_maps import draw_error_map
+from geobench.pictures.palette import error_colours
+from geobench.report.figures import STYLE, SUFFIXES, _settled, draw, labels
 from geobench.report.rows import rows
 from geobench.statistics.intervals import share_interval
 
+LEVELS = thresholds_of(get_metrics())
 TRUTH = sample_land(80, np.random.default_rng(0), -55, 70)
 
 
@@ -38,7 +41,8 @@ def result(make_result):
         predicted = np.clip(predicted, -90, 90)
         predictions = Predictions(predicted[:, None], np.where(failed, np.nan, 0.5)[:, None], failed)
         names = np.array([f"photo-{number}.jpg" for number in range(n)], dtype=object)
-        made = make_result(n=n, failed=1, expected=n, scores=metrics.score(predictions.errors_km(truth)), **changes)
+        scores = scores_of(ScoredImages(predictions.errors_km(truth)), get_metrics())
+        made = make_result(n=n, failed=1, expected=n, scores=scores, **changes)
         return replace(made, predictions=predictions, truth=truth, names=names)
 
     return make
@@ -126,8 +130,7 @@ def test_the_bars_are_the_shares_of_each_group_with_their_intervals(result):
     assert ax.get_xlabel() == "Within 200 km (%)"
     widths = [patch.get_width() for patch in ax.patches]
     assert widths[-1] == pytest.approx(made.scores["acc_200km"])
-    answers = Answers(made)
-    low, high = share_interval(made.errors <= 200, answers.clusters)
+    low, high = share_interval(made.errors <= 200, DetailedResult(made).clusters)
     segment = ax.collections[0].get_segments()[-1]
     assert segment[:, 0] == pytest.approx([100 * low, 100 * high])
     assert any(text.startswith("all images (80)") for text in texts_inside(figure))
@@ -137,11 +140,11 @@ def test_the_map_has_every_image_in_the_colour_of_its_error(result):
     from matplotlib.colors import to_hex
 
     made = result(150)
-    figure = drawn(lambda: draw_error_map(made, "knn"))
+    figure = drawn(lambda: draw_error_map(made, "knn", LEVELS))
     points = next(c for c in figure.axes[0].collections if len(c.get_offsets()) == 80)
     colours = [to_hex(colour) for colour in points.get_facecolors()]
     edges = (1, 25, 200, 750, 2500)
-    for level, colour in enumerate(COLOURS):
+    for level, colour in enumerate(error_colours(len(LEVELS))):
         low, high = (0, *edges)[level], (*edges, np.inf)[level]
         inside = (made.errors > low) & (made.errors <= high) | ((level == 0) & (made.errors == 0))
         assert colours.count(colour) == inside.sum()
@@ -150,12 +153,12 @@ def test_the_map_has_every_image_in_the_colour_of_its_error(result):
     assert f"> 2,500 km ({100 * np.mean(made.errors > 2500):.1f} %)" in shown
 
 
-def test_many_images_are_drawn_as_medians_of_cells(result, monkeypatch):
+def test_many_images_are_drawn_as_medians_of_hexagons(result, monkeypatch):
     monkeypatch.setattr("geobench.pictures.error_maps.MOST_POINTS", 50)
-    figure = drawn(lambda: draw_error_map(result(150), "knn"))
+    figure = drawn(lambda: draw_error_map(result(150), "knn", LEVELS))
     cells = next(c for c in figure.axes[0].collections if c.get_array() is not None)
     assert 0 < len(cells.get_array()) <= 80
-    assert any(text.startswith("Median error in the cell") for text in texts_inside(figure))
+    assert any(text.startswith("Median error in the hexagon") for text in texts_inside(figure))
 
 
 def test_the_frontier_has_accuracy_time_and_memory_by_size_and_seeds_are_averaged(result):
@@ -231,5 +234,5 @@ def test_the_report_draws_beside_its_table(result, cli, tmp_path):
 
 
 def test_the_modules_of_figures_load_no_matplotlib_before_they_draw():
-    code = "import sys, geobench.pictures.figures; print({'matplotlib', 'pandas', 'torch', 'scipy'} & set(sys.modules))"
+    code = "import sys, geobench.report.figures; print({'matplotlib', 'pandas', 'torch', 'scipy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

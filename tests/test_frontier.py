@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from geobench import metrics, train
+from geobench import get_metrics, train
 from geobench.experiments.frontier import frontier, smallest_line, smallest_within
 from geobench.geo import haversine_km
+from geobench.metrics import ScoredImages, accuracies, scores_of
 from geobench.results import read_results
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,10 +55,10 @@ def test_each_gallery_has_the_accuracy_of_its_result_and_what_it_costs(trained):
         assert 0 < point.batch_ms < point.latency_ms
         assert point.peak_memory_mb > 10
         errors = haversine_km(result.predictions.coordinates[:, 0], result.truth)
-        assert metrics.score(errors)["acc_2500km"] == point.scores["acc_2500km"]
+        assert scores_of(ScoredImages(errors), get_metrics())["acc_2500km"] == point.scores["acc_2500km"]
     ((model, dataset, smallest),) = found.smallest()
     assert (model, dataset) == ("geoclip", "bluemarble") and list(smallest) == [
-        name for name in metrics.ACCURACIES if any(point.scores[name] > 0 for point in found.points)
+        metric.name for metric in accuracies(get_metrics()) if any(p.scores[metric.name] > 0 for p in found.points)
     ]
 
     small, large = frontier(["geoclip"], ["bluemarble"], ["50", "sphere:200k"], limit=60).points
@@ -67,11 +68,13 @@ def test_each_gallery_has_the_accuracy_of_its_result_and_what_it_costs(trained):
     assert large.peak_memory_mb > small.peak_memory_mb + 10  # 18 MiB of embeddings
 
 
-def test_a_level_where_no_gallery_has_an_image_right_is_left_out_and_said():
+def test_an_accuracy_that_is_0_with_every_gallery_is_left_out_and_named():
     named = {"acc_200km": "5k", "acc_750km": "1k", "acc_2500km": "1k"}
-    line = smallest_line("knn on mine", named)
-    assert "5k at 200 km, 1k at 750 km, 1k at 2500 km. Not at 1 km, 25 km: no gallery has an image right" in line
-    assert "best, knn on mine: none. Not at 1 km, 25 km, 200 km, 750 km, 2500 km" in smallest_line("knn on mine", {})
+    line = smallest_line("knn on mine", named, get_metrics())
+    assert "5k at 200 km, 1k at 750 km, 1k at 2500 km. Not at 1 km, 25 km: no gallery has a single hit" in line
+    assert "best, knn on mine: none. Not at 1 km, 25 km, 200 km, 750 km, 2500 km" in smallest_line(
+        "knn on mine", {}, get_metrics()
+    )
 
 
 def test_a_model_without_embeddings_has_no_size_for_them(cli):
@@ -99,7 +102,7 @@ def test_the_command_shows_costs_and_the_smallest_gallery_writes_a_table_and_nam
     shown = done.stdout
     assert "is larger than its source, which has 200" in done.stderr
     assert "training:50" in shown and "Peak" in shown and "[low, high]" in shown
-    assert "Smallest gallery within the 95 % interval of the best, geoclip on bluemarble: training:" in shown
+    assert "Smallest gallery within the 95 % confidence interval of the best, geoclip on bluemarble: training:" in shown
     with Path("f.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["gallery_size"]) for row in rows] == [50]

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geobench import Predictions, metrics
-from geobench.analysis.breakdown import groups_of, within
+from geobench import Predictions, get_metrics
+from geobench.analysis.breakdown import groups_of
 from geobench.data.registration import add_dataset
 from geobench.geo import haversine_km
+from geobench.metrics import ScoredImages, accuracies, scores_of
 from geobench.pictures.worldmap import equal_earth
 from geobench.report.formats import report
 from geobench.report.html import explorer, page, thumbnails
@@ -32,6 +33,8 @@ in_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="neither Chrom
 CITIES = np.array([(48.85, 2.35), (-22.9, -43.2), (35.68, 139.69), (40.71, -74.0), (-33.9, 18.4), (-33.87, 151.2)])
 HOSTILE = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script> @{secret} & \"quoted\".jpg"
 N = 60
+SCORES = [metric.name for metric in get_metrics()]
+ACCURACIES = [metric.name for metric in accuracies(get_metrics())]
 
 
 @pytest.fixture
@@ -51,8 +54,9 @@ def answering(make_result):
         scores = np.where(failed[:, None], np.nan, 0.5 / (1 + np.arange(top_k)))
         predictions = Predictions(np.where(failed[:, None, None], np.nan, places), scores, failed)
         names = np.array([HOSTILE if image == 1 else f"photo-{image}.jpg" for image in range(n)], dtype=object)
-        values = {"scores": metrics.score(predictions.errors_km(truth)), "n": n, "failed": int(failed.sum())}
-        result = replace(make_result([0.0] * n), model=model, key=model[0] * 16, expected=n, top_k=top_k, **values)
+        scores = scores_of(ScoredImages(predictions.errors_km(truth), truth, predictions), get_metrics())
+        values = {"scores": scores, "n": n, "failed": int(failed.sum())}
+        result = replace(make_result([0.0] * n), model=model, expected=n, top_k=top_k, **values)
         return replace(result, predictions=predictions, truth=truth, names=names, **changes)
 
     return make
@@ -119,9 +123,9 @@ def test_names_of_images_and_models_are_text_and_never_markup(answering):
     assert json.loads(script(text, "block-set-0-names"))[1] == HOSTILE
 
 
-def test_the_cells_of_the_table_hold_the_scores_unrounded(two_models):
+def test_the_table_has_the_scores_unrounded(two_models):
     values = Markup(html_page(rows(two_models))).values
-    expected = [row.scores[name] for row in rows(two_models) for name in metrics.SCORES]
+    expected = [row.scores[name] for row in rows(two_models) for name in SCORES]
     assert values == expected
 
 
@@ -135,7 +139,7 @@ def test_the_arrays_in_the_page_are_the_predictions_and_give_the_scores(two_mode
         np.testing.assert_array_equal(places, result.predictions.coordinates.astype("<f4"))
         np.testing.assert_allclose(array(text, row["errors"], "<f4"), result.errors, rtol=1e-6)
         level = array(text, row["level"], "u1")
-        for number, score in enumerate(metrics.ACCURACIES):
+        for number, score in enumerate(ACCURACIES):
             assert 100 * np.mean(level <= number) == pytest.approx(result.scores[score])
         assert np.flatnonzero(level == 255).tolist() == [2]
 
@@ -153,7 +157,7 @@ def test_a_record_without_predictions_stands_in_the_table_alone(two_models):
 
 def test_published_rows_notes_and_damaged_results_are_in_the_page(answering):
     result = answering("one", [0.0, 1.0, 2.0], dataset="im2gps3k")
-    text = html_page(rows([result]), ["results/broken.json is no readable result"])
+    text = html_page(rows([result]), ["results/broken.json is not a readable result"])
     words = " ".join("".join(Markup(text).texts).split())
     assert "GeoCLIP †" in words
     assert "Left out, because damaged or of another version: results/broken.json" in words
@@ -161,7 +165,7 @@ def test_published_rows_notes_and_damaged_results_are_in_the_page(answering):
 
 
 def test_sets_of_other_images_are_told_apart(answering):
-    many, few = answering("one", [0.0] * 9), answering("one", [0.0] * 6, key="0" * 16)
+    many, few = answering("one", [0.0] * 9), answering("one", [0.0] * 6)
     sets = image_sets(rows([many, few, answering("two", [0.0] * 7, subset="clean")]))
     assert sorted(images.title for images in sets) == ["mine (clean)", "mine, n = 6", "mine, n = 9"]
 
@@ -169,16 +173,16 @@ def test_sets_of_other_images_are_told_apart(answering):
 def test_regions_are_those_of_the_breakdown_with_its_intervals(two_models):
     found = rows(two_models)
     (images,) = image_sets(found)
-    by_continent = regions(found, images.answers)["continent"]
+    by_continent = regions(found, images.detailed)["continent"]
     assert by_continent[-1]["name"] == "all images"
     everything = by_continent[-1]["shares"][0]
-    for level, score in enumerate(metrics.ACCURACIES):
+    for level, score in enumerate(ACCURACIES):
         share, low, high = everything[level]
         assert share == pytest.approx(found[0].scores[score], abs=0.005)
         assert (low, high) == pytest.approx(found[0].intervals[score], abs=0.005)
-    name, inside = groups_of(images.answers, "continent", 30)[0]
+    name, inside = groups_of(images.detailed, "continent", 30)[0]
     hits = two_models[1].errors[inside] <= 750
-    low, high = share_interval(hits, within(clusters_of(two_models[1].truth), inside))
+    low, high = share_interval(hits, clusters_of(two_models[1].truth).among(inside))
     assert (by_continent[0]["name"], by_continent[0]["n"]) == (name, int(inside.sum()))
     assert by_continent[0]["shares"][1][3] == pytest.approx([100 * hits.mean(), 100 * low, 100 * high], abs=0.005)
 
@@ -186,12 +190,12 @@ def test_regions_are_those_of_the_breakdown_with_its_intervals(two_models):
 def test_scenes_are_a_grouping_where_the_set_has_labels(two_models):
     labelled = [replace(result, extra=pd.DataFrame({"S3_Label": ["0", "1"] * (N // 2)})) for result in two_models]
     found = rows(labelled)
-    assert {group["name"] for group in regions(found, image_sets(found)[0].answers)["scene"]} == {
+    assert {group["name"] for group in regions(found, image_sets(found)[0].detailed)["scene"]} == {
         "indoor", "natural", "all images",
     }  # fmt: skip
 
 
-def test_answers_that_have_no_room_are_left_out_and_named(two_models, monkeypatch):
+def test_predictions_without_room_are_left_out_and_named(two_models, monkeypatch):
     text = html_page(rows(two_models))
     assert json.loads(script(text, "data"))["sets"][0]["rows"][0]["k"] == 2
     one_rank = N * (12 + 5) * 4 // 3
@@ -203,17 +207,17 @@ def test_answers_that_have_no_room_are_left_out_and_named(two_models, monkeypatc
     monkeypatch.setattr(explorer, "ROOM", one_rank + base)
     half = json.loads(script(html_page(rows(two_models)), "data"))["sets"][0]
     assert [row["label"] for row in half["rows"]] == ["one"]
-    assert "No room below 30 MB for the answers of two: they are in tables and curves only." in half["notes"]
+    assert "No room below 30 MB for the predictions of two: they are in tables and curves only." in half["notes"]
     assert half["labels"] == ["one", "two"]
 
 
-def test_pictures_are_of_the_images_that_tell_most():
+def test_pictures_are_of_the_most_informative_images():
     one, two = np.array([5.0, 900.0, 10.0, 20.0]), np.array([5.0, 800.0, 4000.0, 1.0])
     # Worst and best of each in turn, then where they differ most: 1, 0, 2, 3.
-    assert thumbnails.telling_images([one, two], 4) == [1, 0, 2, 3]
-    assert thumbnails.telling_images([one, two], 2) == [1, 0]
-    assert thumbnails.telling_images([one, two], 0) == []
-    assert sorted(thumbnails.telling_images([np.zeros(50)], 99)) == list(range(50))
+    assert thumbnails.informative_images([one, two], 4) == [1, 0, 2, 3]
+    assert thumbnails.informative_images([one, two], 2) == [1, 0]
+    assert thumbnails.informative_images([one, two], 0) == []
+    assert sorted(thumbnails.informative_images([np.zeros(50)], 99)) == list(range(50))
 
 
 def test_cards_have_the_pictures_that_are_there_and_the_page_says_what_is_missing(two_models, photos):
@@ -257,9 +261,9 @@ def test_pictures_keep_within_their_room(photos):
 def test_the_images_of_an_unknown_set_are_said_to_be_missing():
     found, note = thumbnails.thumbnails("nowhere", ["a.jpg"], [0], 1000)
     assert found == {}
-    assert note.startswith("The cards of nowhere have no picture: ")
+    assert note.startswith("The cards of nowhere have no pictures: ")
     assert thumbnails.thumbnails("im2gps3k", ["a.jpg"], [0], 1000) == (
-        {}, "The images of im2gps3k are not on the machine that wrote this page: its cards have no picture."
+        {}, "The images of im2gps3k are not on the machine that wrote this page, so its cards have no pictures."
     )  # fmt: skip
 
 
@@ -291,7 +295,7 @@ def test_galleries_of_several_sizes_make_a_frontier(answering):
         for size in (3, 6, 9)
     ]
     text = html_page(rows(results))
-    assert script(text, "block-set-0-frontier-0").count('"name":"HoverTool"') == len(metrics.ACCURACIES)
+    assert script(text, "block-set-0-frontier-0").count('"name":"HoverTool"') == len(ACCURACIES)
     assert "Gallery frontier" in text
     assert "No model was run with galleries of several sizes" not in text
 
@@ -554,7 +558,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen_and_targets_are_large(opene
 @in_browser
 def test_regions_change_with_their_switches_and_dark_colours_reach_the_charts(opened, two_models):
     browser = opened()
-    browser.choose("by-level", 3)
+    browser.choose("by-share", 3)
     share = browser.texts("#regions tfoot td")[1]
     assert share.startswith(f"{two_models[0].scores['acc_750km']:.1f}[")
     browser.choose("by", 1)

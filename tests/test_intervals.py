@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from scipy.stats import quantile_test
 from statsmodels.stats.proportion import proportion_confint
 
-from geobench import metrics
+from geobench import get_metrics
 from geobench.geo import FARTHEST_KM
+from geobench.metrics import ScoredImages, accuracies, image_values, scores_of
+from geobench.statistics import intervals as statistics
 from geobench.statistics.intervals import (
     Clusters,
     clustered_mean,
     clusters_of,
-    intervals,
     median_interval,
     share_interval,
 )
@@ -31,6 +32,18 @@ def simulation():
 
 
 coverage = simulation()
+
+
+def score(errors):
+    return scores_of(ScoredImages(errors), get_metrics())
+
+
+def intervals(errors, clusters, metrics=None):
+    """Return the intervals of the scores of ``errors``."""
+    metrics = metrics or get_metrics()
+    return statistics.intervals(image_values(ScoredImages(errors), metrics), clusters, metrics)
+
+
 ALIKE = 0.2  # correlation within a cluster
 SETS = [
     pytest.param(make, n, alike, id=f"{make.__name__}-{n}")
@@ -114,7 +127,7 @@ def test_intervals_are_as_wide_as_the_bootstrap_over_clusters_says():
     clusters = Clusters(np.arange(3000) // 3)
     errors = coverage.errors_of(rng, clusters, 0.4, 1)[0, :, 0] * 300
     drawn = [np.flatnonzero(np.isin(clusters.labels, [g])) for g in range(1000)]
-    again = [metrics.score(errors[np.concatenate([drawn[g] for g in rng.integers(0, 1000, 1000)])]) for _ in range(400)]
+    again = [score(errors[np.concatenate([drawn[g] for g in rng.integers(0, 1000, 1000)])]) for _ in range(400)]
     for name, (low, high) in intervals(errors, clusters).items():
         ends = np.percentile([scores[name] for scores in again], [2.5, 97.5])
         assert high - low == pytest.approx(ends[1] - ends[0], rel=0.2), name
@@ -123,12 +136,13 @@ def test_intervals_are_as_wide_as_the_bootstrap_over_clusters_says():
 @given(st.lists(st.floats(0, FARTHEST_KM), min_size=1, max_size=40), st.integers(1, 5))
 def test_every_score_lies_in_its_interval_and_that_in_its_range(errors, size):
     errors = np.array(errors)
-    scores = metrics.score(errors)
+    scores = score(errors)
     found = intervals(errors, Clusters(np.arange(len(errors)) // size))
-    assert list(found) == list(metrics.SCORES)
+    assert list(found) == [metric.name for metric in get_metrics()]
     for name, (low, high) in found.items():
         assert low - 1e-9 <= scores[name] <= high + 1e-9
-    assert all(0 <= low <= high <= 100 + 1e-9 for low, high in (found[name] for name in metrics.ACCURACIES))
+    levels = [metric.name for metric in accuracies(get_metrics())]
+    assert all(0 <= low <= high <= 100 + 1e-9 for low, high in (found[name] for name in levels))
     assert found["mean_km"][0] >= 0 and found["geoscore"][1] <= 5000
 
 

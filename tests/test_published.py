@@ -8,7 +8,8 @@ import pytest
 
 from geobench import UnknownNameError
 from geobench.published.agreement import first_sources
-from geobench.published.rows import SELECTIONS, judge, published_rows, repeated_rows, verdict
+from geobench.published.rows import SELECTIONS, published_rows
+from geobench.published.verdicts import judge, repeated_rows, verdict
 from geobench.report.formats import report
 from geobench_published import FOLDER
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geobench import Predictions, ResultError
+from geobench import Predictions, ResultError, get_metrics
 from geobench.geo import FARTHEST_KM, sample_sphere
-from geobench.metrics import score
+from geobench.metrics import ScoredImages, scores_of
 from geobench.published.replay import RULES, Rule, geodesic_km, replay, replay_file, sphere, spread
 
 # Im2GPS, photo Connecticut_00004_364162616, as the ISNs' authors answered it: their file says 749.34 km.
@@ -33,8 +33,11 @@ def test_an_error_of_749_34_km_leaves_the_750_km_bin_on_the_larger_sphere():
     assert found["sphere 6371 km, ≤"].scores["acc_750km"] == 100.0
     assert found["sphere 6371.0088 km, ≤"].scores["acc_750km"] == 100.0
     assert found["sphere 6378.137 km, ≤"].scores["acc_750km"] == found["sphere 6378.137 km, <"].scores["acc_750km"] == 0
+    # GeoScore: 5000 · (exp(−749.34 / 1492.7) − exp(−750.18 / 1492.7)) = 5000 · (0.605318 − 0.604977) = 1.70
     assert spread(replay(of(ISNS_ANSWER), CONNECTICUT)) == pytest.approx(
-        {"acc_1km": 0, "acc_25km": 0, "acc_200km": 0, "acc_750km": 100, "acc_2500km": 0, "median_km": 0.84}, abs=0.005
+        {"acc_1km": 0, "acc_25km": 0, "acc_200km": 0, "acc_750km": 100, "acc_2500km": 0}
+        | {"median_km": 0.84, "mean_km": 0.84, "geoscore": 1.70},
+        abs=0.005,
     )
 
 
@@ -44,7 +47,7 @@ def test_our_rule_gives_the_scores_of_our_tables():
     predictions = of(truth + rng.normal(0, 3, truth.shape).clip(-5, 5), failed=[3, 9])
     predictions.coordinates[:, 0] = predictions.coordinates[:, 0].clip([-90, -180], [90, 180])
     ours = replay(predictions, truth)[0]
-    table = score(predictions.errors_km(truth))
+    table = scores_of(ScoredImages(predictions.errors_km(truth)), get_metrics())
     assert ours.n == 400
     assert ours.scores == pytest.approx({name: table[name] for name in ours.scores}, abs=1e-12)
     assert ours.hits["acc_200km"] == round(table["acc_200km"] * 4)
@@ -101,9 +104,9 @@ def test_where_every_image_failed_and_is_dropped_there_is_no_score():
 
 def test_every_peer_says_where_its_rule_was_read_and_no_rule_stands_twice():
     assert len({rule.name for rule in RULES}) == len(RULES) == 9
-    assert RULES[0].peers[0][0] == "geobench"
-    assert all(name and source for rule in RULES for name, source in rule.peers)
-    peers = {name: rule.name for rule in RULES for name, _ in rule.peers}
+    assert RULES[0].users[0][0] == "geobench"
+    assert all(name and source for rule in RULES for name, source in rule.users)
+    peers = {name: rule.name for rule in RULES for name, _ in rule.users}
     assert peers["GeoCLIP"] == "WGS-84 geodesic, ≤"
     assert peers["PIGEON"] == "sphere 6378.137 km, <"
     assert peers["OSV-5M"] == "sphere 6371 km, <"
@@ -114,7 +117,7 @@ def test_the_command_replays_a_result_by_its_predictions_or_its_record(cli, make
     assert replay_file(path) == replay_file(path.with_suffix(".predictions.csv"))
     told = cli("replay", path).output
     # 6.74° of latitude: 749.5 km at R 6371, 750.3 at 6378.137, and 745.3 along the ellipsoid
-    assert "Points from convention alone, lowest to highest rule: 33.33 at 1 km" in told
+    assert "Points due to convention alone, lowest to highest rule: 33.33 at 1 km" in told
     assert "sphere 6378.137 km, <" in told
     assert "PIGEON: LukasHaas/PIGEON, evaluation/metrics.py" in told
 
@@ -125,7 +128,7 @@ def test_the_command_prints_json(cli, make_result):
     by_rule = {rule["rule"]: rule for rule in told["rules"]}
     assert by_rule["sphere 6371 km, ≤"]["hits"]["acc_750km"] == by_rule["WGS-84 geodesic, ≤"]["hits"]["acc_750km"] == 2
     assert by_rule["sphere 6378.137 km, ≤"]["hits"]["acc_750km"] == 1
-    assert by_rule["WGS-84 geodesic, ≤"]["peers"][0]["name"] == "GeoCLIP"
+    assert by_rule["WGS-84 geodesic, ≤"]["users"][0]["name"] == "GeoCLIP"
     assert told["spread"]["acc_750km"] == pytest.approx(100 - 100 / 3)  # dropped: 2 of 2; the larger sphere: 1 of 3
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geobench import Predictions, ResultError, UnknownNameError, metrics
+from geobench import Predictions, ResultError, UnknownNameError, get_metrics
+from geobench.metrics import ScoredImages, image_values, scores_of
 from geobench.published.rows import published_rows
 from geobench.report.formats import FORMATS, report
 from geobench.report.rows import rows
-from geobench.report.text import HEADS
 from geobench.statistics.intervals import clusters_of, intervals
 
 FOLDER = Path("results")
@@ -24,8 +24,8 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def cells(text, model):
-    """Return the cells of the row of a Markdown table whose first cell begins with ``model``."""
+def entries(text, model):
+    """Return the entries of the row of a Markdown table whose first one begins with ``model``."""
     (row,) = (line for line in text.splitlines() if line.startswith(f"| {model}"))
     return [cell.strip() for cell in row.strip("|").split("|")]
 
@@ -54,8 +54,9 @@ def test_json_has_the_same_rows_with_intervals(three_of_four):
     (row,) = json.loads(report("json", FOLDER))
     assert list(row)[:15] == COLUMNS
     assert {name: row[name] for name in COLUMNS[7:]} == three_of_four.scores
-    ends = intervals(three_of_four.errors, clusters_of(three_of_four.truth))
-    for name in metrics.SCORES:
+    values = image_values(three_of_four.scored, get_metrics())
+    ends = intervals(values, clusters_of(three_of_four.truth), get_metrics())
+    for name in COLUMNS[7:]:
         assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx(ends[name])
     assert (row["clustered_by"], row["clusters"], row["oracle"]) == ("image", 4, False)
 
@@ -75,7 +76,7 @@ def test_markdown_has_the_papers_columns_worked_out_by_hand(three_of_four):
     # Of 4 images: 1 within 1 and 25 km, 2 within 200 and 750, 3 within 2500. Median (111.195 + 1111.951) / 2 = 611.6,
     # mean (111.195 + 1111.951 + 20015.114) / 4 = 5309.6.
     # GeoScore: 5000 · (1 + e^(−0.0744926) + e^(−0.744926) + 0.0000015) / 4 = (5000 + 4641.1 + 2373.8) / 4 = 3003.7
-    assert [cell.partition(" [")[0] for cell in cells(text, "knn@")] == [
+    assert [cell.partition(" [")[0] for cell in entries(text, "knn@")] == [
         "knn@mine-s0-0a0b0c0d", "training:3", "0", "4", "1", "25.0", "25.0", "50.0", "50.0", "75.0", "612", "5,310",
         "3,004",
     ]  # fmt: skip
@@ -89,14 +90,14 @@ def test_the_terminal_table_has_the_same_figures_with_the_interval_below(three_o
     (at,) = (number for number, line in enumerate(lines) if line.startswith("knn@"))
     scores = lines[at].split()
     ends = [f"[{end}" for end in lines[at + 1].strip().strip("[").split("[")]
-    assert [f"{score} {end.strip()}" for score, end in zip(scores[5:], ends, strict=True)] == cells(
+    assert [f"{score} {end.strip()}" for score, end in zip(scores[5:], ends, strict=True)] == entries(
         report("markdown", FOLDER), "knn@"
     )[5:]
 
 
 def test_a_row_without_gallery_and_checkpoint_shows_none(make_result):
     make_result(gallery="", checkpoint="", model="coin").save(FOLDER)
-    assert cells(report("markdown", FOLDER), "coin")[:3] == ["coin", "–", "–"]
+    assert entries(report("markdown", FOLDER), "coin")[:3] == ["coin", "–", "–"]
 
 
 def test_the_intervals_are_clustered_by_the_photographer_that_the_set_names(make_result):
@@ -104,7 +105,7 @@ def test_the_intervals_are_clustered_by_the_photographer_that_the_set_names(make
     truth = np.stack([np.zeros(100), np.arange(100) / 1000], axis=1)
     answers = np.where(np.arange(100)[:, None] < 50, truth, 80.0)
     moved = Predictions.of(answers[:, None], np.ones((100, 1)))
-    scores = metrics.score(moved.errors_km(truth))
+    scores = scores_of(ScoredImages(moved.errors_km(truth)), get_metrics())
     result = replace(result, predictions=moved, truth=truth, scores=scores)
     result.save(FOLDER / "alone")
     replace(result, extra=pd.DataFrame({"AUTHOR": [str(k // 10) for k in range(100)]})).save(FOLDER / "by")
@@ -142,8 +143,8 @@ def test_every_published_row_has_its_figures_and_its_source(make_result):
 def test_what_others_ran_again_has_another_mark_than_what_the_authors_printed(make_result):
     make_result(dataset="im2gps3k", expected=2997).save(FOLDER)
     text = report("markdown", FOLDER, published="paper")
-    assert cells(text, "PlaNet")[0].startswith("PlaNet §")
-    assert cells(text, "ISNs")[0].startswith("ISNs †")
+    assert entries(text, "PlaNet")[0].startswith("PlaNet §")
+    assert entries(text, "ISNs")[0].startswith("ISNs †")
 
 
 def test_published_rows_can_be_left_out_and_are_no_part_of_csv_and_json(make_result):
@@ -164,7 +165,7 @@ def test_a_row_that_repeats_a_published_one_has_a_verdict_with_its_reason(make_r
     values = {"model": "geoclip", "checkpoint": "official", "gallery": "official:100000", "gallery_size": 100_000}
     make_result(dataset="im2gps3k", expected=2997, crops=10, **values).save(FOLDER)
     text = report("markdown", FOLDER)
-    assert cells(text, "geoclip@official")[-1].startswith("not comparable [")
+    assert entries(text, "geoclip@official")[-1].startswith("not comparable [")
     assert "geoclip@official: not comparable, GeoCLIP (" in text
     assert "n 4, published 2,997" in text
     assert "not comparable: GeoCLIP" in json.loads(report("json", FOLDER))[0]["verdicts"]
@@ -181,10 +182,12 @@ def test_a_whole_test_set_is_not_called_so(three_of_four):
 
 
 def test_no_results_says_which_command_makes_some(cli):
-    with pytest.raises(ResultError, match=r"no results in results; make some: geobench demo, or geobench run --models"):
+    with pytest.raises(
+        ResultError, match=r"no results in results; to make some: geobench demo, or geobench run --models"
+    ):
         report("table", FOLDER)
     told = cli("report", exit_code=1)
-    assert told.stderr.startswith("Error: no results in results; make some: geobench demo")
+    assert told.stderr.startswith("Error: no results in results; to make some: geobench demo")
     assert told.stderr.count("\n") == 1
 
 
@@ -237,10 +240,10 @@ def test_results_that_differ_by_seed_only_are_one_row_of_mean_and_standard_devia
     assert row.scores["acc_25km"] == pytest.approx(20.0)
     assert row.spread["acc_25km"] == pytest.approx(10.0)  # of 10, 20, 30 with n − 1
     assert row.model == "knn@mine"
-    found = cells(report("markdown", FOLDER), "knn@mine")
+    found = entries(report("markdown", FOLDER), "knn@mine")
     assert found[2] == "3 training"
     assert found[6].startswith("20.0 ± 10.0 [")
-    assert "differ by seed only" in report("markdown", FOLDER)
+    assert "differ only by seed" in report("markdown", FOLDER)
 
 
 def test_the_interval_of_a_mean_over_seeds_is_the_mean_of_theirs(make_result):
@@ -299,7 +302,7 @@ def test_those_not_significantly_worse_than_the_best_share_its_mark(make_result)
     for number, (model, right) in enumerate((("best", 50), ("nearly", 48), ("worse", 20))):
         make_result(degrees(right), key=f"{number}" * 16, model=model, checkpoint="").save(FOLDER)
     text = report("markdown", FOLDER)
-    assert [cells(text, model)[6][:2] == "**" for model in ("best", "nearly", "worse")] == [True, True, False]
+    assert [entries(text, model)[6][:2] == "**" for model in ("best", "nearly", "worse")] == [True, True, False]
     assert "Holm" in text
     terminal = [line.split() for line in report("table", FOLDER).splitlines()]
     assert [line[6] for line in terminal if line and line[0] in ("best", "nearly", "worse")] == [
@@ -325,10 +328,10 @@ def test_an_oracle_gallery_is_named_as_such_and_takes_no_first_place(make_result
         changes = {"in_gallery": 60} if model == "cheat" else {}
         make_result(degrees(right), key=f"{number}" * 16, model=model, checkpoint="", **changes).save(FOLDER)
     text = report("markdown", FOLDER)
-    assert cells(text, "cheat")[1] == "training:3 (oracle)"
+    assert entries(text, "cheat")[1] == "training:3 (oracle)"
     assert "Oracle: training:3 holds 60 of the 100 test coordinates exactly" in text
-    assert "**" not in "".join(cells(text, "cheat"))
-    assert cells(text, "best")[6].startswith("**")
+    assert "**" not in "".join(entries(text, "cheat"))
+    assert entries(text, "best")[6].startswith("**")
     assert [row["oracle"] for row in json.loads(report("json", FOLDER))] == [False, True, False]
 
 
@@ -350,11 +353,11 @@ def test_crops_are_shown_where_they_differ(make_result):
     ]
 
 
-def test_of_two_results_for_one_cell_the_newest_is_shown_and_the_other_named(make_result):
+def test_of_two_results_for_one_entry_the_newest_is_shown_and_the_other_named(make_result):
     make_result(degrees(10), key="1" * 16, created="2024-01-01T00:00:00+00:00").save(FOLDER)
     make_result(degrees(20), key="2" * 16, created="2024-01-02T00:00:00+00:00").save(FOLDER)
     text = report("markdown", FOLDER)
-    assert cells(text, "knn@")[6].startswith("20.0")
+    assert entries(text, "knn@")[6].startswith("20.0")
     assert (
         "measured more than once; the newest is shown (mine_knn_training-3_s0_22222222.json), not "
         "mine_knn_training-3_s0_11111111.json." in text
@@ -362,9 +365,9 @@ def test_of_two_results_for_one_cell_the_newest_is_shown_and_the_other_named(mak
 
 
 def test_a_copied_file_is_named_too(three_of_four):
-    shutil.copy("results/mine_knn_training-3_s0_01234567.json", "results/copy.json")
+    shutil.copy(f"results/{three_of_four.stem}.json", "results/copy.json")
     text = report("markdown", FOLDER)
-    assert cells(text, "knn@")[6].startswith("25.0")
+    assert entries(text, "knn@")[6].startswith("25.0")
     assert "copy.json" in text
 
 
@@ -383,7 +386,7 @@ def test_all_damaged_results_are_named_and_the_others_shown(cli, make_result, th
     Path("results/broken.json").write_text("{")
     Path("results/older.json").write_text('{"scores": {}}')
     told = cli("report", exit_code=1)
-    assert "Failed: results/broken.json is no readable result" in told.stderr
+    assert "Failed: results/broken.json is not a readable result" in told.stderr
     assert "Failed: results/older.json does not fit this version" in told.stderr
     assert "knn@mine-s0-0a0b0c0d" in told.stdout
     assert "Left out, because damaged or of another version: results/broken.json, results/older.json." in told.stdout
@@ -404,7 +407,7 @@ def test_when_all_results_are_damaged_each_is_named():
     FOLDER.mkdir()
     for name in ("a", "b"):
         (FOLDER / f"{name}.json").write_text("{")
-    with pytest.raises(ResultError, match=r"results/a\.json is no .* results/b\.json is no"):
+    with pytest.raises(ResultError, match=r"results/a\.json is not .* results/b\.json is not"):
         report("table", FOLDER)
 
 
@@ -412,9 +415,9 @@ def test_a_record_without_its_predictions_is_marked_and_has_no_interval(make_res
     path = make_result().save(FOLDER)
     path.with_suffix(".predictions.csv").unlink()
     text = report("markdown", FOLDER)
-    assert cells(text, "knn@")[0].endswith(" ‡")
-    assert cells(text, "knn@")[6] == "25.0"
-    assert "‡ the record without its predictions" in text
+    assert entries(text, "knn@")[0].endswith(" ‡")
+    assert entries(text, "knn@")[6] == "25.0"
+    assert "‡ record without its predictions" in text
     assert json.loads(report("json", FOLDER))[0]["acc_25km_low"] is None
 
 
@@ -427,7 +430,7 @@ def test_the_committed_records_are_shown(run):
 
 
 def test_the_heads_are_the_papers():
-    assert list(HEADS.values())[:5] == [
+    assert [metric.heading for metric in get_metrics()][:5] == [
         "Street 1 km", "City 25 km", "Region 200 km", "Country 750 km", "Continent 2500 km"
     ]  # fmt: skip
 
@@ -448,7 +451,7 @@ def test_a_name_with_a_line_break_or_a_bar_keeps_a_markdown_table_whole(make_res
     assert row.startswith("| a b\\|c ")
 
 
-def test_json_lists_what_a_row_is_best_at_and_csv_has_it_in_one_cell(make_result):
+def test_json_lists_what_a_row_is_best_at_and_csv_has_it_in_one_entry(make_result):
     for number, right in enumerate((50, 48)):
         latitudes = [0.0] * right + [80.0] * (100 - right)
         make_result(latitudes, key=f"{number}" * 16, model=f"m{number}").save()

@@ -7,9 +7,9 @@ import pytest
 
 from geobench.report import formats, latex
 from geobench.report.formats import FORMATS, report
-from geobench.report.latex import LETTERS, SIGNS, Cell, Table, escape, latex_document, latex_tables
+from geobench.report.latex import LETTERS, SIGNS, escape, latex_document, latex_tables
 from geobench.report.rows import rows
-from geobench.report.text import tables
+from geobench.report.tables import Entry, Table, tables
 
 FOLDER = Path("results")
 compiles = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed (Debian: texlive)")
@@ -39,7 +39,7 @@ def test_the_latex_report_compiles_as_it_is(make_result):
 @compiles
 def test_every_sign_that_is_written_is_printed():
     text = "".join(SIGNS) + "".join(sorted(LETTERS)) + "".join(map(chr, range(32, 127))) + "東京 Łódź \t\n [x]"
-    table = Table("a_b [c]", [{"Model": Cell(text, "[1, 2]", True), "n": Cell("[3]")}] * 2, 1, [text])
+    table = Table("a_b [c]", [{"Model": Entry(text, "[1, 2]", True), "n": Entry("[3]")}] * 2, 1, [text])
     log = pdflatex(latex_document([table]))
     assert "Missing character" not in log
     assert "undefined" not in log.lower()
@@ -61,7 +61,7 @@ def test_a_fragment_is_the_document_without_its_frame(make_result):
 
 
 def test_rules_are_those_of_booktabs_and_ours_are_set_apart_from_the_papers():
-    measured, published = ({"Model": Cell(name), "n": Cell("1")} for name in ("ours", "theirs"))
+    measured, published = ({"Model": Entry(name), "n": Entry("1")} for name in ("ours", "theirs"))
     lines = latex_tables([Table("t", [measured, published], 1)]).splitlines()
     between = lines[lines.index(r"ours & 1 \\") + 1 : lines.index(r"theirs & 1 \\")]
     assert between == [r"\midrule"]
@@ -71,7 +71,7 @@ def test_rules_are_those_of_booktabs_and_ours_are_set_apart_from_the_papers():
 
 
 def test_the_best_are_bold_and_intervals_small_below():
-    lines = latex_tables([Table("t", [{"Model": Cell("m"), "City 25 km": Cell("50.0", "[40.0, 60.0]", True)}], 1)])
+    lines = latex_tables([Table("t", [{"Model": Entry("m"), "City 25 km": Entry("50.0", "[40.0, 60.0]", True)}], 1)])
     assert r"m & \textbf{50.0} \\" in lines
     assert r" & {\tiny {[}40.0, 60.0]} \\" in lines
     assert r"Model & City \\" + "\n" + r" & 25 km \\" in lines
@@ -93,8 +93,8 @@ def test_small_distances_keep_a_digit_and_large_ones_are_grouped(make_result):
 
 def test_figures_of_papers_keep_their_digits(make_result):
     make_result(dataset="gws15k").save(FOLDER)
-    cells = {cell.text for table in tables(rows_of()) for row in table.rows[table.ours :] for cell in row.values()}
-    assert {"0.6", "3.1", "16.9", "45.7", "74.1", "0.05"} <= cells
+    shown = {entry.text for table in tables(rows_of()) for row in table.rows[table.ours :] for entry in row.values()}
+    assert {"0.6", "3.1", "16.9", "45.7", "74.1", "0.05"} <= shown
 
 
 def rows_of():
@@ -122,8 +122,8 @@ def test_no_letter_is_both_kept_and_replaced():
 
 
 def test_a_gap_parts_rows_but_not_a_row_from_the_papers_below_it():
-    ours, paper = {"Model": Cell("a"), "n": Cell("5", "[1, 2]")}, {"Model": Cell("a"), "n": Cell("6")}
-    other = {"Model": Cell("b"), "n": Cell("7", "[3, 4]")}
+    ours, paper = {"Model": Entry("a"), "n": Entry("5", "[1, 2]")}, {"Model": Entry("a"), "n": Entry("6")}
+    other = {"Model": Entry("b"), "n": Entry("7", "[3, 4]")}
     body = latex_tables([Table("t", [ours, paper, other], 3)]).partition("\\midrule")[2].partition("\\bottomrule")[0]
     assert [line[:9] for line in body.split("\n")] == [
         "",

@@ -9,7 +9,7 @@ import pytest
 from geobench import DatasetNotFoundError, Predictions, ResultError, SettingError, UnknownNameError, get_dataset
 from geobench.progress import Progress
 from geobench.published.scoring import match_ids, score_file
-from geobench.results import load_result, load_results
+from geobench.results import load_result, read_results
 
 FILE = Path("theirs.csv")
 ONE_DEGREE_KM = 111.195080
@@ -101,8 +101,8 @@ def test_a_result_is_named_after_its_file_and_another_file_is_another_result(im2
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "a\tb"])
-def test_a_name_that_is_no_line_of_text_is_refused(im2gps, name):
-    with pytest.raises(SettingError, match=r"cannot be the name of a model.*such as --name PIGEOTTO"):
+def test_a_name_that_is_not_a_line_of_text_is_refused(im2gps, name):
+    with pytest.raises(SettingError, match=r"cannot be the name of a model.*such as PIGEOTTO"):
         score_file(theirs("id,lat,lon\na.jpg,1,0"), "im2gps", name)
 
 
@@ -110,14 +110,14 @@ def test_images_without_an_answer_are_misses_and_counted(im2gps):
     text = "id,lat,lon\na.jpg,1,0\ne.jpg,,\nb/c.jpg,nan,NaN\nd_1@N00.jpg,None,null"
     errors, said = scored(text)
     assert errors == [1, None, None, None]
-    assert said == ["3 of 4 images of im2gps have no answer; they count as misses."]
+    assert said == ["3 of 4 images of im2gps have no prediction; they count as misses."]
     assert scored("id,lat,lon\na.jpg,1,0")[1] == said
 
 
 def test_ids_that_are_no_image_of_the_set_are_left_out_and_said(im2gps):
     errors, said = scored("id,lat,lon\na.jpg,1,0\nx.jpg,0,0\ny.jpg,0,0\nz.jpg,0,0\nw.jpg,0,0")
     assert errors == [1, None, None, None]
-    assert "im2gps has no image of these ids, which are left out (4): 'x.jpg', 'y.jpg', 'z.jpg', …." in said
+    assert "ids that are not in im2gps are left out (4): 'x.jpg', 'y.jpg', 'z.jpg', …." in said
 
 
 def test_a_file_of_another_set_is_refused(im2gps):
@@ -130,7 +130,9 @@ def test_a_file_of_another_set_is_refused(im2gps):
 def test_ids_without_suffix_or_folder_or_with_an_underscore_for_a_slash_fit(im2gps):
     errors, said = scored("id,lat,lon\na,1,0\nb_c.jpg,2,0\nimages/d_1@N00.JPG,3,0\ntest\\e.png,4,0")
     assert errors == [1, 2, 3, 4]
-    assert said == ["matched without suffix or folder, or with _ for / (4): 'a', 'b_c.jpg', 'images/d_1@N00.JPG', …."]
+    assert said == [
+        "ids matched without suffix or folder, or with _ for / (4): 'a', 'b_c.jpg', 'images/d_1@N00.JPG', …."
+    ]
 
 
 def test_an_id_that_could_be_two_images_fits_none():
@@ -168,10 +170,10 @@ def test_columns_can_be_named(im2gps):
         (
             {},
             ResultError,
-            r"has no image column that is recognised; it has who, lat, lon\. Name it: --columns image=NAME",
+            r"has no recognised column for image; it has who, lat, lon\. Name it \(columns\): image=NAME",
         ),
         ({"image": "whom"}, ResultError, r"has no column 'whom' for the image; it has who, lat, lon"),
-        ({"lat": "lat"}, SettingError, "--columns names lat; it takes image, latitude, longitude, rank, score"),
+        ({"lat": "lat"}, SettingError, "columns: unknown role lat; valid are image, latitude, longitude, rank, score"),
     ],
 )
 def test_a_column_that_is_not_there_is_named(im2gps, columns, error, match):
@@ -181,12 +183,12 @@ def test_a_column_that_is_not_there_is_named(im2gps, columns, error, match):
 
 def test_an_id_with_two_answers_needs_to_say_which_is_better(im2gps):
     with pytest.raises(
-        ResultError, match=r"lines 2 and 4 both answer 'a\.jpg' and nothing tells which is better; .* rank .* or score"
+        ResultError, match=r"lines 2 and 4 are both for 'a\.jpg', and nothing says which is better; .* rank .* or score"
     ):
         score_file(theirs("id,lat,lon\na.jpg,1,0\ne.jpg,0,0\na.jpg,2,0"), "im2gps")
-    with pytest.raises(ResultError, match="lines 2 and 3 both answer 'a'"):
+    with pytest.raises(ResultError, match="lines 2 and 3 are both for 'a'"):
         score_file(theirs("id,lat,lon\na.jpg,1,0\na,2,0"), "im2gps")
-    with pytest.raises(ResultError, match="lines 2 and 3 both answer"):
+    with pytest.raises(ResultError, match="lines 2 and 3 are both for"):
         score_file(theirs("id,lat,lon,rank\na.jpg,1,0,1\na.jpg,2,0,1"), "im2gps")
 
 
@@ -222,12 +224,12 @@ def test_a_predictions_file_of_ours_gives_the_same_predictions_again(im2gps, own
     [
         ("e.jpg,91,0", r"line 3: 91, 0 is out of range \(latitude ±90, longitude ±180; such lines: 1\); correct them"),
         ("e.jpg,0,181", "line 3: 0, 181 is out of range"),
-        ("e.jpg,north,0", "line 3: latitude 'north' is no number"),
-        ("e.jpg,0,inf", "line 3: longitude 'inf' is no number"),
+        ("e.jpg,north,0", "line 3: latitude 'north' is not a number"),
+        ("e.jpg,0,inf", "line 3: longitude 'inf' is not a number"),
         ("e.jpg,1,", "line 3 has a latitude or a longitude, not both"),
         (",1,0", "line 3 names no image"),
-        ("e.jpg,1,0,7", "line 3 holds 4 cells where the header has 3"),
-        ("e.jpg,1", "line 3 holds 2 cells where the header has 3"),
+        ("e.jpg,1,0,7", "line 3 has 4 values, the header 3"),
+        ("e.jpg,1", "line 3 has 2 values, the header 3"),
         ('"e.jpg,1,0', "line 3"),
     ],
 )
@@ -241,11 +243,11 @@ def test_a_row_that_cannot_be_used_is_named_by_its_line(im2gps, row, match):
 @pytest.mark.parametrize(
     ("line", "match"),
     [
-        ('{"id": "e.jpg", "lat": 1', "line 3 is no JSON"),
-        ('["e.jpg", 1, 0]', "line 3 is no JSON object but a list"),
-        ('{"id": "e.jpg", "lat": "x", "lon": 0}', "line 3: latitude 'x' is no number"),
+        ('{"id": "e.jpg", "lat": 1', "line 3 is not JSON"),
+        ('["e.jpg", 1, 0]', "line 3 is a JSON list, not an object"),
+        ('{"id": "e.jpg", "lat": "x", "lon": 0}', "line 3: latitude 'x' is not a number"),
         ('{"id": "e.jpg", "lat": 100, "lon": 0}', "line 3: 100, 0 is out of range"),
-        ('{"id": "e.jpg", "lat": [1, 2], "lon": 0}', r"line 3: latitude '\[1, 2\]' is no number"),
+        ('{"id": "e.jpg", "lat": [1, 2], "lon": 0}', r"line 3: latitude '\[1, 2\]' is not a number"),
     ],
 )
 def test_a_wrong_line_of_json_is_named_by_its_number(im2gps, line, match):
@@ -281,9 +283,7 @@ def as_csv(places, *, shift=0.0, swap=False):
 
 
 def test_swapped_columns_are_told_by_how_much_better_they_fit_the_other_way_round(world):
-    with pytest.raises(
-        ResultError, match=r"look swapped: the median error is .* --columns latitude=lon,longitude=lat$"
-    ):
+    with pytest.raises(ResultError, match=r"look swapped: the median error is .* latitude=lon,longitude=lat$"):
         score_file(theirs(as_csv(world, shift=0.5, swap=True)), "im2gps")
     named = score_file(FILE, "im2gps", columns={"latitude": "lon", "longitude": "lat"})
     assert named.scores["median_km"] == pytest.approx(ONE_DEGREE_KM / 2, rel=1e-3)
@@ -292,19 +292,19 @@ def test_swapped_columns_are_told_by_how_much_better_they_fit_the_other_way_roun
 
 
 def test_swapped_columns_are_told_by_a_latitude_beyond_90(im2gps):
-    with pytest.raises(ResultError, match="they look swapped: --columns latitude=lon,longitude=lat"):
+    with pytest.raises(ResultError, match="they look swapped: name the columns latitude=lon,longitude=lat"):
         score_file(theirs("id,lat,lon\na.jpg,151.2,-33.9\ne.jpg,2.3,48.9"), "im2gps")
 
 
 def test_a_file_that_holds_the_truth_is_not_scored_as_an_answer(world):
-    with pytest.raises(ResultError, match="20 of 20 positions are the true ones to the last digit"):
+    with pytest.raises(ResultError, match="20 of 20 positions equal the true ones to the last digit"):
         score_file(theirs(as_csv(world)), "im2gps")
     assert score_file(theirs(as_csv(world, shift=1e-4)), "im2gps").scores["acc_1km"] == 100.0
 
 
 def test_answers_at_0_0_are_scored_as_given_and_said(im2gps):
     assert scored("id,lat,lon\na.jpg,0,0\ne.jpg,1,0")[1][1] == (
-        "exactly at 0, 0, where some put an image without an answer, scored as given: 1."
+        "predictions exactly at 0, 0, which some use for a failure, are scored as given: 1."
     )
 
 
@@ -329,8 +329,8 @@ def test_the_command_saves_a_result_that_stands_in_the_tables(cli, im2gps):
     theirs("id,lat,lon\na.jpg,1,0\ne.jpg,2,0")
     told = cli("score", FILE, "--dataset", "im2gps", "--name", "Theirs")
     assert "Theirs" in told.stdout
-    assert "2 of 4 images of im2gps have no answer" in told.stderr
-    (result,) = load_results(Path("results"))
+    assert "2 of 4 images of im2gps have no prediction" in told.stderr
+    ((result,), _) = read_results(Path("results"))
     assert (result.model, result.failed) == ("Theirs", 2)
     predictions, table = Predictions.load(next(Path("results").glob("*.predictions.csv")))
     assert table["image"].to_list() == ["a.jpg", "b/c.jpg", "d_1@N00.jpg", "e.jpg"]

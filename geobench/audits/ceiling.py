@@ -129,8 +129,8 @@ def _gallery(dataset: Dataset, spec: str | None, source: FloatArray | None, seed
     wanted = spec or dataset.default_gallery
     if source is None and needs_training(wanted):
         raise GalleryError(
-            "the gallery is drawn from training coordinates; say whose (training: a data set or MODEL@CHECKPOINT), or "
-            "choose one such as land:100k."
+            "the gallery is drawn from training coordinates; name their data set or MODEL@CHECKPOINT (geobench ceiling "
+            "--training mp16), or choose a gallery such as land:100k."
         )
     if spec is not None:
         return get_gallery(spec, source, seed)

@@ -13,10 +13,15 @@ from geobench.progress import ConsoleProgress
 
 def _pairs(ctx: click.Context, parameter: click.Parameter, value: str | None) -> dict[str, str]:
     """Read ``image=a,latitude=b``."""
+    from geobench.published.predictions_file import ROLES
+
     pairs = [pair.partition("=") for pair in (value or "").split(",") if pair.strip()]
-    wrong = next((role + equals + name for role, equals, name in pairs if not (role.strip() and name.strip())), None)
-    if wrong is not None:
-        raise click.BadParameter(f"{wrong!r} is not ROLE=NAME, such as latitude=pred_lat.")
+    for role, equals, name in pairs:
+        if role.strip() not in ROLES or not name.strip():
+            wrong = role + equals + name
+            raise click.BadParameter(
+                f"{wrong!r} is not ROLE=NAME, such as latitude=pred_lat; roles: {', '.join(ROLES)}."
+            )
     return {role.strip(): name.strip() for role, _, name in pairs}
 
 

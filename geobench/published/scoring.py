@@ -197,14 +197,12 @@ def _report(progress: Progress, predictions: Predictions, unknown: list[str], ma
         )
     at_zero = int((predictions.coordinates[:, 0] == 0).all(axis=1).sum())
     if at_zero:
-        progress.say(
-            f"{at_zero:,} predictions are exactly at 0, 0, which some use for a failure; they are scored as given."
-        )
+        progress.say(f"predictions exactly at 0, 0, which some use for a failure, are scored as given: {at_zero:,}.")
     if unknown:
-        progress.say(f"{len(set(unknown)):,} ids are not in {dataset} and are left out: {_some(unknown)}.")
+        progress.say(f"ids that are not in {dataset} are left out ({len(set(unknown)):,}): {_some(unknown)}.")
     if matched.loosely:
         progress.say(
-            f"{len(set(matched.loosely)):,} ids were matched without suffix or folder, or with _ for /: "
+            f"ids matched without suffix or folder, or with _ for / ({len(set(matched.loosely)):,}): "
             f"{_some(matched.loosely)}."
         )
 

@@ -19,7 +19,9 @@ import numpy as np
 import peer
 import torch
 
-from geobench import get_gallery, get_model, metrics
+from geobench import get_gallery, get_metrics, get_model
+from geobench.geo import errors_km
+from geobench.metrics import ScoredImages, accuracies, scores_of, thresholds_of
 from geobench.training.steps import EagerStep
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.contrast import Contrast
@@ -103,7 +105,8 @@ def queries(ours, turns):
 
 
 def evaluation():
-    """Score predictions at the five levels."""
+    """Score predictions at the levels of the field's tables."""
+    metrics = accuracies(get_metrics())
     rng = np.random.default_rng(0)
     gallery = get_gallery("sphere:21k").coordinates
     chosen, truth = rng.integers(0, len(gallery), PHOTOS), get_gallery(f"sphere:{PHOTOS}", seed=1).coordinates
@@ -111,12 +114,12 @@ def evaluation():
     distance_accuracy = peer.load("train.eval").distance_accuracy
 
     def theirs():
-        for km in (2500, 750, 200, 25, 1):
+        for km in thresholds_of(metrics):
             distance_accuracy(truth, chosen, km, gallery)
 
     compare(
         f"scores of {PHOTOS:,} predictions",
-        lambda: metrics.score(metrics.errors_km(gallery[chosen], truth, failed)),
+        lambda: scores_of(ScoredImages(errors_km(gallery[chosen], truth, failed)), metrics),
         theirs,
         3,
     )

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from geobench import Predictions, Result, metrics
+from geobench import Predictions, Result, get_metrics
 from geobench.data.land import sample_land
+from geobench.metrics import ScoredImages, scores_of
 from geobench.report.formats import report
 
 MODELS, TOP_K = 5, 5
@@ -33,17 +34,15 @@ def write_results(folder, n):
         latitude = np.clip(truth[:, :1] + degrees * np.sin(angle), -90, 90)
         longitude = (truth[:, 1:] + degrees * np.cos(angle) + 180) % 360 - 180
         predictions = Predictions.of(np.stack([latitude, longitude], axis=2), -np.sort(-rng.random((n, TOP_K))))
-        texts = dict.fromkeys(("checkpoint", "gallery", "encoder", "preprocessing", "trained_on", "gallery_hash"), "")
-        numbers = dict.fromkeys(("seed", "failed", "training_images", "gallery_size", "gallery_distinct"), 0)
+        images = ScoredImages(predictions.errors_km(truth), truth, predictions)
         Result(
-            **texts,
-            **numbers,
-            key=f"{model}" * 16,
             dataset="bluemarble",
             model=f"model-{model}",
+            code={},
             n=n,
+            failed=0,
             expected=n,
-            scores=metrics.score(predictions.errors_km(truth)),
+            scores=scores_of(images, get_metrics()),
             crops=1,
             top_k=TOP_K,
             images="made up",
