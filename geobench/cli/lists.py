@@ -123,7 +123,7 @@ def show_dataset(name: str, as_json: bool) -> None:
             for address in (*file.get("urls", ()), file.get("page"))
             if address
         )
-    rows = [{"what": key, "value": value} for key, value in known.items() if value not in ("", {}, (), None)]
+    rows = [{"what": key, "value": value} for key, value in known.items() if value not in ("", {}, [], (), None)]
     print_rows(rows, as_json)
 
 

@@ -167,7 +167,10 @@ def _explained(failure: ValidationError, kind: type[Any], hint: str) -> str:
         return f"{path}: {found['ctx']['error']}".removeprefix(": ")
     if found["type"] in MISCALLED:
         return f"{found['msg']}: {shown}."
-    return f"{path} must be {in_words(expected)}, not {shown}."
+    valid = in_words(expected)
+    if found["type"] == "finite_number":
+        valid = valid.replace("number", "finite number")
+    return f"{path} must be {valid}, not {shown}."
 
 
 def _by_name(kind: Any, location: Sequence[int | str]) -> Sequence[int | str]:
