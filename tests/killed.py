@@ -21,7 +21,7 @@ import torch
 
 import geobench
 from geobench import get_dataset, get_encoder
-from geobench.features.extraction import shards as feature_shards
+from geobench.features import shards as feature_shards
 from geobench.plugins import registry
 
 CHANGES = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "os.chmod", "os.link", "shutil.copyfile"}

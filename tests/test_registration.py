@@ -326,7 +326,7 @@ def test_photos_in_formats_that_are_not_read_are_counted_by_add_and_check(cli, t
     assert "2 images in a format that is not read, not part of the set" in added.stderr
     assert added.stderr.rstrip().endswith(": c.HEIC, d.dng")
     shown = cli("datasets", "check", "mine").stdout
-    assert "2 images are there and not listed (2 in a format that is not read, such as HEIC)" in shown
+    assert "2 images exist but are not listed (2 in an unsupported format such as HEIC)" in shown
 
 
 def test_photos_in_a_zip_in_formats_that_are_not_read_are_counted(photos, tmp_path):

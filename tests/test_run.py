@@ -121,7 +121,7 @@ def test_a_gallery_larger_than_its_source_is_one_failed_cell(cli):
         (("train", "geoclip", "--set", "lr"), "'lr' is no setting; write --set NAME=VALUE"),
         (("train", "geoclip", "--set", "lr=fast"), "the setting lr of geoclip must be of the type float, not 'fast'"),
         (("train", "knn", "--epochs", "3"), "knn does not train in epochs"),
-        (("train", "geoclip", "--device", "cuda:7"), "the device 'cuda:7' is not there"),
+        (("train", "geoclip", "--device", "cuda:7"), "the device 'cuda:7' is not available"),
         (("run", "--models", "knn", "--datasets", "nope"), "unknown data set 'nope'"),
         (("run", "--models", "knn", "--datasets", "bluemarble", "--seeds", "a"), "no list of whole numbers"),
         (("report", "--format", "pdf"), "unknown format 'pdf'; available: csv, html, json"),
