@@ -251,7 +251,7 @@ def _misfits(schema: Any, key: Any, values: dict[str, Any]) -> Iterator[str]:
     if schema not in READABLE:
         yield f"form {schema!r}"
     known = _recorded()
-    optional = {name for name, f in known.items() if f.default is not MISSING} | ({"code"} if schema == 1 else set())
+    optional = {name for name, f in known.items() if f.default is not MISSING} | {"code"} if schema == 1 else set()
     unknown = sorted(set(values) - set(known))
     missing = [name for name in known if name not in values and name not in optional]
     wrong = [name for name, f in known.items() if name in values and not _fits(values[name], str(f.type))]

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geobench import Predictions, ResultError, get_results, metrics
-from geobench.results import PREDICTIONS, SCHEMA, load_result, load_results, read_results
+from geobench import Predictions, ResultError, ScoredImages, get_metrics, get_results
+from geobench.metrics import scores_of
+from geobench.results import PREDICTIONS, SCHEMA, load_result, read_results
 
 FOLDER = Path("results")
 
@@ -21,15 +22,15 @@ def test_a_result_is_read_back_as_it_was_saved(make_result):
 
 
 def test_a_result_and_its_predictions_lie_side_by_side_under_a_name_that_says_what_they_are(make_result):
-    path = make_result().save(FOLDER)
+    path = make_result(key="0123456789abcdef").save(FOLDER)
     assert path.name == "mine_knn_training-3_s0_01234567.json"
     assert sorted(p.name for p in FOLDER.iterdir()) == [path.name, f"{path.stem}.predictions.csv"]
 
 
 def test_the_name_of_a_file_holds_no_character_that_a_file_system_minds(make_result):
-    result = make_result(gallery="/photos/my places.csv", dataset="a/b:c")
+    result = make_result(key="0123456789abcdef", gallery="/photos/my places.csv", dataset="a/b:c")
     assert result.stem == "a-b-c_knn_-photos-my-places.csv_s0_01234567"
-    assert make_result(gallery="").stem == "mine_knn_no-gallery_s0_01234567"
+    assert make_result(key="0123456789abcdef", gallery="").stem == "mine_knn_no-gallery_s0_01234567"
 
 
 def test_scores_can_be_computed_again_from_the_predictions_alone(make_result):
@@ -37,7 +38,7 @@ def test_scores_can_be_computed_again_from_the_predictions_alone(make_result):
     path = result.save(FOLDER)
     predictions, table = Predictions.load(path.with_suffix(".predictions.csv"))
     errors = predictions.errors_km(table[["latitude", "longitude"]].to_numpy())
-    assert metrics.score(errors) == result.scores
+    assert scores_of(ScoredImages(errors), get_metrics()) == result.scores
     assert table["error_km"].to_list() == errors.tolist()
 
 
@@ -82,7 +83,7 @@ def test_a_truncated_result_is_an_error_that_names_the_file_and_the_remedy(make_
 @pytest.mark.parametrize("text", ["[]", "3", "null", '{"key": "x"}', "\xff"])
 def test_json_that_is_no_result_is_refused(text):
     Path("x.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(ResultError, match=r"x\.json is no readable result"):
+    with pytest.raises(ResultError, match=r"x\.json is not a readable result"):
         load_result(Path("x.json"))
 
 
@@ -113,9 +114,11 @@ def test_a_record_of_a_newer_version_names_it_and_what_to_do(make_result):
 
 
 def test_a_record_of_an_older_version_lacks_what_came_later(make_result):
-    result = make_result()
-    path = edited(result.save(FOLDER), schema=..., subset=..., in_gallery=..., training_seed=...)
+    result = make_result(key="0123456789abcdef", images_key="", table_hash="", weights="")
+    later = ("subset", "in_gallery", "training_seed", "images_key", "table_hash", "weights", "code", "precision")
+    path = edited(result.save(FOLDER), schema=..., **dict.fromkeys(later, ...))
     assert load_result(path) == result
+    assert load_result(path).key == "0123456789abcdef"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +127,7 @@ def test_a_record_of_an_older_version_lacks_what_came_later(make_result):
         ({"n": "4"}, "of another type: n"),
         ({"seed": True}, "of another type: seed"),
         ({"seconds": float("nan")}, "of another type: seconds"),
-        ({"scores": {"acc_1km": 3.0}}, "scores other than acc_1km, acc_25km"),
+        ({"scores": {"acc_1km": "3"}}, "scores that are not numbers: acc_1km"),
         ({"scores": 3}, "of another type: scores"),
         ({"versions": None}, "of another type: versions): geobench unknown wrote it"),
     ],
@@ -136,7 +139,7 @@ def test_entries_that_do_not_fit_are_named(make_result, changes, said):
 
 
 def test_a_result_that_is_not_there_is_named():
-    with pytest.raises(ResultError, match=r"^nowhere\.json: there is no such file\.$"):
+    with pytest.raises(ResultError, match=r"^nowhere\.json: no such file\.$"):
         load_result(Path("nowhere.json"))
 
 
@@ -160,13 +163,13 @@ def test_a_record_may_lie_without_its_predictions(make_result):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"n": 5}, {"failed": 0}, {"scores": {**dict.fromkeys(metrics.SCORES, 25.0)}}],
-    ids=["n", "failed", "scores"],
+    [{"n": 5}, {"failed": 0}, {"scores": {"acc_1km": 50.0}}, {"scores": {"median_km": None}}],
+    ids=["n", "failed", "scores", "a score that is not known"],
 )
 def test_scores_that_the_predictions_no_longer_give_are_an_error(make_result, changes):
-    path = edited(make_result().save(FOLDER), **changes)
+    path = edited(make_result(key="0123456789abcdef").save(FOLDER), **changes)
     load_result(path)
-    with pytest.raises(ResultError, match=r"its predictions no longer give its scores \(.* in the record"):
+    with pytest.raises(ResultError, match=r"its predictions no longer yield its scores \(.* in the record"):
         load_result(path, predictions=True)
 
 
@@ -174,14 +177,14 @@ def test_an_edited_prediction_is_found(make_result):
     path = make_result().save(FOLDER)
     beside = path.with_suffix(PREDICTIONS)
     beside.write_text(beside.read_text().replace(",10.0,", ",0.0,"))
-    with pytest.raises(ResultError, match="acc_1km 25 in the record, 50 from them"):
+    with pytest.raises(ResultError, match="acc_1km 25 in the record, 50 from the predictions"):
         load_result(path, predictions=True)
 
 
 def test_predictions_that_are_cut_short_are_an_error(make_result):
     path = make_result().save(FOLDER)
     os.truncate(path.with_suffix(PREDICTIONS), 150)
-    with pytest.raises(ResultError, match="is no readable predictions file"):
+    with pytest.raises(ResultError, match="is not a readable predictions file"):
         load_result(path, predictions=True)
 
 
@@ -200,4 +203,27 @@ def test_every_damaged_result_of_a_folder_is_named(make_result):
 def test_a_record_that_another_process_is_writing_is_left_alone(make_result):
     path = make_result().save(FOLDER)
     (FOLDER / f".{path.name}.x1y2z3.json").write_text('{"half')
-    assert len(load_results(FOLDER)) == 1
+    assert len(get_results(FOLDER)) == 1
+
+
+def test_a_record_with_fewer_or_more_scores_than_there_are_metrics_is_read(make_result):
+    result = make_result()
+    path = result.save(FOLDER)
+    known = json.loads(path.read_text())["scores"]
+    fewer = {"acc_25km": known["acc_25km"]}
+    for scores in (fewer, {}, known | {"a_metric_of_a_plugin_that_is_gone": 3.0}):
+        assert load_result(edited(path, scores=scores), predictions=True).scores == result.scores
+    assert load_result(edited(path, scores=fewer)).scores == fewer  # without predictions nothing can be added
+
+
+def test_a_table_of_results_has_the_metrics_that_came_later(make_result):
+    result = make_result()
+    edited(result.save(FOLDER), scores={})
+    assert get_results(FOLDER).iloc[0]["acc_25km"] == result.scores["acc_25km"]
+
+
+def test_a_score_that_cannot_be_computed_is_null_in_the_record(make_result):
+    result = make_result(scores={"acc_1km": 25.0, "country": float("nan")})
+    path = result.save(FOLDER)
+    assert json.loads(path.read_text())["scores"] == {"acc_1km": 25.0, "country": None}
+    assert np.isnan(load_result(path).scores["country"])
