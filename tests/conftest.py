@@ -173,7 +173,7 @@ def make_result():
             "encoder": TINY,
             "encoder_weights": "tiny-1",
             "preprocessing": "4×4 pixels",
-            "precision": "fp32",
+            "precision": "float32",
             "images": "My photos",
             "trained_on": "mine",
             "training_images": 3,

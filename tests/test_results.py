@@ -114,7 +114,7 @@ def test_a_record_of_a_newer_version_names_it_and_what_to_do(make_result):
 
 
 def test_a_record_of_an_older_version_lacks_what_came_later(make_result):
-    result = make_result(key="0123456789abcdef", images_key="", table_hash="", weights="")
+    result = make_result(key="0123456789abcdef", images_key="", table_hash="", weights="", precision="")
     later = ("subset", "in_gallery", "training_seed", "images_key", "table_hash", "weights", "code", "precision")
     path = edited(result.save(FOLDER), schema=..., **dict.fromkeys(later, ...))
     assert load_result(path) == result
