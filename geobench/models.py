@@ -88,6 +88,11 @@ class TestSet:
         """Return 16 digits that stand for names and true positions."""
         return hash_table(self.table)
 
+    @cached_property
+    def columns_hash(self) -> str:
+        """Return 16 digits that stand for the columns of the table other than name and position."""
+        return files.digest({str(name): list(map(str, values)) for name, values in self.extra.items()})
+
     def features(self, encoder: Encoder, *, progress: Progress = SILENT, **how: Any) -> Features:
         """Return the features of the images; ``how`` are arguments of :func:`geobench.features.cache.extract`."""
         from geobench.features.cache import extract

@@ -31,7 +31,8 @@ class Identity:
     Attributes:
         dataset: name of the test set; ``subset`` is the part of it that is scored, such as ``clean``, or empty.
         images_key: digest of the images: names, and what changes when a file does.
-        table_hash: digest of names and true positions.
+        table_hash: digest of names and true positions: the version of the test set.
+        columns_hash: digest of its other columns, such as photographers and scenes: intervals and breakdowns use them.
         n: images in the test set, the denominator of every score.
         model: name of the model.
         code: versions of the distributions whose code predicts, for a model that is not trained; empty for one that is:
@@ -51,6 +52,7 @@ class Identity:
     subset: str = ""
     images_key: str = ""
     table_hash: str = ""
+    columns_hash: str = ""
     n: int
     model: str
     code: dict[str, str]
@@ -109,6 +111,10 @@ class TrainingIdentity:
         """Return the fields that the key is made of."""
         return {f.name: getattr(self, f.name) for f in fields(TrainingIdentity)}
 
+    def recipe(self) -> dict[str, Any]:
+        """Return the identity without the seed: equal for trainings that differ in nothing else."""
+        return {name: value for name, value in self.identity().items() if name != "seed"}
+
     @property
     def key(self) -> str:
         """Return 16 digits that stand for everything the training depends on."""
@@ -143,7 +149,8 @@ def identify(
         if gallery is not None
         else {}
     )
-    images: dict[str, Any] = {"images_key": test_set.images_key, "table_hash": test_set.table_hash, "n": len(test_set)}
+    images: dict[str, Any] = {"images_key": test_set.images_key, "table_hash": test_set.table_hash}
+    images |= {"columns_hash": test_set.columns_hash, "n": len(test_set)}
     return Identity(dataset=test_set.name, model=model.name, top_k=top_k, **images, **learnt, **encoded, **drawn)
 
 
@@ -165,6 +172,7 @@ def circumstances(model: Model, test_set: TestSet, gallery: Gallery | None) -> d
         "trained_on": checkpoint.dataset if checkpoint is not None else "",
         "training_images": checkpoint.images if checkpoint is not None else 0,
         "training_seed": checkpoint.seed if checkpoint is not None else None,
+        "training": checkpoint.recipe() if checkpoint is not None else {},
         "gallery_distinct": gallery.distinct if gallery is not None else 0,
         "in_gallery": gallery.count_of(test_set.truth) if gallery is not None else 0,
         "created": now(),

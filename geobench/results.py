@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,9 @@ class Result(Identity):
         expected: images that the set's authors state; another n is not comparable with published rows.
         images: what the images are, one line.
         trained_on, training_images, training_seed: of the checkpoint; the seed is None if unknown.
+        training: what the checkpoint depends on besides the seed (:meth:`TrainingIdentity.recipe`); results whose
+            recipes are equal differ in nothing but seeds. Empty if it is not known, or nothing was trained.
+        in_training: test images that are among the training images; None if unknown.
         gallery_distinct: distinct points of the gallery; ``in_gallery`` test coordinates are in it exactly.
         created: UTC, ISO 8601.
         versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
@@ -61,6 +64,8 @@ class Result(Identity):
     trained_on: str = ""
     training_images: int = 0
     training_seed: int | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    in_training: int | None = None
     gallery_distinct: int = 0
     in_gallery: int = 0
     created: str
@@ -251,7 +256,7 @@ def _misfits(schema: Any, key: Any, values: dict[str, Any]) -> Iterator[str]:
     if schema not in READABLE:
         yield f"form {schema!r}"
     known = _recorded()
-    optional = {name for name, f in known.items() if f.default is not MISSING} | {"code"} if schema == 1 else set()
+    optional = {name for name, f in known.items() if _has_default(f)} | {"code"} if schema == 1 else set()
     unknown = sorted(set(values) - set(known))
     missing = [name for name in known if name not in values and name not in optional]
     wrong = [name for name, f in known.items() if name in values and not _fits(values[name], str(f.type))]
@@ -262,6 +267,10 @@ def _misfits(schema: Any, key: Any, values: dict[str, Any]) -> Iterator[str]:
     scores = values["scores"] if isinstance(values["scores"], dict) else {}
     if wrong := [name for name, score in scores.items() if score is not None and not _fits(score, "float")]:
         yield f"scores that are not numbers: {', '.join(wrong)}"
+
+
+def _has_default(field: Field[Any]) -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
 
 
 def _fits(value: Any, kind: str) -> bool:

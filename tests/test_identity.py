@@ -106,6 +106,14 @@ def renamed_image(world):
     world.metadata.write_text(world.metadata.read_text().replace("photo-0.jpg", "photo-00.jpg"))
 
 
+def another_column(world):
+    lines = world.metadata.read_text().splitlines()
+    world.metadata.write_text(
+        "\n".join(line + end for line, end in zip(lines, [",author", *(f",{name}" for name in "abcdef")], strict=True))
+        + "\n"
+    )
+
+
 def other_version_of_the_plugin(world):
     owner = Plugin("test", "test-distribution", "2.0", "tests")
     world.monkeypatch.setitem(registry().owners, ("model", "nearest"), owner)
@@ -127,6 +135,7 @@ RESULT = {
     "the bytes of an image": another_image,
     "a true position": corrected_position,
     "the name of an image": renamed_image,
+    "another column of the table": another_column,
     "a part of the test set": lambda w: setattr(w, "limit", 5),
     "the model": lambda w: setattr(w, "model", "prompted"),
     "the version of the plugin of a model without training": other_version_of_the_plugin,
