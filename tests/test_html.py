@@ -605,10 +605,9 @@ def test_every_test_set_of_a_page_has_its_own_levels(two_sets):
     assert (mine["levels"], other["levels"]) == ([0.5, 300], [1, 25, 200, 750, 2500])
     assert (mine["shares"], other["shares"][1:3]) == (["0.5 km", "300 km", "Country hit"], ["25 km", "200 km"])
     assert [len(images["colours"]) for images in (mine, other)] == [3, 6]
-    errors = two_sets[0].errors
     level = array(text, mine["rows"][0]["level"], "u1")
-    assert level.tolist() == [255 if failed else np.searchsorted([0.5, 300], error)
-                              for error, failed in zip(errors, two_sets[0].predictions.failed, strict=True)]  # fmt: skip
+    exceeded = np.searchsorted([0.5, 300], two_sets[0].errors)
+    assert level.tolist() == np.where(two_sets[0].predictions.failed, 255, exceeded).tolist()
     assert script(text, "block-set-0-frontier-0").count('"name":"HoverTool"') == 2
     assert script(text, "block-set-0-curves").count('"name":"Span"') == 2
     assert script(text, "block-set-1-curves").count('"name":"Span"') == 5

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,7 @@ def test_they_are_compared_and_tested_as_the_accuracies_are(two_metrics, cli):
         assert line.adjusted >= line.difference.p, "adjusted for seven shares"
     told = cli("compare", "random", "knn", "--output", "changed.csv").output
     assert re.search(r"^Right country, % .*\[\+?-?\d", told, re.MULTILINE) and "Within 100 km, %" in told
-    changed = list(csv.DictReader(Path("changed.csv").open()))
+    changed = list(csv.DictReader(io.StringIO(Path("changed.csv").read_text())))
     assert {row["threshold_km"] for row in changed if row["score"] == "right_country"} == {""}
     gained = [row for row in changed if row["score"] == "right_country" and row["change"] == "gained"]
     assert len(gained) == lines["right_country"].gained > 0
@@ -421,3 +422,13 @@ def test_a_metric_that_two_plugins_claim_names_both(metrics_plugin):
     code = "from geobench import hookimpl\nfrom geobench.metrics import accuracy\n"
     with pytest.raises(PluginError, match="the metric 'acc_25km' is registered by two plugins: geobench-metrics"):
         metrics_plugin(f"{code}@hookimpl\ndef register_metrics(register):\n    register(accuracy(25))\n")
+
+
+def test_the_plugin_of_the_document_works(metrics_plugin, records):
+    text = (Path(__file__).parents[1] / "docs" / "report.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^  ```python\n(.*?)^  ```$", text, re.MULTILINE | re.DOTALL)
+    assert metrics_plugin(textwrap.dedent(code)).error == ""
+    found = {result.model: result for result in read_results(FOLDER)[0]}["knn"]
+    right = np.sign(found.predictions.coordinates[:, 0, 0]) == np.sign(found.truth[:, 0])
+    assert found.scores["hemisphere"] == 100 * right.mean()
+    assert "Right hemisphere" in report("markdown", FOLDER) and "Within 100 km" in report("markdown", FOLDER)

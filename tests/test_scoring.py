@@ -130,7 +130,9 @@ def test_a_file_of_another_set_is_refused(im2gps):
 def test_ids_without_suffix_or_folder_or_with_an_underscore_for_a_slash_fit(im2gps):
     errors, said = scored("id,lat,lon\na,1,0\nb_c.jpg,2,0\nimages/d_1@N00.JPG,3,0\ntest\\e.png,4,0")
     assert errors == [1, 2, 3, 4]
-    assert said == ["ids matched without suffix or folder, or with _ for / (4): 'a', 'b_c.jpg', 'images/d_1@N00.JPG', …."]
+    assert said == [
+        "ids matched without suffix or folder, or with _ for / (4): 'a', 'b_c.jpg', 'images/d_1@N00.JPG', …."
+    ]
 
 
 def test_an_id_that_could_be_two_images_fits_none():
