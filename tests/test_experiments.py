@@ -297,8 +297,7 @@ def test_the_smallest_gallery_that_does_as_well_stands_below_a_table_of_gallerie
     table = cli("experiment", "run", toml(FLOOR), "--test-limit", 50).stdout
     assert (
         "Smallest gallery within the 95 % confidence interval of the best, bluemarble: land:30 at 750 km, "
-        "training:20 at 2500 km."
-        in table
+        "training:20 at 2500 km." in table
     )
     assert "Not at 1 km, 25 km, 200 km: no gallery has a single hit there." in table
 
@@ -494,10 +493,10 @@ def test_torchrun_divides_the_trainings_and_shows_one_table(toml, own_home):
         ('encoder = "tiny"', 'encoder = "tyni"', "unknown encoder 'tyni'; did you mean tiny?"),
         ("seeds = [0, 1]", "seed = [0, 1]", "unknown key 'seed'; did you mean seeds?"),
         ("seeds = [0, 1]", "seeds = 0", "seeds must be a list, not 0."),
-        ("seeds = [0, 1]", "seeds = []", "seeds is empty, so that there is nothing to run"),
-        ("dim = [8, 16]", "dim = []", "rows[2]: dim has no values, so that there is nothing to run"),
+        ("seeds = [0, 1]", "seeds = []", "seeds is empty, so there is nothing to run"),
+        ("dim = [8, 16]", "dim = []", "rows[2]: dim has no values, so there is nothing to run"),
         ("dim = [8, 16]", "dim = [8, 'x']", "the setting dim of geoclip must be of the type int, not 'x'."),
-        ("[[rows]]", "[[rows]", "mine.toml is no experiment: "),
+        ("[[rows]]", "[[rows]", "mine.toml is not an experiment: "),
         ("[[rows]]", "[[rwos]]", "unknown key 'rwos'; did you mean rows"),
         ('title = "Two switches"', "", "the key title is missing."),
         ("limit = 96", 'columns = ["acc_1mk"]', "columns: unknown metric 'acc_1mk'; did you mean acc_1km"),
@@ -516,7 +515,7 @@ def test_a_definition_that_cannot_be_used_is_one_line_with_file_key_and_the_near
 
 def test_an_empty_grid_is_refused(cli, toml):
     path = toml(SMALL.partition("[[rows]]")[0] + "rows = []\n")
-    assert "rows is empty, so that there is nothing to run" in cli("experiment", "run", path, exit_code=2).output
+    assert "rows is empty, so there is nothing to run" in cli("experiment", "run", path, exit_code=2).output
 
 
 def test_a_grid_of_ten_thousand_cells_says_so_and_asks_for_yes(cli, toml, monkeypatch):
@@ -568,7 +567,8 @@ def test_no_record_says_which_command_makes_one_and_a_damaged_one_is_named(cli):
     folder.mkdir(parents=True)
     (folder / "table-2a-x.json").write_text('{"schema": 1, "lines"')
     assert (
-        "table-2a-x.json is no record of an experiment" in cli("experiment", "report", "table-2a", exit_code=1).output
+        "table-2a-x.json is not a record of an experiment"
+        in cli("experiment", "report", "table-2a", exit_code=1).output
     )
 
 

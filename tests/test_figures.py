@@ -270,3 +270,11 @@ def test_a_frontier_without_some_scores_is_drawn_without_their_lines(result):
     ]
     figure = drawn(lambda: draw_frontier(rows(made, "none", thresholds_km=[25, 100]), "knn"))
     assert [text for text in texts_inside(figure) if text.endswith(" km")] == ["25 km"]
+
+
+def test_pictures_and_analysis_are_layers_below_the_report():
+    code = (
+        "import sys, geobench.analysis.tables, geobench.pictures.bars, geobench.pictures.error_maps\n"
+        "import geobench.pictures.curves; print([name for name in sys.modules if name.startswith('geobench.report')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -113,4 +113,4 @@ def test_a_model_that_uses_no_gallery_has_no_frontier(cli):
     output = cli(
         "frontier", "--models", "most-frequent", "--datasets", "bluemarble", "--galleries", "5", exit_code=1
     ).output
-    assert "most-frequent: no gallery is used, so that there is no frontier to show." in output
+    assert "most-frequent: no gallery is used, so there is no frontier to show." in output

@@ -283,9 +283,7 @@ def as_csv(places, *, shift=0.0, swap=False):
 
 
 def test_swapped_columns_are_told_by_how_much_better_they_fit_the_other_way_round(world):
-    with pytest.raises(
-        ResultError, match=r"look swapped: the median error is .* latitude=lon,longitude=lat$"
-    ):
+    with pytest.raises(ResultError, match=r"look swapped: the median error is .* latitude=lon,longitude=lat$"):
         score_file(theirs(as_csv(world, shift=0.5, swap=True)), "im2gps")
     named = score_file(FILE, "im2gps", columns={"latitude": "lon", "longitude": "lat"})
     assert named.scores["median_km"] == pytest.approx(ONE_DEGREE_KM / 2, rel=1e-3)

@@ -64,7 +64,7 @@ class ExperimentRow:
     Attributes:
         title: of the row; ``{queue_length}`` stands for the value of what varies.
         published: title of the published row that it repeats, likewise; empty for none.
-        source: of that row, where it is not the experiment's.
+        source: of that row, if it is not the experiment's.
         run: False for a row of which only the published figures are shown; ``note`` says why.
         choices: what it chooses itself.
         vary: for each choice or setting the values that it takes; several are multiplied.
@@ -134,7 +134,7 @@ def get_experiment(name: str) -> Experiment:
 
     Raises:
         UnknownNameError: no such experiment.
-        ExperimentError: the file is no experiment; names the key and the nearest valid ones.
+        ExperimentError: the file is not an experiment; names the key and the nearest valid ones.
     """
     if name.endswith(".toml"):
         return read_experiment(Path(name))
@@ -151,13 +151,13 @@ def _folder() -> Path:
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Return the experiment in the file ``path``; raise ``ExperimentError`` where it is none."""
+    """Return the experiment in the file ``path``; raise ``ExperimentError`` if it is not one."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ExperimentError(f"{path}: there is no such file.") from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"{path} is no experiment: {error}.") from error
+        raise ExperimentError(f"{path} is not an experiment: {error}.") from error
     _check(path, "", values, EXPERIMENT, needed=("title", "model", "data", "datasets", "rows"))
     for data, changes in values.get("on", {}).items():
         _check(path, f"on.{data}", changes, ON_EXPERIMENT)
@@ -168,7 +168,7 @@ def read_experiment(path: Path) -> Experiment:
             raise ExperimentError(f"{path}: columns: {error}") from error
     for key in ("datasets", "rows", "seeds", "columns"):
         if values.get(key) == []:
-            raise ExperimentError(f"{path}: {key} is empty, so that there is nothing to run; name at least one.")
+            raise ExperimentError(f"{path}: {key} is empty, so there is nothing to run; name at least one.")
     return Experiment(
         name=path.stem,
         path=path,
@@ -202,7 +202,7 @@ def _row(path: Path, number: int, values: Mapping[str, Any]) -> ExperimentRow:
                 )
     for key, listed in [*vary.items(), ("seeds", values.get("seeds", [0]))]:
         if not listed:
-            raise ExperimentError(f"{path}: {where}: {key} has no values, so that there is nothing to run.")
+            raise ExperimentError(f"{path}: {where}: {key} has no values, so there is nothing to run.")
         if key in SCALARS:
             _check_types(path, f"{where}.vary", {key: listed}, {key: GenericAlias(list, (CHOICES[key],))})
     said = {name: values[name] for name in ("source", "run", "note") if name in values}
@@ -237,7 +237,7 @@ def merged(*layers: Choices) -> dict[str, Any]:
 def _check(
     path: Path, where: str, values: Mapping[str, Any], hints: Mapping[str, Any], needed: Iterable[str] = ()
 ) -> None:
-    """Raise ``ExperimentError`` where keys are unknown or missing or values of another type than ``hints`` say."""
+    """Raise ``ExperimentError`` if keys are unknown or missing, or values do not have the types in ``hints``."""
     within = f"{where}: " if where else ""
     for key in values:
         if key not in hints:
