@@ -111,7 +111,8 @@ def test_a_result_goes_by_model_checkpoint_digits_or_file(make_result, pair):
 def test_a_name_that_fits_several_results_asks_for_digits(make_result):
     for number, changes in enumerate(({"dataset": "one"}, {"dataset": "two"}, {"dataset": "two", "seed": 1})):
         make_result(key=f"{number}" * 16, **changes).save(FOLDER)
-    with pytest.raises(ResultError, match=r"knn matches 3 results; name one by the first digits of its key: 00000000"):
+    said = r"knn matches 3 results; name one by the first digits of its key: 00000000 \(knn@mine"
+    with pytest.raises(ResultError, match=said):
         find_result("knn", FOLDER)
     with pytest.raises(ResultError, match="knn matches 2 results"):
         find_result("knn", FOLDER, "two")

