@@ -16,16 +16,19 @@ from geobench import Model, Predictions
 from geobench.checkpoints import get_checkpoints
 from geobench.errors import ExperimentError
 from geobench.experiments.definitions import experiment_names, get_experiment
-from geobench.experiments.planning import Changes, make_plan
+from geobench.experiments.planning import Changes, TooManyEvaluationsError, make_plan
 from geobench.experiments.plans import with_galleries_that_exist
 from geobench.experiments.processes import CrashedTask, independent_processes, order_for, run_in_processes
+from geobench.experiments.progress import BarsOnly, TrainingMessages, WithoutRepeats
 from geobench.experiments.run import _too_few, run_plan
 from geobench.plugins import get_dataset, get_model_class
+from geobench.progress import Progress
 from geobench.published.rows import published_rows
 from geobench.settings import as_dict, configure, parse_assignments
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+REFERENCE = Path(__file__).parents[1] / "results/reference/experiments"
 SMALL = """
 title = "Two switches"
 source = "GeoCLIP (NeurIPS 2023), table 2a"
@@ -535,6 +538,9 @@ def test_a_grid_of_ten_thousand_evaluations_must_be_confirmed(cli, toml, monkeyp
     monkeypatch.setattr("geobench.experiments.planning.MANY", 9)  # expanding ten thousand takes a while
     assert "asks for 10 evaluations" in cli("experiment", "show", toml(), exit_code=2).output
     assert "10 trainings, 10 evaluations." in cli("experiment", "show", toml(), "--yes").output
+    with pytest.raises(TooManyEvaluationsError, match=r"asks for 10 evaluations; .* confirmed with many=True\."):
+        make_plan(get_experiment(str(toml())))
+    assert make_plan(get_experiment(str(toml())), many=True).evaluations == 10
 
 
 @pytest.mark.parametrize(
@@ -578,6 +584,30 @@ def test_no_record_says_which_command_makes_one_and_a_damaged_one_is_named(cli):
         "table-2a-x.json is not a record of an experiment"
         in cli("experiment", "report", "table-2a", exit_code=1).output
     )
+
+
+@pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.json")), ids=lambda path: path.stem)
+def test_a_committed_record_is_still_read(cli, path):
+    record = json.loads(cli("experiment", "report", path, "--format", "json").stdout)
+    assert record == json.loads(path.read_text())
+    assert {"title", "row", "seed", "dataset", "gallery", "crops", "spec", "result"} <= set(record["cells"][0])
+    assert record["title"] in cli("experiment", "report", path).stdout
+
+
+def test_messages_that_training_runs_have_in_common_are_shown_once():
+    class Noting(Progress):
+        def __init__(self):
+            self.lines = []
+
+        def say(self, message):
+            self.lines.append(message)
+
+    shown = Noting()
+    once = WithoutRepeats(shown)
+    for progress in (BarsOnly(once), TrainingMessages(once), TrainingMessages(once)):
+        for message in ("knn@a is trained already.", "loading the encoder tiny."):
+            progress.say(message)
+    assert shown.lines == ["loading the encoder tiny."]
 
 
 def test_a_record_is_shown_in_every_format(cli, toml):
