@@ -28,7 +28,7 @@ from typing import (
 
 from typing_extensions import is_typeddict
 
-from geobench.errors import GeobenchError, blaming, unknown_name
+from geobench.errors import GeobenchError, as_plugin_error, unknown_name
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -128,7 +128,7 @@ def _in_one_line(kind: type[Any], where: str, error: type[GeobenchError], hint: 
 
 
 def _blaming(kind: type[Any]) -> AbstractContextManager[None]:
-    return blaming(f"{kind.__module__}.{kind.__qualname__}", "as a declaration")
+    return as_plugin_error(f"{kind.__module__}.{kind.__qualname__}", "as a declaration")
 
 
 def _fill(instance: Any, kind: Any, args: Sequence[Any], values: Mapping[str, Any]) -> None:
