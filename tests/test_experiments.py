@@ -605,7 +605,7 @@ def test_messages_that_training_runs_have_in_common_are_shown_once():
     shown = Noting()
     once = WithoutRepeats(shown)
     for progress in (BarsOnly(once), TrainingMessages(once), TrainingMessages(once)):
-        for message in ("knn@a is trained already.", "loading the encoder tiny."):
+        for message in ("knn@a is already trained.", "loading the encoder tiny."):
             progress.say(message)
     assert shown.lines == ["loading the encoder tiny."]
 

@@ -88,7 +88,7 @@ def test_part_of_the_images_has_their_predictions_and_columns():
     whole = ScoredImages(predictions.errors_km(truth), truth, predictions, extra)
     for rows in (np.array([True, False, True]), np.array([0, 2])):
         part = whole.take(rows)
-        assert len(part) == 2 and part.answered
+        assert len(part) == 2 and part.has_predictions
         assert part.extra["AUTHOR"].to_list() == ["a", "c"]
         assert part.predictions.coordinates[1, 0].tolist() == [4.0, 5.0]
         assert part.errors_km.tolist() == whole.errors_km[[0, 2]].tolist()
