@@ -22,6 +22,7 @@ from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset
 from geobench.preflight import Job, Plan, check_jobs, check_settings, plan_training
 from geobench.progress import SILENT, Progress
+from geobench.provenance import Identity
 from geobench.results import FOLDER, Result, find_kept, load_result
 from geobench.train import train
 
@@ -145,10 +146,19 @@ def _run_job(job: Job, plan: Plan, summary: RunSummary, progress: Progress) -> N
         progress.say(f"{spec}: the newest checkpoint is {model.checkpoint.spec}.")
     named = model.checkpoint.spec if model.checkpoint is not None else spec
     load = cache(partial(plan.load, named))  # only if a result is missing
+    done: set[str] = set()
     for test_set, gallery, seed in job.combinations:
         try:
             drawn = gallery_for(model, test_set.dataset, gallery, seed, progress)
-            for result in _results(model, load, test_set, drawn, plan, progress):
+            identity = identity_of(model, test_set, drawn, plan.options)
+            if identity.key in done:  # seeds that draw nothing, or two names of one gallery
+                progress.say(
+                    f"{model.name} on {test_set.name} × {identity.gallery}: the same gallery again, "
+                    f"whatever its seed ({seed}); evaluated once."
+                )
+                continue
+            done.add(identity.key)
+            for result in _results(model, load, test_set, drawn, identity, plan, progress):
                 summary.results.append(result)
         except GeobenchError as error:
             where = f" × {gallery}" if gallery else ""
@@ -160,11 +170,12 @@ def _results(
     load: Callable[[], Model],
     test_set: TestSet,
     gallery: Gallery | None,
+    identity: Identity,
     plan: Plan,
     progress: Progress,
 ) -> Iterator[Result]:
     """Yield the result of one combination, the kept one or a new one, saved; then that of the subset."""
-    kept = None if plan.force else find_kept(plan.folder, identity_of(model, test_set, gallery, plan.options))
+    kept = None if plan.force else find_kept(plan.folder, identity)
     if kept is not None:
         progress.say(f"{model.name} on {test_set.name}: kept the result {kept.name}.")
         result = load_result(kept, predictions=True)
