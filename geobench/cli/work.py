@@ -49,32 +49,32 @@ def demo(folder: Path, device: str) -> None:
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the data.  [default: the model's]")
 @click.option("--set", "assignments", metavar="NAME=VALUE", multiple=True, help="A hyper-parameter; repeatable.")
 @CROPS
-@click.option("--variant", default="", help="A named list of settings, such as paper or official for geoclip.")
-@click.option("--views", type=click.IntRange(0), default=0, help="Views of each image made at random, not crops.")
-@click.option("--augmentation", help="How --views are made: simclr (the default) or official.")
-@click.option("--live", is_flag=True, help="Make the views anew at each step, not once beforehand.")
-@click.option("--limit", type=click.IntRange(1), help="Train on so many images.")
+@click.option("--variant", default="", help="A named group of settings, such as paper or official for geoclip.")
+@click.option("--views", type=click.IntRange(0), default=0, help="Random views of each image in place of crops.")
+@click.option("--augmentation", help="Kind of the random views: simclr (the default) or official.")
+@click.option("--live", is_flag=True, help="Draw new views at every step, not once beforehand.")
+@click.option("--limit", type=click.IntRange(1), help="Train on at most this many images.")
 @click.option(
     "--fraction",
     type=float,
     default=1.0,
     show_default=True,
-    help="Train on this part of the images, above 0; for 0.2, 0.1 and 0.05 geoclip takes the paper's batch size.",
+    help="Train on this fraction of the images; for 0.2, 0.1 and 0.05 geoclip uses the paper's batch size.",
 )
 @DEVICE
 @WORKERS
 @BATCH
-@click.option("--force", is_flag=True, help="Train again where the checkpoint is there.")
+@click.option("--force", is_flag=True, help="Train again even if the checkpoint exists.")
 @goes_on
 def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
-    """Train MODEL and keep its checkpoint. Interrupted and given again, it goes on.
+    """Train MODEL and save its checkpoint. After an interruption, the same command resumes.
 
     \b
     geobench train geoclip
     geobench train geoclip --data mp16 --seed 1
     geobench train classifier --set min_images=20 --set "max_images=[2000, 500]"
 
-    The hyper-parameters of a model, with their values: geobench models show MODEL
+    Hyper-parameters of a model and their values: geobench models show MODEL
     """
     from geobench import train as run_train
     from geobench.settings import parse_assignments
@@ -92,15 +92,15 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 @click.option("--seeds", default="0", show_default=True, callback=numbers, help="Of the galleries' draws.")
 @CROPS
 @click.option("--top-k", type=click.IntRange(1), default=1, show_default=True, help="Predictions kept for each image.")
-@click.option("--limit", type=click.IntRange(1), help="Use so many images of each test set.")
-@click.option("--set", "assignments", metavar="NAME=VALUE", multiple=True, help="Of a model without training.")
+@click.option("--limit", type=click.IntRange(1), help="Use at most this many images of each test set.")
+@click.option("--set", "assignments", metavar="NAME=VALUE", multiple=True, help="Of a model that needs no training.")
 @THRESHOLDS
 @click.option("--subset", help="clean: score the images that `datasets audit` kept as well, from the same predictions.")
 @DEVICE
 @WORKERS
 @BATCH
 @click.option("--no-train", is_flag=True, help="Refuse a model without a checkpoint instead of training it first.")
-@click.option("--force", is_flag=True, help="Evaluate again what is there.")
+@click.option("--force", is_flag=True, help="Evaluate again even if the result exists.")
 @RESULTS
 @goes_on
 def run(
@@ -116,7 +116,7 @@ def run(
     """Evaluate every model on every test set and gallery. Existing results are kept; failures are listed at the end.
 
     Names, images, weights, galleries, device and results folder are checked first: what cannot run is reported before
-    anything is trained or extracted.
+    anything is trained or extracted. The table shows the results kept or computed here, even if there are newer ones.
 
     \b
     geobench run --models geoclip,classifier --datasets gws15k
@@ -124,7 +124,8 @@ def run(
 
     Galleries: SIZE or training:SIZE (drawn from the model's training coordinates), land:SIZE and sphere:SIZE (uniform
     by area), official:SIZE (the one released with GeoCLIP's weights, geoclip@official), or a CSV file with latitude and
-    longitude. --thresholds changes the table alone: scores are computed from the predictions, which are saved.
+    longitude. A file and a whole source are the same with every seed, and are evaluated once. --thresholds changes the
+    table alone: scores are computed from the predictions, which are saved.
     """
     from geobench import Options
     from geobench import run as run_all
@@ -144,9 +145,9 @@ def run(
 
 @main.command()
 @AS_JSON
-@click.option("--strict", is_flag=True, help="Exit with 1 where a plugin failed to load.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if a plugin failed to load.")
 def plugins(as_json: bool, strict: bool) -> None:
-    """List the plugins: distribution, what each registers, and its error where it failed to load."""
+    """List the plugins: distribution, what each registers, and its error if it failed to load."""
     from geobench.plugins import plugin_errors, registry
 
     found = registry().plugins
@@ -167,7 +168,7 @@ def plugins(as_json: bool, strict: bool) -> None:
 @main.command()
 @AS_JSON
 def encoders(as_json: bool) -> None:
-    """List the encoders; a pattern stands for every name that it fits."""
+    """List the encoders; a pattern stands for every name that matches it."""
     from geobench import get_encoders
 
     rows = [

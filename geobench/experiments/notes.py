@@ -37,7 +37,9 @@ def notes(finished: Finished, ours: Sequence[Row], lines: Sequence[Mapping[str, 
         yield "Marked: not significantly worse than the best on the same images (paired tests, Holm, 5 %)."
     yield from _frontiers(lines)
     for dataset in plan.datasets:
-        measured_here = list({id(row): row for row in ours if row.dataset == dataset}.values())  # some share evaluations
+        measured_here = list(
+            {id(row): row for row in ours if row.dataset == dataset}.values()
+        )  # some share evaluations
         where = f"{dataset}: " if len(plan.datasets) > 1 else ""
         yield from (f"{where}{doubt.text}" for doubt in doubts(measured_here))
     yield from finished.remarks
