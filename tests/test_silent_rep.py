@@ -385,6 +385,18 @@ def test_what_a_run_kept_counts_in_its_table_even_if_there_is_a_newer_result(mak
     assert f"shown is {newer.stem}" in report("table") and f"shown is {kept.stem}" in report("table", shown={kept.key})
 
 
+def test_what_was_kept_is_what_run_prints_even_if_a_newer_result_has_the_same_name(desk, tiny_encoder, monkeypatch):
+    desk.train()
+    desk.run("knn")
+    with monkeypatch.context() as other:
+        other.setattr(tiny_encoder, "describe", lambda: "upside down")
+        desk.run("knn")
+    stdout, stderr = desk.run("knn")
+    kept, newer = all_results()
+    assert f"kept the result {kept.path.name}" in stderr
+    assert f"shown is {kept.path.name}, not {newer.path.name}" in stdout
+
+
 def test_a_name_that_fits_results_on_two_versions_of_a_set_asks_for_one(desk):
     desk.train()
     desk.run("knn")
