@@ -416,8 +416,9 @@ def test_a_metric_that_cannot_be_used_leaves_its_plugin_out(metrics_plugin, code
     assert get_metric("acc_25km").threshold_km == 25
 
 
-def test_a_metric_named_like_a_column_of_every_result_is_refused(register_metrics, make_result):
-    register_metrics(Metric("seed", "Seed", lambda images: images.errors_km))
+def test_a_metric_named_like_a_column_of_every_result_is_refused(metrics_plugin, make_result):
+    code = "register(Metric('seed', 'Seed', lambda images: images.errors_km))"
+    metrics_plugin(f"from geobench import Metric, hookimpl\n@hookimpl\ndef register_metrics(register):\n    {code}\n")
     with pytest.raises(PluginError, match="the metric 'seed' has the name of a column of every result; rename"):
         make_result().row()
 

@@ -397,7 +397,7 @@ def test_a_result_whose_predictions_were_edited_is_said_and_not_shown(cli, make_
     path.write_text(json.dumps(record))
     told = cli("report", "--format", "json", exit_code=1)
     assert f"Failed: {path}: its predictions no longer yield its scores" in told.stderr
-    assert "acc_25km 99 in the record, 25 from them" in told.stderr
+    assert "acc_25km 99 in the record, 25 from the predictions" in told.stderr
     assert [row["model"] for row in json.loads(told.stdout)] == ["knn"]
 
 
