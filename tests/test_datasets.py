@@ -148,8 +148,8 @@ RASTER = HEAD + 'kind = "raster"\n[splits.test]\nseed = 0\ncount = 3\n'
         ('name = "d"', "the key title is missing."),
         (HEAD + 'titel = "red"', "unknown key 'titel'; did you mean title?"),
         ('name = "d"\ntitel = "D"', "unknown key 'titel'; did you mean title?"),
-        (HEAD + 'kind = "video"', "unknown kind 'video'; there are folder, raster."),
-        (HEAD + "kind = 3", "unknown kind 3; there are folder, raster."),
+        (HEAD + 'kind = "video"', "unknown kind 'video'; there are folder, raster"),
+        (HEAD + "kind = 3", "unknown kind 3; there are folder, raster"),
         (
             HEAD + 'status = "lost"',
             "status must be embedded, available, gated, withdrawn, never-released or own, not 'lost'.",
