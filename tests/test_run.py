@@ -13,6 +13,7 @@ from geobench import CheckpointError, Model, Predictions, get_dataset, get_model
 from geobench.audits.subsets import Subset
 from geobench.checkpoints import get_checkpoints
 from geobench.devices import peak_memory_mb
+from geobench.metrics import scores_of
 
 KNN = {"data": "bluemarble", "encoder": "tiny", "limit": 200}
 GEOCLIP = {"batch_size": 32, "queue_length": 64, "hidden_dim": 32, "epochs": 3}
@@ -123,7 +124,7 @@ def test_a_gallery_larger_than_its_source_is_one_failed_cell(cli):
         (("train", "knn", "--epochs", "3"), "knn does not train in epochs"),
         (("train", "geoclip", "--device", "cuda:7"), "the device 'cuda:7' is not there"),
         (("run", "--models", "knn", "--datasets", "nope"), "unknown data set 'nope'"),
-        (("run", "--models", "knn", "--datasets", "bluemarble", "--seeds", "a"), "no list of whole numbers"),
+        (("run", "--models", "knn", "--datasets", "bluemarble", "--seeds", "a"), "not a list of whole numbers"),
         (("report", "--format", "pdf"), "unknown format 'pdf'; there are: csv, html, json"),
     ],
 )
@@ -267,7 +268,7 @@ def test_the_clean_subset_is_scored_beside_all_from_the_same_predictions(cli, ph
     assert (clean.subset, clean.n, clean.failed) == ("clean", 15, 1)
     assert clean.names.tolist() == [f"exam-photo-{n}.jpg" for n in range(5, 20)]
     np.testing.assert_array_equal(clean.predictions.coordinates, everything.predictions.coordinates[5:])
-    assert clean.scores == geobench.metrics.score(everything.predictions.errors_km(everything.truth)[5:])
+    assert clean.scores == scores_of(everything.scored.take(np.arange(5, 20)), geobench.get_metrics())
     assert clean.images.endswith("clean: 15 of 20 images that share no id, coordinate with lessons")
     assert len({everything.key, clean.key}) == len({everything.stem, clean.stem}) == 2
     rows = json.loads(cli("report", "--format", "json").stdout)
