@@ -225,6 +225,7 @@ def test_a_test_set_names_its_thresholds_and_metrics(own_home, photos, make_resu
     own_set(own_home, photos, 'thresholds = [10, 1000]\nmetrics = ["geoscore@2000", "country", "acc_50km"]')
     names = ["acc_10km", "acc_50km", "acc_1000km", "geoscore@2000", "country"]
     assert [metric.name for metric in get_metrics("mine")] == names
+    assert [metric.name for metric in get_metrics("mine", [7])] == ["acc_7km", *names[1:2], *names[3:]]
     result = make_result((0.0, 0.3, 5.0, None))  # 0, 33.4, 556 km and a failed image, truly at 0, 0 in the sea
     assert list(result.scores) == names
     assert [result.scores[name] for name in names[:3]] == [25.0, 50.0, 75.0]
