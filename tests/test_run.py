@@ -351,3 +351,22 @@ def test_the_peak_memory_of_a_result_is_that_of_its_own_process():
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert peak_memory_mb() > held.nbytes / 2**20 > 380
     assert 5 < float(child.stdout) < 200
+
+
+def test_evaluate_takes_names_as_well_as_objects():
+    spec = train("random", **KNN).spec
+    named = geobench.evaluate(spec, "bluemarble", "land:30", Options(top_k=2), limit=10)
+    test_set = geobench.TestSet.of(get_dataset("bluemarble"), 10)
+    made = geobench.evaluate(get_model(spec), test_set, geobench.get_gallery("land:30"), Options(top_k=2))
+    assert named.key == made.key and named.scores == made.scores
+    default = geobench.evaluate(spec, get_dataset("bluemarble"), limit=10)
+    assert default.gallery == "training:200"  # the set's default of 21,000 points is larger than the training set
+
+
+def test_the_results_of_a_run_are_a_table_with_a_row_each():
+    train("random", **KNN)
+    summary = run("random", "bluemarble", galleries=["land:20", "land:30"], limit=10)
+    table = summary.to_frame()
+    assert table["gallery"].to_list() == ["land:20", "land:30"] and table["n"].to_list() == [10, 10]
+    assert table["acc_2500km"].to_list() == [result.scores["acc_2500km"] for result in summary.results]
+    assert table.equals(geobench.get_results()[table.columns])
