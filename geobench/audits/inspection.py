@@ -65,8 +65,7 @@ def inspect_image(dataset: Dataset, purpose: str, image: str) -> ImageStatus:
         if not dataset.stored:
             data = dataset.read_image(image, purpose).tobytes()
         else:
-            file = dataset.store(purpose, fresh=False).image_file(image)
-            data = file.read_bytes() if isinstance(file, Path) else file
+            data = dataset.image_bytes(image, purpose)
             open_image(data, image, SIDE)
     except (ImageError, OSError) as error:
         return status._replace(code=UNREADABLE, reason=str(error))

@@ -18,6 +18,7 @@ from geobench.data.stores.layouts import is_there, open_store, recognise
 from geobench.data.tables.rows import Rows, read_rows, read_table
 from geobench.errors import DatasetError, DatasetNotFoundError
 from geobench.images.decoding import open_image
+from geobench.images.reading import read_file
 from geobench.progress import SILENT, Progress
 from geobench.settings.declarations import validate, validated
 
@@ -191,11 +192,23 @@ class Dataset:
         return open_store(self._images(split), self._layout(split), self._id_column(), fresh=fresh)
 
     def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
-        """Return the image called ``image`` as upright RGB; raise ``ImageError`` where it cannot be read.
+        """Return the image called ``image`` as upright RGB.
 
-        ``side`` is the shorter side in pixels that is needed: :func:`geobench.images.decoding.open_image`.
+        Args:
+            image: its name in the table.
+            purpose: ``train`` or ``test``.
+            side: the shorter side in pixels that is needed: :func:`geobench.images.decoding.open_image`.
+
+        Raises:
+            ImageError: it is missing or cannot be decoded, and counts as failed.
+            StorageError: the system cannot read it just now, which says nothing about the image.
         """
-        return open_image(self.store(purpose, fresh=False).image_file(image), image, side)
+        return open_image(self.image_bytes(image, purpose), image, side)
+
+    def image_bytes(self, image: str, purpose: str) -> bytes:
+        """Return the bytes of the file of ``image``; arguments and errors as for :meth:`read_image`."""
+        file = self.store(purpose, fresh=False).image_file(image)
+        return read_file(file, image) if isinstance(file, Path) else file
 
     def content_key(self, table: pd.DataFrame, purpose: str) -> str:
         """Return 16 digits for the images of ``table``: names, and what changes when a file does: sizes and times."""
