@@ -87,6 +87,20 @@ def opened(file: Path | bytes) -> Iterator[Image.Image]:
             yield image
 
 
+def checksum_error(content: bytes) -> str:
+    """Return which checksum of an image file is wrong; '' if none is, or if its format has none.
+
+    Of the formats that are read only PNG has one for every part of a file, which decoding leaves unread in places.
+    """
+    try:
+        with opened(content) as image:
+            if image.format == "PNG":
+                image.verify()
+    except Exception as error:  # verify() raises SyntaxError, OSError, struct.error, …
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
+
+
 def _reason(content: bytes, error: Exception) -> str:
     """Return in one line why an image file with ``content`` cannot be read."""
     from PIL import UnidentifiedImageError

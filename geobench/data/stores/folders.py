@@ -76,12 +76,12 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
         return stamps
 
     def _status(self, image: str) -> os.stat_result | None:
-        """Return the status of a file in the folder, None if there is none; raise ``StorageError`` if that is unknown."""
+        """Return the status of a file in the folder, None if there is none; ``StorageError`` if that is unknown."""
         if image.startswith("/") or ".." in image.split("/"):
             return None
         path = f"{self.parts[0]}/{image}"
         try:
-            status = retried(lambda: os.stat(path), path)  # noqa: PTH116  a Path for each of millions costs more than this
+            status = retried(lambda: os.stat(path), path)  # noqa: PTH116  a Path for each of millions costs more
         except (OSError, ValueError):
             return None
         return None if stat.S_ISDIR(status.st_mode) else status

@@ -31,6 +31,7 @@ class _Shards(Store):
     """Files of records, each with an image and its name."""
 
     carries_table = True
+    has_fields = True
 
     @classmethod
     def claims(cls, parts: Sequence[Path]) -> bool:

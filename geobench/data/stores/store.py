@@ -30,6 +30,7 @@ class Store(ABC):
         what: its name in error messages.
         suffixes: of its files.
         carries_table: whether it can contain the positions of its images.
+        has_fields: whether its images are records, one of whose fields is the name: ``id_column``.
         path: as given in the definition.
         parts: the files that it consists of.
         id_column: the column or field with the name of an image, if it is not recognised.
@@ -40,6 +41,7 @@ class Store(ABC):
     what: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
     carries_table: ClassVar[bool] = False
+    has_fields: ClassVar[bool] = False
 
     def __init_subclass__(cls, kind: str = "", what: str = "") -> None:
         """Register this class as ``kind``; a common base class of several kinds has none."""
@@ -70,7 +72,7 @@ class Store(ABC):
 
     @abstractmethod
     def read(self, image: StoredImage) -> bytes:
-        """Return the bytes of an image file; raise ``ImageError`` if it is damaged, ``OSError`` if it cannot be read."""
+        """Return the bytes of an image; raise ``ImageError`` if they are damaged, ``OSError`` if they are not read."""
 
     def is_image(self, name: str) -> bool:
         """Return whether the file called ``name`` is an image; archives also contain other files."""
@@ -167,6 +169,10 @@ class Store(ABC):
             raise DatasetError(f"{self.path}: the image {image!r} may be {either}; list each by its full name, once.")
         return found[0] if found else None
 
+    def is_exact(self, image: str, stored: StoredImage) -> bool:
+        """Return whether ``image`` is the name of ``stored``, or its name below the folder that all images share."""
+        return stored.name == image or stored.name == self.catalogue.prefixes.get(stored.part, "") + image
+
     def image_file(self, image: str) -> Path | bytes:
         """Return the file of an image, or its bytes.
 
@@ -204,8 +210,8 @@ class Store(ABC):
             raise
         if len(found) < size:
             raise StorageError(
-                f"{self.parts[part]} ends at byte {offset + len(found):,}, before an image that was listed in it: it has "
-                "changed since. Run the same command again once it is complete."
+                f"{self.parts[part]} ends at byte {offset + len(found):,}, before an image that was listed in it: it "
+                "has changed since. Run the same command again once it is complete."
             )
         return found
 
