@@ -51,9 +51,9 @@ class Chosen(NamedTuple):
 
 
 def choose_image_column(where: str, columns: Sequence[Column], resolve: Resolve | None, remedy: str) -> Chosen:
-    """Return which of ``columns`` names the images: the only one that names some exactly.
+    """Return which of ``columns`` names the images: the only one that names some exactly, and as many as any other.
 
-    A column that names none exactly may be chosen if no other names any. The first is taken if all are the same.
+    If none names any exactly, the only one that names some nearly. If all are the same, the first.
 
     Args:
         where: the table, for messages.
