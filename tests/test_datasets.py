@@ -14,10 +14,9 @@ from typing_extensions import TypedDict
 
 from geobench import Dataset, DatasetError, DatasetNotFoundError, ImageError, get_dataset, get_datasets
 from geobench.data.dataset import limited
-from geobench.data.own import own_datasets
-from geobench.data.registration import locate_images
 from geobench.data.definitions import Status
-from geobench.data.registration import add_dataset
+from geobench.data.own import own_datasets
+from geobench.data.registration import add_dataset, locate_images
 from geobench.data.tables.rows import read_table
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from geobench.data.stores.names import key_of
-from geobench.data.tables.choice import Match
+from geobench.data.tables.choice import Column, Match
+from geobench.data.tables.coordinates import as_numbers
+from geobench.errors import DatasetError
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,27 @@ def matches(images: Sequence[str], ids: Sequence[str]) -> list[Match | None]:
     """Return which of ``images`` each of ``ids`` refers to, None for none: see :func:`match_ids`."""
     rows = match_ids(ids, images).rows.tolist()
     return [Match(images[row], images[row] == name) if row >= 0 else None for name, row in zip(ids, rows, strict=True)]
+
+
+def check_order(where: str, columns: Sequence[Column], ids: Sequence[str], remedy: str) -> None:
+    """Raise ``DatasetError`` if two columns, both scores or both ranks, order the predictions of an id differently.
+
+    Args:
+        where: the file, for messages.
+        columns: of numbers.
+        ids: of the images, a row each.
+        remedy: how the user can say which column it is; ``{name}`` stands for a column.
+    """
+    import pandas as pd
+
+    of_image = pd.Series(ids, dtype=str)
+    orders = [pd.Series(as_numbers(column.texts)).groupby(of_image).rank(method="dense") for column in columns]
+    for column, order in zip(columns[1:], orders[1:], strict=True):
+        if not order.equals(orders[0]):
+            raise DatasetError(
+                f"{where}: {columns[0].name!r} and {column.name!r} order the predictions of an image differently; "
+                f"{remedy.format(name=column.name)}."
+            )
 
 
 def _only(images: Sequence[str], plain: Any) -> dict[str, int]:

@@ -14,6 +14,7 @@ from geobench.data.tables.columns import AXES, RECOGNISED, recognised
 from geobench.data.tables.parsing import SEPARATORS, TextRows, encoding_of, first_row
 from geobench.errors import DatasetError, ResultError, SettingError
 from geobench.geo import FloatArray, valid_if_swapped
+from geobench.published.matching import check_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,6 +126,8 @@ def _chosen(
                 notes += [chosen.note] if chosen.note else []
             elif role in AXES:
                 found[role] = columns[choose_axis(str(path), role, columns, remedy)].name
+            else:
+                check_order(str(path), columns, [_text(record.get(found["image"])) for _, record in records], remedy)
         except DatasetError as error:
             raise ResultError(str(error)) from None
     return found, notes
