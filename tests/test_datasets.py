@@ -13,9 +13,10 @@ from PIL import Image
 from typing_extensions import TypedDict
 
 from geobench import Dataset, DatasetError, DatasetNotFoundError, ImageError, get_dataset, get_datasets
-from geobench.data.dataset import limited, missing_images, own_datasets
+from geobench.data.dataset import limited
 from geobench.data.definitions import Status
-from geobench.data.registration import add_dataset
+from geobench.data.own import own_datasets
+from geobench.data.registration import add_dataset, locate_images
 from geobench.data.tables.rows import read_table
 
 
@@ -85,7 +86,7 @@ def test_an_image_that_is_not_there_is_named(mine):
 
 def test_images_that_are_listed_but_not_on_disk_are_found_out(mine, own_home):
     (own_home / "data" / "mine" / "images" / "photo-7.jpg").unlink()
-    assert missing_images(mine, mine.table("test"), "test") == ["photo-7.jpg"]
+    assert locate_images(mine, mine.table("test")).missing == ["photo-7.jpg"]
 
 
 def test_the_content_key_follows_names_sizes_and_times_of_the_images(mine, own_home):
@@ -316,7 +317,7 @@ def test_a_table_with_the_header_of_those_finds_photos_under_either_form_of_thei
     dataset = get_dataset("yfcc26k")
     table = dataset.table("test")
     assert [dataset.read_image(image, "test").size for image in table["image"]] == [(9, 5), (7, 5)]
-    assert missing_images(dataset, table, "test") == []
+    assert locate_images(dataset, table) == ([], {"45/77/3228511372.jpg": "45_77_3228511372.jpg"})
     assert table["AUTHOR"].to_list() == ["43@N00", "22@N02"]
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench.data.land import is_open_sea
-from geobench.data.tables.rows import SWAPPED, Rows
+from geobench.data.tables.coordinates import SWAPPED
+from geobench.data.tables.rows import Rows
 from geobench.geo import FloatArray, place_keys
 
 if TYPE_CHECKING:

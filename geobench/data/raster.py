@@ -88,7 +88,7 @@ class RasterDataset(Dataset, kind="raster"):
 
     def rows(self, purpose: str) -> Rows:
         """Return the table of a split, whose rows all can be used."""
-        return Rows(self.table(purpose), [], "")
+        return Rows(self.table(purpose), [])
 
     def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
         """Cut the crop whose name is its centre, such as ``+45.76000+4.84000``."""

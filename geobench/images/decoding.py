@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geobench.errors import ImageError
+from geobench.images.reading import check_regular, read_file
 from geobench.images.signatures import HEAD, describe_content
 
 if TYPE_CHECKING:
@@ -47,66 +48,71 @@ def open_image(file: Path | bytes, name: str = "", side: int | None = None) -> I
             at 1/2, 1/4 or 1/8, to no less than twice ``side``. None decodes it in full.
 
     Raises:
-        ImageError: it cannot be read; says why.
+        ImageError: it is missing or cannot be decoded; says why.
+        StorageError: the system cannot read the file just now.
     """
     from PIL import Image
 
     name = name or (file.name if isinstance(file, Path) else "image")
+    content = read_file(file, name) if isinstance(file, Path) else file
     try:
-        with opened(file) as image:
+        with opened(content) as image:
             if image.format == "EPS":
                 raise ImageError("PostScript is a program, which is not run")
             if side is not None:
                 image.draft(None, (DRAFT_FACTOR * side, DRAFT_FACTOR * side))
-            transposition = _UPRIGHT.get(_orientation(image))
+            image.load()
+            transposition = _UPRIGHT.get(_orientation(image))  # after loading: Pillow turns a TIFF by itself
             upright = _middle(_rgb(image))
             return upright if transposition is None else upright.transpose(Image.Transpose[transposition])
     except MemoryError:
         raise
     except Exception as error:  # decoders raise anything on hostile files, and one image must not end a run
-        raise ImageError(f"{name}: {_reason(file, error)}") from error
+        raise ImageError(f"{name}: {_reason(content, error)}") from error
 
 
 @contextmanager
 def opened(file: Path | bytes) -> Iterator[Image.Image]:
-    """Yield the image, undecoded; never block on a pipe.
+    """Yield the image, undecoded; never block on a pipe. Of a path no more is read than is asked for.
 
     Pillow's warnings are suppressed: an image is either read or counted as failed, and there may be millions.
     """
     from PIL import Image
 
-    if isinstance(file, Path) and file.is_dir():
-        raise ImageError("is a folder")
-    if isinstance(file, Path) and file.exists() and not file.is_file():
-        raise ImageError("is not a regular file but a pipe, a socket or a device")
+    if isinstance(file, Path):
+        check_regular(file.stat())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         with Image.open(BytesIO(file) if isinstance(file, bytes) else file) as image:
             yield image
 
 
-def _reason(file: Path | bytes, error: Exception) -> str:
-    """Return in one line why ``file`` cannot be read."""
+def checksum_error(content: bytes) -> str:
+    """Return which checksum of an image file is wrong; '' if none is, or if its format has none.
+
+    Of the formats that are read only PNG has one for every part of a file, which decoding leaves unread in places.
+    """
+    try:
+        with opened(content) as image:
+            if image.format == "PNG":
+                image.verify()
+    except Exception as error:  # verify() raises SyntaxError, OSError, struct.error, …
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
+
+
+def _reason(content: bytes, error: Exception) -> str:
+    """Return in one line why an image file with ``content`` cannot be read."""
     from PIL import UnidentifiedImageError
 
     if isinstance(error, ImageError):
         return str(error)
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
     if isinstance(error, UnidentifiedImageError):
-        head = file[:HEAD] if isinstance(file, bytes) else _head(file)
-        content = describe_content(head)
-        if content.endswith("image"):
-            return f"is {content} with a damaged beginning"
-        return f"is {content or 'of an unknown format'}, which cannot be read" if head else "is empty"
+        what = describe_content(content[:HEAD])
+        if what.endswith("image"):
+            return f"is {what} with a damaged beginning"
+        return f"is {what or 'of an unknown format'}, which cannot be read" if content else "is empty"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(HEAD)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
