@@ -143,8 +143,8 @@ def ceiling(as_json: bool, **options: Any) -> None:
     geobench ceiling --datasets im2gps3k --galleries land:21k,land:100k,land:500k
     geobench ceiling --datasets im2gps3k,gws15k --galleries 21k,100k --training mp16
 
-    A model that chooses from the gallery cannot do better than its nearest point. A gallery that contains at least a
-    tenth of the test coordinates exactly (to 11 cm) is an oracle, and is marked as one in every table.
+    A model that chooses from the gallery cannot do better than its nearest point. A gallery that holds at least 15 %
+    of the test coordinates, exactly or rounded, is an oracle, and is marked as one in every table.
     """
     from geobench.audits.ceiling import ceilings
 
