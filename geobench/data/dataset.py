@@ -17,7 +17,7 @@ from geobench.data.stores.catalogue import first_broken
 from geobench.data.stores.layouts import is_there, open_store, recognise
 from geobench.data.tables.rows import Rows, read_rows, read_table
 from geobench.errors import DatasetError, DatasetNotFoundError
-from geobench.images.decoding import open_image
+from geobench.images.decoding import file_bytes, open_image
 from geobench.progress import SILENT, Progress
 from geobench.settings.declarations import validate, validated
 
@@ -79,6 +79,8 @@ class Dataset:
 
     def __init_subclass__(cls, kind: str) -> None:
         """Let a TOML choose this class with ``kind = "..."``; if its splits have other keys, it declares ``splits``."""
+        if "read_image" in cls.__dict__:  # features would be of other images than it returns
+            raise TypeError(f"{cls.__name__} must override image_bytes and decode_image instead of read_image.")
         Dataset.kinds[kind] = cls
 
     @classmethod
@@ -195,7 +197,19 @@ class Dataset:
 
         ``side`` is the shorter side in pixels that is needed: :func:`geobench.images.decoding.open_image`.
         """
-        return open_image(self.store(purpose, fresh=False).image_file(image), image, side)
+        return self.decode_image(self.image_bytes(image, purpose), image, side)
+
+    def image_bytes(self, image: str, purpose: str) -> bytes:
+        """Return the content of an image: the bytes of its file, or, if it has none, bytes that identify it.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return file_bytes(self.store(purpose, fresh=False).image_file(image), image)
+
+    def decode_image(self, content: bytes, image: str, side: int | None = None) -> Image.Image:
+        """Return the image with the given ``content`` as :meth:`read_image` does."""
+        return open_image(content, image, side)
 
     def content_key(self, table: pd.DataFrame, purpose: str) -> str:
         """Return 16 digits for the images of ``table``: names, and what changes when a file does: sizes and times."""
