@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from geobench.features.encoders import Encoder
 
 DEFAULT_DATA = "bluemarble"
+ALREADY_TRAINED = "is already trained"
+"""Part of the message about an existing checkpoint."""
 
 
 def train(
@@ -181,7 +183,7 @@ def _trained(
     lock = files.locked(folder.with_name(f".{identifier}"), progress.say) if group.main else nullcontext()
     with lock:  # a second process waits and finds the checkpoint
         if group.share(folder.exists()) and not force:
-            progress.say(f"{model.name}@{identifier} is already trained (--force trains it again).")
+            progress.say(f"{model.name}@{identifier} {ALREADY_TRAINED} (--force trains it again).")
         else:
             _fit(model, training_set, identity, identifier, drawn, progress)
         group.wait()

@@ -11,7 +11,7 @@ from geobench.metrics import accuracy
 LEVELS_KM = {"street": 1, "city": 25, "region": 200, "country": 750, "continent": 2500}
 """Distance thresholds of the field's tables (Hays and Efros 2008; Weyand et al. 2016)."""
 GEOSCORE_SCALE_KM = 1492.7
-"""Decay of GeoGuessr's score on the world map (Haas et al. 2024, PIGEON)."""
+"""Decay of GeoGuessr's score on its world map (Haas et al. 2024, PIGEON)."""
 GEOSCORE_BEST = 5000.0
 
 
@@ -63,7 +63,7 @@ def _number(name, text):
 
 
 def _same_place(kind):
-    """Return what compares the ``kind`` of true and predicted place: NaN where the true place has none, as at sea."""
+    """Return a function that compares true and predicted ``kind``; NaN if the true place has none, as at sea."""
 
     def values(images):
         true, predicted = getattr(images.places, kind), getattr(images.predicted_places, kind)

@@ -1,7 +1,9 @@
 """Tiny fakes. Every test has a GEOBENCH_HOME and a working folder of its own, and leaves nothing outside."""
 
 import csv
+import sys
 from collections import Counter
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 from geobench import Encoder, Predictions, Result, get_metrics
 from geobench.cli import main
 from geobench.metrics import ScoredImages, scores_of
-from geobench.plugins import Plugin, registry
+from geobench.plugins import GROUP, Plugin, load, registry
 
 TINY = "tiny"
 
@@ -126,14 +128,19 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def register_metrics(monkeypatch):
-    """Return a function that registers metrics for this test, as a plugin's ``register_metrics`` does."""
+def metrics_plugin(tmp_path, monkeypatch):
+    """Return a function that loads the code of a plugin as if it were installed, and registers its metrics."""
 
-    def add(*metrics):
-        for metric in metrics:
-            monkeypatch.setitem(registry().metrics, metric.name, metric)
+    def load_code(code, name="their_metrics"):
+        (tmp_path / f"{name}.py").write_text(code)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        loaded = load([*entry_points(group=GROUP), EntryPoint(name, name, GROUP)])
+        (plugin,) = (plugin for plugin in loaded.plugins if plugin.name == name)
+        monkeypatch.setattr(registry(), "metrics", loaded.metrics)
+        return plugin
 
-    return add
+    return load_code
 
 
 def scores(predictions, truth, dataset=None):

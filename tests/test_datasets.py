@@ -148,8 +148,8 @@ RASTER = HEAD + 'kind = "raster"\n[splits.test]\nseed = 0\ncount = 3\n'
         ('name = "d"', "the key title is missing."),
         (HEAD + 'titel = "red"', "unknown key 'titel'; did you mean title?"),
         ('name = "d"\ntitel = "D"', "unknown key 'titel'; did you mean title?"),
-        (HEAD + 'kind = "video"', "unknown kind 'video'; there are folder, raster."),
-        (HEAD + "kind = 3", "unknown kind 3; there are folder, raster."),
+        (HEAD + 'kind = "video"', "unknown kind 'video'; there are folder, raster"),
+        (HEAD + "kind = 3", "unknown kind 3; there are folder, raster"),
         (
             HEAD + 'status = "lost"',
             "status must be embedded, available, gated, withdrawn, never-released or own, not 'lost'.",
@@ -175,7 +175,7 @@ RASTER = HEAD + 'kind = "raster"\n[splits.test]\nseed = 0\ncount = 3\n'
         (HEAD + 'sources = ["u"]', "sources[1] must be a table, not 'u'."),
         (HEAD + '[[sources]]\nfile = "a"\n[[sources]]\npage = "u"', "sources[2]: the key file is missing."),
         (HEAD + '[[sources]]\nfile = "a"\nurl = "u"', "sources[1]: unknown key 'url'; did you mean urls?"),
-        (RASTER + 'image = "i"', "splits.test: unknown key 'image'; there are: count, seed."),
+        (RASTER + 'image = "i"', "splits.test: unknown key 'image'; available: count, seed."),
         (RASTER.replace("3", '"3"'), "splits.test.count must be an integer of at least 1, not '3'."),
         (RASTER.replace("count = 3\n", ""), "splits.test: the key count is missing."),
         (RASTER.replace("[splits", 'crop_km = "far"\n[splits'), "crop_km must be a number above 0, not 'far'."),
@@ -213,7 +213,7 @@ def test_a_kind_of_its_own_declares_the_keys_of_its_splits():
     try:
         text = HEAD + 'kind = "remote"\n[splits.test]\n'
         assert Dataset.from_toml(definition(text + 'server = "a"')).splits == {"test": {"server": "a"}}
-        with pytest.raises(DatasetError, match=r"splits\.test: unknown key 'images'; there are: server"):
+        with pytest.raises(DatasetError, match=r"splits\.test: unknown key 'images'; available: server"):
             Dataset.from_toml(definition(text + 'images = "a"'))
     finally:
         del Dataset.kinds["remote"]
@@ -248,7 +248,7 @@ def test_a_broken_definition_of_ones_own_is_told_and_left_out_and_all_else_works
     listed = cli("datasets", "list", "--json")
     names = {row["dataset"] for row in json.loads(listed.stdout)}
     assert "mine" in names and "bluemarble" in names and "broken" not in names
-    warning = f"Warning: your own data set broken is left out: {broken}: title must be a string, not 3.\n"
+    warning = f"Warning: your data set broken is skipped: {broken}: title must be a string, not 3.\n"
     assert listed.stderr == warning
     assert cli("models").stderr == warning
     told = cli("datasets", "show", "broken", exit_code=1)

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from geobench import CheckpointError, SettingError, TrainingError
-from geobench.features.loaders import MappedFeatures, ResidentFeatures
+from geobench.features import loaders
+from geobench.features.loaders import MappedFeatures, ResidentFeatures, feature_loader
 from geobench.progress import Progress
 from geobench.training.engine import Schedule, Training
 from geobench.training.steps import GraphedStep
@@ -141,6 +142,12 @@ def test_features_that_do_not_fit_in_memory_train_to_the_same_weights(tmp_path):
     resident.run()
     mapped.run()
     assert torch.equal(weights(resident), weights(mapped))
+
+
+@pytest.mark.parametrize(("free", "kind"), [(320, ResidentFeatures), (319, MappedFeatures)])
+def test_features_of_up_to_half_of_the_free_memory_are_loaded_and_others_are_mapped(free, kind, monkeypatch):
+    monkeypatch.setattr(loaders, "free_bytes", lambda device: free)
+    assert type(feature_loader(np.zeros((10, 1, 4), np.float32), "cpu")) is kind  # 160 bytes
 
 
 def test_a_schedule_out_of_range_is_refused():

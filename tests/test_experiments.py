@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,16 +17,19 @@ from geobench import Model, Predictions
 from geobench.checkpoints import get_checkpoints
 from geobench.errors import ExperimentError
 from geobench.experiments.definitions import experiment_names, get_experiment
-from geobench.experiments.planning import Changes, make_plan
+from geobench.experiments.planning import Changes, TooManyEvaluationsError, make_plan
 from geobench.experiments.plans import with_galleries_that_exist
 from geobench.experiments.processes import CrashedTask, independent_processes, order_for, run_in_processes
+from geobench.experiments.progress import BarsOnly, TrainingMessages, WithoutRepeats
 from geobench.experiments.run import _too_few, run_plan
 from geobench.plugins import get_dataset, get_model_class
+from geobench.progress import Progress
 from geobench.published.rows import published_rows
 from geobench.settings import as_dict, configure, parse_assignments
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+REFERENCE = Path(__file__).parents[1] / "results/reference/experiments"
 SMALL = """
 title = "Two switches"
 source = "GeoCLIP (NeurIPS 2023), table 2a"
@@ -300,6 +304,18 @@ def test_the_smallest_gallery_that_does_as_well_is_named_below_a_table_of_galler
     assert "Not at 1 km, 25 km, 200 km: no gallery has a single hit there." in table
 
 
+def test_the_columns_of_a_table_may_be_any_metrics(cli, toml):
+    columns = 'limit = 60\ncolumns = ["acc_5000km", "geoscore@2000", "country"]'
+    done = cli("experiment", "run", toml(FLOOR, ("limit = 60", columns)), "--test-limit", 50)
+    assert re.search(r"Within +GeoScore +Country", done.stdout) and re.search(r"5000 km +2,000 km +hit", done.stdout)
+    record = json.loads(next(Path("results/experiments").glob("*.json")).read_text())
+    line = next(line for line in record["lines"] if line["title"] == "most frequent")
+    assert line["acc_5000km_low"] < line["acc_5000km"] < line["acc_5000km_high"]
+    assert line["acc_25km"] is not None, "the scores of the test set are in the record too"
+    assert f"{line['acc_5000km']:.2f}" in done.stdout
+    assert all(line["geoscore@2000"] > line["geoscore"] for line in record["lines"])
+
+
 def test_a_training_serves_all_of_its_galleries(cli, toml):
     cli("experiment", "run", toml(FLOOR), "--test-limit", 50)
     assert len(get_checkpoints("random")) == 2 and len(get_checkpoints("most-frequent")) == 1
@@ -535,6 +551,9 @@ def test_a_grid_of_ten_thousand_evaluations_must_be_confirmed(cli, toml, monkeyp
     monkeypatch.setattr("geobench.experiments.planning.MANY", 9)  # expanding ten thousand takes a while
     assert "asks for 10 evaluations" in cli("experiment", "show", toml(), exit_code=2).output
     assert "10 trainings, 10 evaluations." in cli("experiment", "show", toml(), "--yes").output
+    with pytest.raises(TooManyEvaluationsError, match=r"asks for 10 evaluations; .* confirmed with many=True\."):
+        make_plan(get_experiment(str(toml())))
+    assert make_plan(get_experiment(str(toml())), many=True).evaluations == 10
 
 
 @pytest.mark.parametrize(
@@ -575,8 +594,33 @@ def test_no_record_says_which_command_makes_one_and_a_damaged_one_is_named(cli):
     folder.mkdir(parents=True)
     (folder / "table-2a-x.json").write_text('{"schema": 1, "lines"')
     assert (
-        "table-2a-x.json is no record of an experiment" in cli("experiment", "report", "table-2a", exit_code=1).output
+        "table-2a-x.json is not a record of an experiment"
+        in cli("experiment", "report", "table-2a", exit_code=1).output
     )
+
+
+@pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.json")), ids=lambda path: path.stem)
+def test_a_committed_record_is_still_read(cli, path):
+    record = json.loads(cli("experiment", "report", path, "--format", "json").stdout)
+    assert record == json.loads(path.read_text())
+    assert {"title", "row", "seed", "dataset", "gallery", "crops", "spec", "result"} <= set(record["cells"][0])
+    assert record["title"] in cli("experiment", "report", path).stdout
+
+
+def test_messages_that_training_runs_have_in_common_are_shown_once():
+    class Noting(Progress):
+        def __init__(self):
+            self.lines = []
+
+        def say(self, message):
+            self.lines.append(message)
+
+    shown = Noting()
+    once = WithoutRepeats(shown)
+    for progress in (BarsOnly(once), TrainingMessages(once), TrainingMessages(once)):
+        for message in ("knn@a is already trained.", "loading the encoder tiny."):
+            progress.say(message)
+    assert shown.lines == ["loading the encoder tiny."]
 
 
 def test_a_record_is_shown_in_every_format(cli, toml):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -233,6 +234,56 @@ def test_the_report_draws_beside_its_table(result, cli, tmp_path):
     assert (tmp_path / "figures" / "mine-map-knn.svg").is_file()
 
 
+def test_the_figures_of_a_report_have_its_thresholds(result, cli):
+    result().save()
+    for folder, thresholds in (("five", []), ("two", ["--thresholds", "50,500"])):
+        cli("report", "--published", "none", "--figures", folder, *thresholds)
+    for name in ("mine-map-knn.png", "mine-cdf.png", "mine-continent.png"):
+        assert Path("five", name).read_bytes() != Path("two", name).read_bytes(), name
+
+
 def test_the_modules_of_figures_load_no_matplotlib_before_they_draw():
     code = "import sys, geobench.report.figures; print({'matplotlib', 'pandas', 'torch', 'scipy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_there_is_a_colour_for_any_number_of_thresholds_and_none_twice():
+    assert error_colours(5) == ["#313695", "#4575b4", "#91bfdb", "#fee090", "#fc8d59", "#d73027"]
+    assert error_colours(1) == ["#313695", "#d73027"]
+    for thresholds in range(1, 40):
+        assert len(set(error_colours(thresholds))) == thresholds + 1
+
+
+@pytest.mark.parametrize("thresholds", [[100], [0.5, 1, 2, 5, 10, 25, 50, 100, 200, 500, 1000, 2000, 5000]])
+def test_every_figure_is_drawn_for_any_number_of_thresholds(result, tmp_path, thresholds):
+    made = [
+        result(50),
+        *(result(30_000 / size, model="geoclip", gallery=f"land:{size}", gallery_size=size) for size in (100, 1000)),
+    ]
+    assert len(draw(made, tmp_path, thresholds_km=thresholds)) == 18
+    found = rows(made, "none", thresholds_km=thresholds)
+    shown = texts_inside(drawn(lambda: draw_error_map(made[0], "knn", thresholds)))
+    assert [text.partition(" (")[0] for text in shown if text.startswith(("≤", ">"))] == [
+        *(f"≤ {km:,g} km" for km in thresholds), f"> {thresholds[-1]:,g} km"
+    ]  # fmt: skip
+    bars = drawn(lambda: draw_breakdown(named(made[0]), "continent"))
+    assert [ax.get_xlabel() for ax in bars.axes] == ["Within 25 km (%)", "Within 200 km (%)", "Within 750 km (%)"]
+    frontier = drawn(lambda: draw_frontier(found[:2], "geoclip"))
+    assert {f"{km:,g} km" for km in thresholds} <= set(texts_inside(frontier))
+
+
+def test_a_frontier_without_some_scores_is_drawn_without_their_lines(result):
+    made = [
+        replace(result(key=f"{size}" * 4, gallery=f"land:{size}", gallery_size=size), predictions=None, truth=None)
+        for size in (1000, 2000)
+    ]
+    figure = drawn(lambda: draw_frontier(rows(made, "none", thresholds_km=[25, 100]), "knn"))
+    assert [text for text in texts_inside(figure) if text.endswith(" km")] == ["25 km"]
+
+
+def test_pictures_and_analysis_are_layers_below_the_report():
+    code = (
+        "import sys, geobench.analysis.tables, geobench.pictures.bars, geobench.pictures.error_maps\n"
+        "import geobench.pictures.curves; print([name for name in sys.modules if name.startswith('geobench.report')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

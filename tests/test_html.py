@@ -16,6 +16,7 @@ from geobench.analysis.breakdown import groups_of
 from geobench.data.registration import add_dataset
 from geobench.geo import haversine_km
 from geobench.metrics import ScoredImages, accuracies, scores_of
+from geobench.pictures.palette import error_colours
 from geobench.pictures.worldmap import equal_earth
 from geobench.report.formats import report
 from geobench.report.html import explorer, page, thumbnails
@@ -54,7 +55,8 @@ def answering(make_result):
         scores = np.where(failed[:, None], np.nan, 0.5 / (1 + np.arange(top_k)))
         predictions = Predictions(np.where(failed[:, None, None], np.nan, places), scores, failed)
         names = np.array([HOSTILE if image == 1 else f"photo-{image}.jpg" for image in range(n)], dtype=object)
-        scores = scores_of(ScoredImages(predictions.errors_km(truth), truth, predictions), get_metrics())
+        metrics = get_metrics(changes.get("dataset", "mine"))
+        scores = scores_of(ScoredImages(predictions.errors_km(truth), truth, predictions), metrics)
         values = {"scores": scores, "n": n, "failed": int(failed.sum())}
         result = replace(make_result([0.0] * n), model=model, expected=n, top_k=top_k, **values)
         return replace(result, predictions=predictions, truth=truth, names=names, **changes)
@@ -579,3 +581,64 @@ def test_several_test_sets_share_the_charts_and_the_map(opened, answering):
     assert browser.texts("#model option") == ["two"]
     shown = browser.js("return source(drawn.get(mapElement()), 'truth').data.image.length")
     assert shown == 6
+
+
+@pytest.fixture
+def two_sets(own_home, answering):
+    """Return results on two test sets: ``mine`` names two thresholds and a metric, ``other`` has the field's."""
+    folder = own_home / "data" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "dataset.toml").write_text(
+        'name = "mine"\ntitle = "Mine"\nthresholds = [300, 0.5]\nmetrics = ["country"]'
+    )
+    degrees = [0.0, 0.001, 2.0, 4.0, 30.0, None, *np.linspace(0, 9, 24)]
+    galleries = {"gallery": "training:9", "gallery_size": 9}
+    return [
+        answering("one", degrees),
+        answering("one", degrees[::-1], **galleries),
+        answering("two", degrees, dataset="other"),
+    ]
+
+
+def test_every_test_set_of_a_page_has_its_own_levels(two_sets):
+    text = html_page(rows(two_sets))
+    mine, other = json.loads(script(text, "data"))["sets"]
+    assert (mine["levels"], other["levels"]) == ([0.5, 300], [1, 25, 200, 750, 2500])
+    assert (mine["shares"], other["shares"][1:3]) == (["0.5 km", "300 km", "Country hit"], ["25 km", "200 km"])
+    assert [len(images["colours"]) for images in (mine, other)] == [3, 6]
+    level = array(text, mine["rows"][0]["level"], "u1")
+    exceeded = np.searchsorted([0.5, 300], two_sets[0].errors)
+    assert level.tolist() == np.where(two_sets[0].predictions.failed, 255, exceeded).tolist()
+    assert script(text, "block-set-0-frontier-0").count('"name":"HoverTool"') == 2
+    assert script(text, "block-set-0-curves").count('"name":"Span"') == 2
+    assert script(text, "block-set-1-curves").count('"name":"Span"') == 5
+    words = " ".join("".join(Markup(text).texts).split())
+    assert "● 0.5 km ■ 300 km" in words, "the legend of the frontier"
+    assert "Within 0.5 km Within 300 km Country hit" in words and "Street 1 km City 25 km" in words
+
+
+@in_browser
+def test_the_levels_of_filter_legend_and_regions_change_with_the_test_set(opened, two_sets):
+    browser = opened(two_sets)
+    one = two_sets[0]
+    legend = "#error-levels li"
+    assert browser.texts("#level option") == ["0.5 km", "300 km"]
+    assert browser.texts("#by-share option") == ["0.5 km", "300 km", "Country hit"]
+    assert browser.js("return [at('level').value, at('by-share').value]") == ["1", "1"], "the middle distance"
+    counts = [(one.errors <= 0.5).sum(), ((one.errors > 0.5) & (one.errors <= 300)).sum(), (one.errors > 300).sum()]
+    texts = ["≤ 0.5 km", "≤ 300 km", "> 300 km"]
+    assert browser.texts(legend) == [f"{text} ({n})" for text, n in zip(texts, counts, strict=True)]
+    browser.choose("which", "right")
+    assert browser.texts("#count") == [f"{(one.errors <= 300).sum()} of 30 images"]
+    browser.choose("by-share", 2)
+    assert browser.texts("#regions tfoot td")[1].startswith(f"{one.scores['country']:.1f}[")
+    browser.choose("set", 1)
+    assert browser.texts("#level option") == ["1 km", "25 km", "200 km", "750 km", "2,500 km"]
+    assert len(browser.texts(legend)) == 6 and browser.texts(legend)[2].startswith("≤ 200 km (")
+    assert browser.js("return [at('level').value, at('by-share').value]") == ["2", "2"]
+    assert browser.texts("#count") == [f"{(one.errors <= 200).sum()} of 30 images"]
+    browser.choose("which", "all")
+    data = browser.js("const {image, colour} = source(drawn.get(mapElement()), 'truth').data; return [image, colour]")
+    exceeded = np.searchsorted([1, 25, 200, 750, 2500], one.errors)
+    assert data[1] == [error_colours(5)[exceeded[image]] for image in data[0]]
+    assert [entry for entry in browser.driver.get_log("browser") if entry["level"] not in ("INFO", "DEBUG")] == []

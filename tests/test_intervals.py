@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import quantile_test
 from statsmodels.stats.proportion import proportion_confint
 
-from geobench import get_metrics
+from geobench import Metric, get_metrics
 from geobench.geo import FARTHEST_KM
 from geobench.metrics import ScoredImages, accuracies, image_values, scores_of
 from geobench.statistics import intervals as statistics
@@ -202,3 +202,33 @@ def test_where_all_images_are_at_one_place_each_stands_alone():
     clusters = clusters_of(places(0, 0, 0))
     assert len(clusters.sizes) == 3
     assert clusters.by == "image"
+
+
+def test_an_interval_is_that_of_the_images_that_the_metric_applies_to_and_their_clusters():
+    rng = np.random.default_rng(3)
+    errors, labels = rng.lognormal(6, 2, 300), np.arange(300) // 5
+    applies = rng.random(300) < 0.4
+    kinds = {
+        "share": lambda images: np.where(applies, images.errors_km < 500, np.nan),
+        "mean": lambda images: np.where(applies, images.errors_km, np.nan),
+        "median": lambda images: np.where(applies, images.errors_km, np.nan),
+    }
+    part = Clusters(np.unique(labels[applies], return_inverse=True)[1])
+    for kind, values in kinds.items():
+        some = Metric(f"some_{kind}", "Some", values, kind=kind)
+        every = Metric("every", "Every", lambda images, v=values: v(ScoredImages(errors))[applies], kind=kind)
+        (found,) = intervals(errors, Clusters(labels), [some]).values()
+        (expected,) = intervals(errors[applies], part, [every]).values()
+        assert found == pytest.approx(expected), kind
+        assert found[0] < some.score(ScoredImages(errors)) < found[1]
+    none = Metric("none", "None", lambda images: np.full(len(images), np.nan))
+    assert intervals(errors, Clusters(labels), [none]) == {}
+
+
+def test_the_interval_of_a_mean_is_clipped_to_the_range_of_the_metric():
+    errors = np.array([0.0, 0.0, 1.0, 9.0])
+    free = Metric("free", "Free", lambda images: images.errors_km)
+    bound = Metric("bound", "Bound", lambda images: images.errors_km, low=0.0, high=5.0)
+    found = intervals(errors, coverage.alone(4), [free, bound])
+    assert found["free"][0] < 0 and found["free"][1] > 5
+    assert found["bound"] == (0.0, 5.0)

@@ -191,7 +191,7 @@ def test_a_constant_similarity_is_a_map_of_one_colour(tmp_path):
 
 def test_more_queries_than_fit_are_refused(tmp_path):
     panels = [Panel("x", near(LIMA), np.array([LIMA]))] * (MOST_PANELS + 1)
-    with pytest.raises(SettingError, match="room for 40 queries, not for 41"):
+    with pytest.raises(SettingError, match="room for 40 queries, not 41"):
         draw_similarity(panels, GRID, tmp_path / "map.png", "title")
 
 
@@ -240,19 +240,19 @@ def test_a_model_that_tells_no_similarity_says_so_before_it_computes_anything(cr
     train("knn", data="bluemarble", encoder="tiny", limit=16, workers=0)
     done = cli("predict", crops[0], "--model", "knn", "--map", "map.png", exit_code=1)
     assert done.stderr.splitlines()[-1] == (
-        "Error: knn does not tell how similar a place is to a query: it has nothing to map."
+        "Error: knn has no similarity between a query and a place, so there is nothing to map."
     )
 
 
 def test_a_file_of_another_kind_is_refused_with_those_that_there_are(geoclip, crops, cli):
     done = cli("predict", crops[0], "--map", "map.gif", exit_code=2)
-    assert "a map is written to a file that ends in .png, .pdf, .svg, not to 'map.gif'." in done.stderr
+    assert "a map is saved as a file that ends in .png, .pdf, .svg, not as 'map.gif'." in done.stderr
 
 
 @pytest.mark.parametrize("wrong", [lambda n, m: np.zeros((m, n)), lambda n, m: np.full((n, m), np.nan)])
 def test_a_similarity_of_the_wrong_shape_or_not_finite_names_the_model(geoclip, crops, tmp_path, wrong):
     geoclip.similarity = lambda features, coordinates: wrong(len(features), len(coordinates))
-    with pytest.raises(PluginError, match="returned a similarity of the shape"):
+    with pytest.raises(PluginError, match="returned a similarity of shape"):
         predict(geoclip, crops[:1], "land:30", map_to=tmp_path / "map.png")
     assert not (tmp_path / "map.png").exists()
 
@@ -265,7 +265,7 @@ def test_a_map_of_a_data_set_shows_its_images(cli, register, tmp_path):
         assert done.stderr == f"wrote {split}.svg\n"
         drawn = Path(f"{split}.svg").read_text()
         assert f"A few, {split}: {count:,} images" in drawn
-        assert ("images per cell of 46,000 km²" in drawn) == (split == "train")
+        assert ("images per hexagon of 46,000 km²" in drawn) == (split == "train")
 
 
 def test_positions_one_by_one_and_counted_are_drawn_where_they_are(tmp_path):

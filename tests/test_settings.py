@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from annotated_types import Gt
 
-from geobench import SettingError, UnknownNameError
+from geobench import PluginError, SettingError, UnknownNameError
 from geobench.plugins import get_model_class, get_models
 from geobench.settings import as_dict, configure, described, parse_assignments, setting, settings
 from geobench.training.engine import Schedule
@@ -182,6 +182,27 @@ def test_a_plain_dataclass_is_checked_by_its_types():
     assert configure(Plain, {"sizes": [1]}, "mine").sizes == (1,)
     with pytest.raises(SettingError, match=r"^mine: sizes\[1\] must be an integer, not '1'"):
         configure(Plain, {"sizes": ["1"]}, "mine")
+
+
+def test_a_declaration_that_cannot_work_is_one_line_that_names_the_class():
+    @settings
+    class WrongDefault:
+        k: int = setting("many")
+
+    @settings
+    class WrongBound:
+        name: str = setting("a", ge=1)
+
+    @settings
+    class WrongType:
+        k: "Unknown" = 1  # noqa: F821
+
+    with pytest.raises(SettingError, match=r"^WrongDefault: k must be an integer, not 'many'\.$"):
+        WrongDefault()
+    with pytest.raises(PluginError, match=r"WrongBound failed as a declaration: TypeError: "):
+        WrongBound()
+    with pytest.raises(PluginError, match=r"WrongType failed as a declaration: NameError: name 'Unknown'"):
+        WrongType()
 
 
 DEFAULTS = {

@@ -82,7 +82,8 @@ def weighted_share(hits: npt.NDArray[np.generic], weights: FloatArray, clusters:
     """Return the weighted share of ``hits`` (n,), 0 or 1, and its 95 % confidence interval, both in percent.
 
     The interval is Wilson's, with the effective number of images that the linearised variance of the weighted mean
-    implies, as in :func:`geobench.statistics.intervals.share_interval`, to which it reduces for equal weights.
+    implies. With equal weights it is that of :func:`geobench.statistics.intervals.share_interval`, up to the degrees of
+    freedom, which are Satterthwaite's here.
     """
     values = np.asarray(hits, dtype=np.float64)
     share = float(np.average(values, weights=weights))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, WORKERS, finish, goes_on, main, names, numbers, print_rows
+from geobench.cli.group import AS_JSON, WORKERS, finish, main, names, numbers, print_rows, resumable
 from geobench.cli.lists import datasets
 from geobench.progress import ConsoleProgress
 
@@ -89,7 +89,7 @@ def _show(found: Check) -> None:
 @click.option("--output", type=FILE, help="Write every pair to a CSV file.")
 @WORKERS
 @AS_JSON
-@goes_on
+@resumable
 def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None:
     """Find what the test set TEST shares with a training set, and save the images that share nothing as `clean`.
 

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from geobench.cli.group import AS_JSON, BATCH, CROPS, DEVICE, WORKERS, goes_on, main, print_rows
+from geobench.cli.group import AS_JSON, BATCH, CROPS, DEVICE, WORKERS, main, print_rows, resumable
 from geobench.progress import SILENT, ConsoleProgress
 
 
@@ -26,7 +26,7 @@ from geobench.progress import SILENT, ConsoleProgress
 @WORKERS
 @BATCH
 @AS_JSON
-@goes_on
+@resumable
 def features(
     dataset: str,
     split: str,

@@ -19,9 +19,7 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     for role, equals, name in pairs:
         if role.strip() not in ROLES or not name.strip():
             wrong = role + equals + name
-            raise click.BadParameter(
-                f"{wrong!r} is not ROLE=NAME, such as latitude=pred_lat; roles: {', '.join(ROLES)}."
-            )
+            raise click.BadParameter(f"{wrong!r} is not ROLE=NAME, such as latitude=y; roles: {', '.join(ROLES)}.")
     return {role.strip(): name.strip() for role, _, name in pairs}
 
 

@@ -91,7 +91,7 @@ class ExperimentRow:
     Attributes:
         title: of the row; ``{queue_length}`` stands for the value of what varies.
         published: title of the published row that it repeats, likewise; empty for none.
-        source: of that row, where it is not the experiment's.
+        source: of that row, if it is not the experiment's.
         run: False for a row of which only the published figures are shown; ``note`` says why.
         choices: what it chooses itself.
         vary: for each choice or setting the values that it takes; several are multiplied.

@@ -32,11 +32,11 @@ class Point:
     Attributes:
         dataset, model, checkpoint, gallery, gallery_size, n: of the result.
         scores: of it, with ``intervals``; both by the name of the metric.
-        latency_ms: of one query asked alone, the median; features of the photo and embeddings of the gallery at hand;
-            None for a model that answers from images.
-        batch_ms: of one query of many asked together.
-        gallery_mb: of the gallery's embeddings, None for a model that keeps none.
-        peak_memory_mb: of a process that answers and does nothing else; on a GPU what the GPU held.
+        latency_ms: of one query alone, the median, given features of the photo and embeddings of the gallery;
+            None for a model that predicts from images.
+        batch_ms: of one query among many.
+        gallery_mb: of the gallery's embeddings; None for a model that has none.
+        peak_memory_mb: of a process that only predicts; on a GPU, of the GPU's memory.
     """
 
     dataset: str
@@ -137,7 +137,7 @@ def frontier(
 ) -> Frontier:
     """Evaluate each of ``models`` against each of ``galleries``, and measure what the galleries cost.
 
-    Results are those of :func:`geobench.run`, kept in ``folder``; time and memory are measured anew.
+    Results are those of :func:`geobench.run`, saved in ``folder``; time and memory are always measured.
 
     Args:
         models, datasets, galleries, crops, limit, device, train_missing, folder, progress: as in :func:`geobench.run`.
@@ -163,7 +163,7 @@ def frontier(
     found.failures += outcome.failures
     results = [result for result in outcome.results if result.gallery]
     if outcome.results and not results:
-        raise GeobenchError(f"{', '.join(models)}: no gallery is used, so that there is no frontier to show.")
+        raise GeobenchError(f"{', '.join(models)}: no gallery is used, so there is no frontier to show.")
     with progress.track("time and memory of galleries", len(results), "galleries") as advance:
         queries: dict[tuple[str, str], npt.NDArray[np.float32] | None] = {}
         for result in _by_size(results):
@@ -185,7 +185,7 @@ def _by_size(results: Sequence[Result]) -> list[Result]:
 
 
 def _point(result: Result, queries: npt.NDArray[np.float32] | None, device: str, folder: Path) -> Point:
-    """Return the point of ``result``; raise ``GeobenchError`` where it cannot be measured."""
+    """Return the point of ``result``; raise ``GeobenchError`` if it cannot be measured."""
     path = result.path or folder / f"{result.stem}.json"
     (row,) = rows([load_result(path, predictions=True)], "none")
     cost = measure(Workload(result.spec, result.dataset, result.gallery, result.seed, queries, device))
@@ -203,8 +203,8 @@ def _point(result: Result, queries: npt.NDArray[np.float32] | None, device: str,
 
 
 def _queries(result: Result, crops: int, limit: int | None, device: str) -> npt.NDArray[np.float32] | None:
-    """Return the features (at most ``QUERIES``, views, d) of readable test images: of width 0, or None, where the model
-    answers from none."""
+    """Return the features (at most ``QUERIES``, views, d) of readable test images; None, or of width 0, if the model
+    uses none."""
     model = get_model(result.spec, device)
     if model.input == "none":
         return np.empty((min(QUERIES, result.n), 1, 0), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What stands under the table of an experiment: what stands in, what is scaled, how sure it is, what is missing."""
+"""The notes under the table of an experiment: substitutes, scaled settings, uncertainty, what is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from geobench.report.rows import Row
 
 
 def notes(finished: Finished, ours: Sequence[Row], lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what a reader must know: what stands in, what is scaled, how sure the figures are, what is missing."""
+    """Yield what a reader must know: substitutes, scaled settings, uncertainty, what is missing."""
     plan = finished.plan
     measured = [result for row in ours for result in row.results]
     for images in dict.fromkeys(f"{result.images} (n = {result.n:,})" for result in measured):
@@ -67,7 +67,7 @@ def _value(value: Any) -> str:
 
 
 def _frontiers(lines: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield, for each test set on which several galleries were tried, the smallest that does as well as the best."""
+    """Yield, for each test set on which several galleries were tried, the smallest that is as good as the best."""
     tried: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         if line["of"] == "ours" and line.get("gallery") and any(key.endswith("_low") for key in line):

@@ -10,6 +10,7 @@ from geobench.checkpoints import find_checkpoint
 from geobench.experiments.plans import Evaluation, Plan
 from geobench.progress import Progress, WithoutRepeats
 from geobench.provenance import now
+from geobench.train import ALREADY_TRAINED
 
 Say = Callable[[str], None]
 
@@ -43,7 +44,7 @@ class TrainingMessages(WithoutRepeats):
 
     def say(self, message: str) -> None:
         """Show ``message`` unless it is that one."""
-        if "is trained already" not in message:
+        if ALREADY_TRAINED not in message:
             super().say(message)
 
 

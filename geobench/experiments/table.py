@@ -43,7 +43,7 @@ def find_record(name: str, folder: Path = FOLDER) -> tuple[Path, dict[str, Any]]
             if record["schema"] != SCHEMA or not record["lines"]:
                 raise ValueError(f"form {record['schema']}, this version reads form {SCHEMA}")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ResultError(f"{path} is no record of an experiment ({error}); run the experiment again.") from error
+            raise ResultError(f"{path} is not a record of an experiment ({error}); run it again.") from error
         if name.endswith(".json") or record["experiment"] == Path(name).stem:
             found.append((path, record))
     if not found:

@@ -1,4 +1,4 @@
-"""What every picture shares: its style and size, the map of the world under it, how it is written."""
+"""What all pictures share: style and size, the base map of the world, how they are saved."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 WIDTH_INCHES = 7.0  # of the text of a page
 DPI = 200
 OTHER_SCRIPTS = ("Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic", "Microsoft YaHei", "Noto Sans", "Arial Unicode MS")
-"""Fonts for letters that matplotlib's own has not; those that are installed are used, in this order."""
+"""Fallback fonts for characters that matplotlib's default font does not have, in this order, if installed."""
 SEA, LAND, LINE = "#e9eef2", "#d4d4d4", "#3c3c3c"
-COLOURS = "YlOrBr"  # from light to dark, readable with every colour vision and in grey
+COLOURS = "YlOrBr"  # from light to dark, safe for colour-blind readers and in greyscale
 MARK = "#08519c"
-SMALLEST_KM2 = 1000  # islands and lakes below are less than a pixel or two
+SMALLEST_KM2 = 1000  # smaller islands and lakes are less than a pixel or two
 STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 9,
-    "pdf.fonttype": 42,  # fonts that journals accept
+    "pdf.fonttype": 42,  # TrueType, which journals accept
     "svg.fonttype": "none",
     "svg.hashsalt": "geobench",
-    "text.parse_math": False,  # a query is shown as it was typed, dollar signs too
+    "text.parse_math": False,  # a query is shown as typed, including dollar signs
 }
 
 
 @contextmanager
 def styled(**changes: Any) -> Iterator[None]:
-    """Draw with ``STYLE``, changed by ``changes`` (matplotlib's names, ``__`` for a dot), inside the block."""
+    """Draw with ``STYLE``, updated by ``changes`` (matplotlib's names, ``__`` for a dot), inside the block."""
     import matplotlib
     from matplotlib.font_manager import get_font_names
 
@@ -47,12 +47,12 @@ def styled(**changes: Any) -> Iterator[None]:
     families = ["DejaVu Sans", *(name for name in OTHER_SCRIPTS if name in there)]
     style = STYLE | {"font.family": families} | {name.replace("__", "."): value for name, value in changes.items()}
     with matplotlib.rc_context(style), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+")  # a letter that no font has is drawn as a box
+        warnings.filterwarnings("ignore", r"Glyph \d+")  # a character that no font has is drawn as a box
         yield
 
 
 def new_figure(height: float, width: float = WIDTH_INCHES, dpi: int = DPI) -> Figure:
-    """Return an empty figure of ``width`` × ``height`` inches whose parts keep clear of each other."""
+    """Return an empty figure of ``width`` × ``height`` inches whose parts do not overlap."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
@@ -62,7 +62,7 @@ def new_figure(height: float, width: float = WIDTH_INCHES, dpi: int = DPI) -> Fi
 
 
 def save(figure: Figure, output: Path, *, tight: bool = True) -> None:
-    """Write ``figure`` to ``output``, without its margins where ``tight``; the same figure gives the same file."""
+    """Save ``figure`` to ``output``, without margins if ``tight``; the same figure gives the same file."""
     suffix = output.suffix.lower()
     metadata: dict[str, Any] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix, {})
     options: Any = {"pil_kwargs": {"optimize": True}} if suffix == ".png" else {}
@@ -72,7 +72,7 @@ def save(figure: Figure, output: Path, *, tight: bool = True) -> None:
 
 
 def colour_bar(figure: Figure, ax: Axes, drawn: Any, label: str, **options: Any) -> Any:
-    """Add a thin colour bar for what is ``drawn`` on ``ax``; return it."""
+    """Add a thin colour bar for ``drawn`` on ``ax``; return it."""
     bar: Any = figure.colorbar(drawn, ax=ax, shrink=0.75, pad=0.02, aspect=25, **options)
     bar.set_label(label, fontsize=7)
     bar.outline.set_linewidth(0.4)
@@ -81,7 +81,7 @@ def colour_bar(figure: Figure, ax: Axes, drawn: Any, label: str, **options: Any)
 
 
 def draw_world(ax: Axes, small: bool = False) -> PathPatch:
-    """Draw sea, land, coasts, borders and graticule on ``ax``; return the land, to clip other things by."""
+    """Draw sea, land, coasts, borders and graticule on ``ax``; return the land, to clip other artists."""
     from matplotlib.collections import LineCollection
     from matplotlib.patches import PathPatch, Polygon
 
@@ -119,7 +119,7 @@ def _path(lines: Sequence[FloatArray]) -> Any:
 
 
 def shore(line: FloatArray) -> list[FloatArray]:
-    """Return the parts of a closed ``line`` that are coast, without where it was cut at ±180°, 0° and the pole."""
+    """Return the parts of a closed ``line`` that are coast, without the cuts at ±180°, 0° and the pole."""
     latitude, longitude = line.T
     south = latitude < -60
     cut = (np.abs(longitude) == 180) | (latitude == -90) | (south & (longitude == 0))

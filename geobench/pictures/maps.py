@@ -1,4 +1,4 @@
-"""Maps of the world: how similar every place is to a query, where the images of a data set are."""
+"""Maps of the world: the similarity of every place to a query, and the positions of a data set's images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".pdf", ".svg")
 MOST_PANELS = 40
-MOST_POINTS = 3000  # more positions are counted instead of drawn one by one
+MOST_POINTS = 3000  # more positions are counted per hexagon instead of drawn one by one
 HEXAGONS = 150  # side by side along the equator
 
 
@@ -37,7 +37,7 @@ class Panel:
         title: the query.
         similarity: (m,) of the query to the grid's places.
         places: (k, 2) predictions, best first.
-        photo: shown beside the map.
+        photo: shown next to the map.
     """
 
     title: str
@@ -47,16 +47,16 @@ class Panel:
 
 
 def check_map(output: Path, panels: int = 1) -> None:
-    """Raise ``SettingError`` where no map of so many ``panels`` can be written to ``output``."""
+    """Raise ``SettingError`` if a map of so many ``panels`` cannot be saved as ``output``."""
     if output.suffix.lower() not in SUFFIXES:
-        raise SettingError(f"a map is written to a file that ends in {', '.join(SUFFIXES)}, not to {output.name!r}.")
+        raise SettingError(f"a map is saved as a file that ends in {', '.join(SUFFIXES)}, not as {output.name!r}.")
     if panels > MOST_PANELS:
-        raise SettingError(f"a map has room for {MOST_PANELS} queries, not for {panels}; draw them a few at a time.")
+        raise SettingError(f"a map has room for {MOST_PANELS} queries, not {panels}; draw fewer at a time.")
     files.check_writable(output)
 
 
 def draw_similarity(panels: Sequence[Panel], grid: Grid, output: Path, title: str) -> None:
-    """Draw a map for each of ``panels``, under one ``title``, to ``output`` (PNG, PDF or SVG)."""
+    """Draw a map for each of ``panels``, under one ``title``, and save it as ``output`` (PNG, PDF or SVG)."""
     check_map(output, len(panels))
     columns = 1 if len(panels) == 1 else 2
     rows = -(-len(panels) // columns)
@@ -78,7 +78,7 @@ def draw_similarity(panels: Sequence[Panel], grid: Grid, output: Path, title: st
 
 
 def draw_dataset(dataset: Dataset, purpose: str, output: Path) -> None:
-    """Draw where the images are that ``dataset`` has to ``train`` or to ``test``."""
+    """Draw the positions of the images that ``dataset`` has to ``train`` or to ``test``."""
     check_map(output)
     table = dataset.table(purpose)
     title = f"{dataset.title}, {dataset.split_for(purpose)}: {len(table):,} images"
@@ -86,7 +86,7 @@ def draw_dataset(dataset: Dataset, purpose: str, output: Path) -> None:
 
 
 def draw_positions(coordinates: FloatArray, output: Path, title: str) -> None:
-    """Draw where ``coordinates`` (n, 2) are to ``output``: each of a few, of many their number per cell of one area."""
+    """Draw ``coordinates`` (n, 2) and save the map as ``output``: a point each, or their number per hexagon if many."""
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import LogLocator, StrMethodFormatter
 
@@ -101,11 +101,13 @@ def draw_positions(coordinates: FloatArray, output: Path, title: str) -> None:
         else:
             side = 2 * X_MAX / HEXAGONS  # width of a hexagon; a regular one is √3 × as far from the next but one above
             size, extent = (HEXAGONS, round(2 * Y_MAX / side / np.sqrt(3))), (-X_MAX, X_MAX, -Y_MAX, Y_MAX)
-            cells: Any = ax.hexbin(x, y, gridsize=size, extent=extent, mincnt=1, cmap=COLOURS, linewidths=0.1, zorder=3)
-            cells.set_norm(LogNorm(1, max(2, cells.get_array().max())))
+            hexagons: Any = ax.hexbin(
+                x, y, gridsize=size, extent=extent, mincnt=1, cmap=COLOURS, linewidths=0.1, zorder=3
+            )
+            hexagons.set_norm(LogNorm(1, max(2, hexagons.get_array().max())))
             area_km2 = round(np.prod(np.array([2 * X_MAX, 2 * Y_MAX]) / size) / 2 * EARTH_RADIUS_KM**2, -3)
             ticks = {"ticks": LogLocator(subs=(1, 2, 5)), "format": StrMethodFormatter("{x:,.0f}")}
-            colour_bar(figure, ax, cells, f"images per cell of {area_km2:,.0f} km²", **ticks).minorticks_off()
+            colour_bar(figure, ax, hexagons, f"images per hexagon of {area_km2:,.0f} km²", **ticks).minorticks_off()
         ax.set_title(title)
         save(figure, output)
 
@@ -134,7 +136,7 @@ def _similarity_panel(figure: Figure, ax: Axes, panel: Panel, grid: Grid, small:
 
 
 def _mark(ax: Axes, places: FloatArray, small: bool) -> None:
-    """Mark the predictions, the best with a star."""
+    """Mark the predictions, the best one with a star."""
     x, y = equal_earth(places).T
     size = 0.6 if small else 1.0
     star: Any = {"marker": "*", "facecolor": MARK, "edgecolor": "white", "linewidth": 0.6}

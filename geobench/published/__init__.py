@@ -1,1 +1,1 @@
-"""Others' figures and predictions beside ours: published rows, foreign files, their rules of scoring."""
+"""Figures and predictions of others: published rows, verdicts on them, prediction files, rules of scoring."""

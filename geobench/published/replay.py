@@ -66,7 +66,7 @@ class Replayed:
     """The predictions by one rule.
 
     Attributes:
-        n: the denominator; 0 where all images failed and are dropped, and then every score is NaN.
+        n: the denominator; 0 if all images failed and are dropped; then every score is NaN.
         scores: by the name of the metric; accuracies in percent of n.
         hits: images within each threshold, by the name of the accuracy.
     """

@@ -8,7 +8,7 @@ imported at the first check, so declaring something costs no import time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache, wraps
 from types import NoneType, UnionType
@@ -28,14 +28,14 @@ from typing import (
 
 from typing_extensions import is_typeddict
 
-from geobench.errors import GeobenchError, unknown_name
+from geobench.errors import GeobenchError, as_plugin_error, unknown_name
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import SchemaValidator
 
 Kind = TypeVar("Kind")
-STRICT = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+STRICT = {"extra": "forbid", "strict": True, "allow_inf_nan": False, "validate_default": True}
 """pydantic's configuration of a class without a ``__pydantic_config__`` of its own: only int is converted, to float."""
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 MISCALLED = ("unexpected_positional_argument", "multiple_argument_values")
@@ -85,7 +85,8 @@ def validate(
 
 def declared(kind: type[Any]) -> dict[str, Any]:
     """Return the annotated types of a dataclass or ``TypedDict`` by name, with the metadata of dataclass fields."""
-    hints = get_type_hints(kind, include_extras=True)
+    with _blaming(kind):
+        hints = get_type_hints(kind, include_extras=True)
     if not is_dataclass(kind):
         return hints
     return {field.name: Annotated[hints[field.name], field.metadata] for field in fields(kind) if field.init}
@@ -109,20 +110,25 @@ def in_words(hint: Any, plural: bool = False) -> str:
     elif _is_a(kind, Sequence):
         noun, rest = "list", "" if arguments[0] is Any else " of " + in_words(arguments[0], plural=True)
     noun = f"non-empty {noun}" if bounds.pop("min_length", 0) else noun
-    limits = " and ".join(f"{BOUNDS[name]} {limit:g}" for name, limit in bounds.items())
+    limits = " and ".join(f"{BOUNDS[name]} {limit}" for name, limit in bounds.items())
     rest += f" of {limits}" if limits.startswith("at") else f" {limits}".rstrip()
     return f"{noun}s{rest}" if plural else f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}{rest}"
 
 
 @contextmanager
 def _in_one_line(kind: type[Any], where: str, error: type[GeobenchError], hint: str) -> Iterator[None]:
-    """Turn pydantic's report into an ``error``."""
+    """Turn pydantic's report into an ``error``, and what a faulty declaration raises into a ``PluginError``."""
     from pydantic import ValidationError
 
-    try:
-        yield
-    except ValidationError as failure:
-        raise error(f"{where}: {_explained(failure, kind, hint)}") from None
+    with _blaming(kind):
+        try:
+            yield
+        except ValidationError as failure:
+            raise error(f"{where}: {_explained(failure, kind, hint)}") from None
+
+
+def _blaming(kind: type[Any]) -> AbstractContextManager[None]:
+    return as_plugin_error(f"{kind.__module__}.{kind.__qualname__}", "as a declaration")
 
 
 def _fill(instance: Any, kind: Any, args: Sequence[Any], values: Mapping[str, Any]) -> None:
