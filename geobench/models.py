@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.errors import FeatureError, GeobenchError
+from geobench.features.digests import Digests, read_digests, row_digests, sorted_digests
 from geobench.features.loaders import FeatureLoader, feature_loader
 from geobench.geo import FloatArray
 from geobench.predictions import Predictions
@@ -148,6 +149,21 @@ class TrainingSet:
     def features(self) -> Features:
         """Return the features of the images, extracted on first use."""
         return self.extract()
+
+    def digests(self, model: Model, progress: Progress = SILENT) -> Digests | None:
+        """Return the digests (2, m) of what ``model`` learns from, in order; None if they are unknown.
+
+        They are those of the images or, for a model that uses no images, of names and positions. Those of features were
+        computed with them; those of a model on decoded images take reading every image once.
+        """
+        names, digests = list(self.table["image"]), None
+        if model.input == "none":
+            digests = row_digests(names, self.coordinates)
+        elif model.input == "images":
+            digests = read_digests(self.dataset, names, "train", progress)
+        else:
+            digests = self.features.digests
+        return None if digests is None else sorted_digests(digests)
 
     def loader(self, device: str) -> FeatureLoader:
         """Return the loader of the training features: augmented at every step if requested, otherwise cached."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from geobench.models import Model, TestSet
 
 DISTRIBUTION = "geobench-geolocalization"
+TRAINED_SHARE = 0.01
+"""A result is disqualified if the model was trained on this share of its test images. Each of them can add a hit, so
+that accuracies may be a point too high, which is as much as separates published methods."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +183,31 @@ def circumstances(model: Model, test_set: TestSet, gallery: Gallery | None) -> d
         "device": describe_device(model.device),
         "peak_memory_mb": peak_memory_mb(),
     }
+
+
+def is_tested_on_training(in_training: int | None, n: int) -> bool:
+    """Return whether a model was trained on a hundredth or more of its ``n`` test images: its row must never be best.
+
+    False if it is not known how many these are (``in_training`` is None).
+    """
+    return in_training is not None and n > 0 and in_training >= TRAINED_SHARE * n
+
+
+def training_overlap(spec: str, dataset: str, trained_on: str, in_training: int | None, n: int) -> str:
+    """Return a line on the images of the test set ``dataset`` that ``spec`` was trained on; empty if it was on none."""
+    audit = f"geobench datasets audit {dataset} --against {trained_on}"
+    if in_training is None:
+        unknown = f"whether {spec} was trained on images of {dataset} is unknown; to look for them: {audit}"
+        return unknown if trained_on else ""
+    if not in_training:
+        return ""
+    which = f"all {n:,}" if in_training == n else f"{in_training:,} of the {n:,}"
+    advice = (
+        f"to leave them out: {audit}, then geobench run --models {spec} --datasets {dataset} --subset clean"
+        if in_training < n and dataset != trained_on
+        else "test it on images that it has not seen"
+    )
+    return f"{spec} was trained on {which} test images of {dataset}, so its scores show what it remembers; {advice}."
 
 
 def versions_of(model: type[Model]) -> dict[str, str]:

@@ -82,6 +82,8 @@ class Dataset:
 
     def __init_subclass__(cls, kind: str) -> None:
         """Let a TOML choose this class with ``kind = "..."``; if its splits have other keys, it declares ``splits``."""
+        if "read_image" in cls.__dict__:  # features would be of other images than it returns
+            raise TypeError(f"{cls.__name__} must override image_bytes and decode_image instead of read_image.")
         Dataset.kinds[kind] = cls
 
     @classmethod
@@ -219,12 +221,20 @@ class Dataset:
             ImageError: it is missing or cannot be decoded, and counts as failed.
             StorageError: the system cannot read it just now, which says nothing about the image.
         """
-        return open_image(self.image_bytes(image, purpose), image, side)
+        return self.decode_image(self.image_bytes(image, purpose), image, side)
 
     def image_bytes(self, image: str, purpose: str) -> bytes:
-        """Return the bytes of the file of ``image``; arguments and errors as for :meth:`read_image`."""
+        """Return the content of an image: the bytes of its file, or, if it has none, bytes that identify it.
+
+        Raises:
+            ImageError, StorageError: as for :meth:`read_image`.
+        """
         file = self.store(purpose, fresh=False).image_file(image)
         return read_file(file, image) if isinstance(file, Path) else file
+
+    def decode_image(self, content: bytes, image: str, side: int | None = None) -> Image.Image:
+        """Return the image with the given ``content`` as :meth:`read_image` does."""
+        return open_image(content, image, side)
 
     def content_key(self, table: pd.DataFrame, purpose: str) -> str:
         """Return 16 digits for the images of ``table``: names, and what changes when a file does: sizes and times."""

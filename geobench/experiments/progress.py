@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from geobench.checkpoints import find_checkpoint
 from geobench.experiments.plans import Evaluation, Plan
-from geobench.progress import Advance, Progress
+from geobench.progress import Progress, WithoutRepeats
 from geobench.provenance import now
 from geobench.train import ALREADY_TRAINED
 
@@ -38,26 +37,6 @@ class EvaluationRecord:
 def label(plan: Plan, evaluation: Evaluation) -> str:
     """Return the name of ``evaluation`` in progress messages."""
     return f"{plan.rows[evaluation.row].title}, seed {evaluation.seed}, on {evaluation.dataset}"
-
-
-class WithoutRepeats(Progress):
-    """Passes every message on once: twelve training runs need not repeat what they have in common."""
-
-    def __init__(self, target: Progress) -> None:
-        self.target = target
-        self.said: set[str] = set()
-
-    def say(self, message: str) -> None:
-        """Show ``message`` unless it was shown before."""
-        if message not in self.said:
-            self.said.add(message)
-            self.target.say(message)
-
-    @contextmanager
-    def track(self, what: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
-        """Yield the ``advance`` of the target."""
-        with self.target.track(what, total, unit, done) as advance:
-            yield advance
 
 
 class TrainingMessages(WithoutRepeats):

@@ -23,11 +23,10 @@ from geobench.experiments.progress import (
     ForwardedMessages,
     Say,
     TrainingMessages,
-    WithoutRepeats,
     label,
 )
 from geobench.plugins import get_dataset
-from geobench.progress import SILENT, Progress
+from geobench.progress import SILENT, Progress, WithoutRepeats
 from geobench.results import FOLDER
 from geobench.run import run
 from geobench.train import train

@@ -1,8 +1,8 @@
 """The feature cache: features are extracted once, in bounded memory, and stored under a key of all they depend on.
 
 A finished entry is a folder ``GEOBENCH_HOME/features/KEY`` with ``features.npy`` (n, views, d) float32, ``ok.npy``
-(n,), ``failures.jsonl`` and ``about.json``. During extraction (:mod:`geobench.features.extraction`) it is called
-``KEY.partial``.
+(n,), ``digests.npy`` (n, 2), ``failures.jsonl`` and ``about.json``. During extraction
+(:mod:`geobench.features.extraction`) it is called ``KEY.partial``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from geobench import files
 from geobench.distributed import current
 from geobench.errors import FeatureError, SettingError, as_plugin_error
 from geobench.features.decoding import Decoder
+from geobench.features.digests import Digests, read_digests
 from geobench.features.extraction import FeatureExtraction
 from geobench.images.decoding import CROPS
 from geobench.progress import SILENT, Progress
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
     from geobench.features.encoders import Encoder
     from geobench.images.augmentation import Augmentation
+
+DIGESTS = "digests.npy"
+FEW = 100_000
+"""Digests that features lack are added to at most this many images: reading these takes a minute or two."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,22 @@ class Features:
         """Return how they were computed: encoder, preprocessing, failures, time, and how busy the encoder was."""
         about: dict[str, Any] = json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
         return about
+
+    @property
+    def digests(self) -> Digests | None:
+        """Return the digests (n, 2) of the images, memory-mapped, zeros for failed ones; None if they were not kept.
+
+        Features that an earlier version extracted have none, unless there are few enough to read the images again.
+        """
+        path = self.folder / DIGESTS
+        if not path.exists():
+            return None
+        try:
+            return files.read_array(path, np.uint64, (len(self), 2), mapped=True)
+        except (OSError, ValueError) as error:
+            raise FeatureError(
+                f"{path}: the digests of the images are damaged ({error}); delete the file and run again."
+            ) from error
 
 
 def extract(
@@ -113,7 +134,17 @@ def extract(
                 if group.main:
                     partial.rename(folder)
                 group.wait()
-    return _open(folder, key, len(table))
+    features = _open(folder, key, len(table))
+    if group.main and len(table) <= FEW and not (folder / DIGESTS).exists():
+        _add_digests(features, dataset, table, purpose, progress)
+    return features
+
+
+def _add_digests(features: Features, dataset: Dataset, table: pd.DataFrame, purpose: str, progress: Progress) -> None:
+    """Add the digests to features that an earlier version extracted; their key says that no image has changed since."""
+    digests = read_digests(dataset, list(table["image"]), purpose, progress)
+    digests[~features.ok] = 0
+    files.write_array(features.folder / DIGESTS, digests)
 
 
 def is_cached(

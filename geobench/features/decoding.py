@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geobench.errors import FeatureError, GeobenchError, ImageError, as_plugin_error
+from geobench.features.digests import NONE, Digests, as_array, digest_of
 from geobench.features.prefetch import prefetched
 from geobench.images.decoding import CROP_SHARE, DRAFT_FACTOR, views
 
@@ -30,11 +31,13 @@ class Batch(NamedTuple):
     Attributes:
         names: of the images.
         errors: why each image cannot be read; empty if it can.
+        digests: (n, 2) of what was read, zeros for an image that cannot be read.
         inputs: (readable images, views, 3, h, w), None if no image is readable.
     """
 
     names: list[str]
     errors: list[str]
+    digests: Digests
     inputs: Tensor | None
 
 
@@ -70,8 +73,9 @@ class Decoder:
         import torch
 
         images = [self._inputs(name) for name in names]
-        readable = [inputs for inputs, _ in images if inputs is not None]
-        return Batch(names, [error for _, error in images], torch.stack(readable) if readable else None)
+        readable = [inputs for inputs, _, _ in images if inputs is not None]
+        digests = as_array([digest for _, digest, _ in images])
+        return Batch(names, [error for _, _, error in images], digests, torch.stack(readable) if readable else None)
 
     def __getitem__(self, names: list[str]) -> Batch | GeobenchError:
         """Return the result of ``decode``, or its error: torch turns an exception of a worker into a traceback."""
@@ -81,17 +85,20 @@ class Decoder:
         except GeobenchError as error:
             return error
 
-    def _inputs(self, name: str) -> tuple[Tensor | None, str]:
-        """Return the inputs (views, 3, h, w) of an image, or None and the reason."""
+    def _inputs(self, name: str) -> tuple[Tensor | None, bytes, str]:
+        """Return the inputs (views, 3, h, w) of an image and its digest, or None, no digest and the reason."""
         import torch
 
         try:
-            image = self.dataset.read_image(name, self.purpose, self.side)
+            content = self.dataset.image_bytes(name, self.purpose)
+            image = self.dataset.decode_image(content, name, self.side)
         except ImageError as error:
-            return None, str(error) or "unreadable"
+            return None, NONE, str(error) or "unreadable"
         if self.augmentation is not None:
-            return self.augmentation.inputs(image, name, self.encoder), ""
-        return torch.stack([self.encoder.preprocess(view) for view in views(image, self.crops)]), ""
+            inputs = self.augmentation.inputs(image, name, self.encoder)
+        else:
+            inputs = torch.stack([self.encoder.preprocess(view) for view in views(image, self.crops)])
+        return inputs, digest_of(content), ""
 
 
 @contextmanager
