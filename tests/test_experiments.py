@@ -518,7 +518,7 @@ def test_torchrun_divides_the_trainings_and_shows_one_table(toml, own_home):
         ("limit = 96", "limit = 0", "limit must be an integer of at least 1, not 0."),
         ("limit = 96", "fraction = 1.5", "fraction must be a number above 0 and at most 1, not 1.5."),
         ("limit = 96", "sigma_list = [16]", "views. Hyper-parameters of a model go under settings."),
-        ('published = ""', "sigma_min = 1", "rows[2]: unknown key 'sigma_min'; there are: "),
+        ('published = ""', "sigma_min = 1", "rows[2]: unknown key 'sigma_min'; available: "),
         ("dim = [8, 16]", "crops = [1, 'x']", "rows[2].vary: crops must be an integer of at least 1, not 'x'."),
         ('published = ""', "run = 'no'", "rows[2].run must be true or false, not 'no'."),
         ("limit = 96", "on.blumarble = {}", "on: unknown data set 'blumarble'; did you mean bluemarble?"),
