@@ -100,6 +100,12 @@ def test_the_floor_of_few_clusters_changes_nothing_for_many(make, n, alike, monk
     assert not clusters.few
 
 
+@pytest.mark.parametrize("make", [coverage.pairs, coverage.photographers])
+def test_the_design_effect_of_many_clusters_may_be_below_1(make):
+    drawn = coverage.hits(np.random.default_rng(2), make(237), 0.3, 0.0, 100)
+    assert 20 < (clustered_mean(drawn.astype(float), make(237)).effect < 1).sum() < 80
+
+
 def test_clusters_are_few_by_their_effective_number():
     assert coverage.equal(240, 9).few and not coverage.equal(240, 10).few
     assert coverage.unequal(240, 10).few and coverage.unequal(240, 10).effective == pytest.approx(1.55, abs=0.01)

@@ -71,10 +71,17 @@ def hits(rng, clusters, share, alike, draws):
 
 
 def errors_of(rng, clusters, alike, draws, models=1):
-    """Return lognormal errors (models, n, draws) of median 1; models largely share the difficulty of an image."""
-    common = np.sqrt(alike) * rng.normal(size=(len(clusters.sizes), draws))[clusters.labels]
-    hard = common + np.sqrt(1 - alike) * rng.normal(size=common.shape)
-    own = rng.normal(size=(models, *common.shape)) if models > 1 else 0 * hard[None]
+    """Return lognormal errors (models, n, draws) of median 1; models largely share the difficulty of an image.
+
+    What they share and what each has of its own are both correlated within a cluster: a model may suit a photographer.
+    """
+
+    def normal():
+        common = np.sqrt(alike) * rng.normal(size=(len(clusters.sizes), draws))[clusters.labels]
+        return common + np.sqrt(1 - alike) * rng.normal(size=common.shape)
+
+    hard = normal()
+    own = np.stack([normal() for _ in range(models)]) if models > 1 else 0 * hard[None]
     mixed = 0.8 * hard + 0.6 * own if models > 1 else hard[None]
     return np.exp(SPREAD * mixed)
 
