@@ -67,17 +67,6 @@ def open_image(file: Path | bytes, name: str = "", side: int | None = None) -> I
         raise ImageError(f"{name}: {_reason(file, error)}") from error
 
 
-def file_bytes(file: Path | bytes, name: str = "") -> bytes:
-    """Return the encoded bytes of an image, read at once; raise ``ImageError`` if ``file`` cannot be read."""
-    if isinstance(file, bytes):
-        return file
-    try:
-        _refuse_irregular(file)
-        return file.read_bytes()
-    except (OSError, ImageError) as error:
-        raise ImageError(f"{name or file.name}: {_reason(file, error)}") from error
-
-
 @contextmanager
 def opened(file: Path | bytes) -> Iterator[Image.Image]:
     """Yield the image, undecoded; never block on a pipe.
@@ -86,19 +75,14 @@ def opened(file: Path | bytes) -> Iterator[Image.Image]:
     """
     from PIL import Image
 
-    if isinstance(file, Path):
-        _refuse_irregular(file)
+    if isinstance(file, Path) and file.is_dir():
+        raise ImageError("is a folder")
+    if isinstance(file, Path) and file.exists() and not file.is_file():
+        raise ImageError("is not a regular file but a pipe, a socket or a device")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         with Image.open(BytesIO(file) if isinstance(file, bytes) else file) as image:
             yield image
-
-
-def _refuse_irregular(file: Path) -> None:
-    if file.is_dir():
-        raise ImageError("is a folder")
-    if file.exists() and not file.is_file():
-        raise ImageError("is not a regular file but a pipe, a socket or a device")
 
 
 def _reason(file: Path | bytes, error: Exception) -> str:
@@ -169,3 +153,17 @@ def views(image: Image.Image, crops: int) -> list[Image.Image]:
     corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), (right // 2, bottom // 2)]
     crop_views = [image.crop((x, y, x + side, y + side)) for x, y in corners]
     return crop_views if crops == 5 else crop_views + [ImageOps.mirror(view) for view in crop_views]
+
+
+def file_bytes(file: Path | bytes, name: str = "") -> bytes:
+    """Return the encoded bytes of an image, read at once; raise ``ImageError`` if ``file`` cannot be read."""
+    if isinstance(file, bytes):
+        return file
+    try:
+        if file.is_dir():
+            raise ImageError("is a folder")
+        if file.exists() and not file.is_file():
+            raise ImageError("is not a regular file but a pipe, a socket or a device")
+        return file.read_bytes()
+    except (OSError, ValueError, ImageError) as error:  # ValueError: NUL in a name
+        raise ImageError(f"{name or file.name}: {_reason(file, error)}") from error
