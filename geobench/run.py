@@ -156,7 +156,8 @@ class _Subsets:
             try:
                 chosen, remark = self._fitting.choose(test_set.dataset, model.checkpoint)
             except GeobenchError as error:
-                _report(f"{spec} × {test_set.name}: {error}", self._summary, self._progress)
+                what = f"{spec} × the {self._fitting.name} subset of {test_set.name}"
+                _report(f"{what}: {error}", self._summary, self._progress)
             else:
                 self._chosen[spec, test_set.name] = chosen, remark
                 if remark:

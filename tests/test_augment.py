@@ -88,7 +88,9 @@ def test_live_views_are_new_in_every_epoch_and_the_same_seed_gives_the_same_weig
 
 
 def test_live_views_need_their_number(cli):
-    assert "live needs a number of random views, such as views=2" in cli("train", "geoclip", "--live", exit_code=2).output
+    assert (
+        "live needs a number of random views, such as views=2" in cli("train", "geoclip", "--live", exit_code=2).output
+    )
 
 
 @pytest.mark.parametrize(

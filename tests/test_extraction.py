@@ -203,7 +203,7 @@ def test_an_extraction_killed_at_any_moment_ends_equal_and_repeats_at_most_one_s
     for number, (there, finished, views) in enumerate(stories):
         assert there == finished  # of shards of four rows, encoded two by two
         assert views == 20 - 4 * there - (there < 2)  # photo 6 is not there
-        for name in ("features.npy", "ok.npy", "failures.jsonl"):
+        for name in ("features.npy", "ok.npy", "digests.npy", "failures.jsonl"):
             assert (tmp_path / f"resumed-{number}" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
@@ -223,14 +223,16 @@ def test_joining_holds_one_shard_in_memory_not_the_whole_set(tmp_path):
     rng = np.random.default_rng(0)
     whole = rng.normal(size=shards.shape).astype(np.float32)
     for rows in shards.ranges():
-        ok = np.ones(len(rows), dtype=bool)
-        shards.write(rows, whole[rows.start : rows.stop], ok, ShardRecord())
+        digests = np.full((len(rows), 2), rows.start + 1, dtype=np.uint64)
+        arrays = {"features": whole[rows.start : rows.stop], "ok": np.ones(len(rows), dtype=bool), "digests": digests}
+        shards.write(rows, arrays, ShardRecord())
     tracemalloc.start()
     assert len(list(shards.join(tmp_path))) == 40
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 5 * 512 * 1024 < whole.nbytes / 4
     np.testing.assert_array_equal(np.load(tmp_path / "features.npy", mmap_mode="r"), whole)
+    assert set(np.load(tmp_path / "digests.npy").ravel().tolist()) == {rows.start + 1 for rows in shards.ranges()}
 
 
 def test_joining_refuses_a_damaged_shard(tmp_path):

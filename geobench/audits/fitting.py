@@ -22,6 +22,9 @@ T = TypeVar("T")
 class FittingSubsets:
     """Chooses the subset for each model of a run; reads no data set more than once.
 
+    Of several audits of the same two tables only the newest counts: if it is out of date, an older one of fewer kinds
+    must not take its place.
+
     Attributes:
         name: of the subset: ``clean``.
     """
@@ -32,7 +35,7 @@ class FittingSubsets:
         self._contents: dict[tuple[str, str, tuple[str, ...]], Content] = {}
 
     def choose(self, dataset: Dataset, checkpoint: Checkpoint | None) -> tuple[Subset, str]:
-        """Return the newest subset that fits, and a remark for the record if that could not be verified.
+        """Return the subset that fits, and a remark for the record if that could not be verified.
 
         Args:
             dataset: the test set.
@@ -43,20 +46,24 @@ class FittingSubsets:
             DatasetError: no audit fits; says what has changed and which command makes one that fits.
         """
         found = get_subsets(dataset.name, self.name)
-        current = [subset for subset in found if subset.test == self._content(dataset, "test", subset.kinds)]
+        rows = self._content(dataset, "test", ()).table
+        current = [subset for subset in found if subset.test is not None and subset.test.table == rows]
         if not current:
             raise self._stale(dataset, found[-1])
         if checkpoint is None:
-            return current[-1], ""
+            return self._verified(dataset, current[-1]), ""
         if not checkpoint.table_hash:
             return self._by_name(dataset, current, checkpoint)
-        fitting = [subset for subset in current if self._covers(subset, checkpoint)]
-        if not fitting:
-            raise self._unfit(dataset, current, checkpoint)
-        return fitting[-1], ""
+        fitting = [s for s in current if s.training is not None and s.training.table == checkpoint.table_hash]
+        if fitting:
+            subset = self._verified(dataset, fitting[-1])
+            if not self._is_audited(subset, checkpoint):
+                raise self._unfit(dataset, [subset], checkpoint)
+            return subset, ""
+        return self._verified(dataset, self._of_the_whole(dataset, current, checkpoint)), ""
 
     def _content(self, dataset: Dataset, purpose: str, kinds: tuple[str, ...]) -> Content:
-        """Return the content of a whole split as it is now."""
+        """Return what an audit of ``kinds`` would read now of a whole split."""
         at = (dataset.name, purpose)
         if at not in self._tables:
             self._tables[at] = dataset.positions(purpose)
@@ -64,36 +71,48 @@ class FittingSubsets:
             self._contents[*at, kinds] = Content.of(dataset, purpose, self._tables[at], kinds)
         return self._contents[*at, kinds]
 
-    def _covers(self, subset: Subset, checkpoint: Checkpoint) -> bool:
-        """Return whether ``subset`` was audited against all that ``checkpoint`` was trained on."""
+    def _verified(self, dataset: Dataset, subset: Subset) -> Subset:
+        """Return ``subset`` if the test set is still what was audited."""
+        if subset.test != self._content(dataset, "test", subset.kinds):
+            raise self._stale(dataset, subset)
+        return subset
+
+    def _is_audited(self, subset: Subset, checkpoint: Checkpoint) -> bool:
+        """Return whether images and photographers are those of the training, given that names and positions are."""
         audited = subset.training
-        assert audited is not None  # it has a test content, which was recorded with it
-        if checkpoint.table_hash == audited.table:
-            return audited.images in ("", checkpoint.images_key) and not self._has_other_photographers(subset, audited)
-        if checkpoint.limit is None or checkpoint.dataset != subset.against:
+        assert audited is not None
+        if audited.images not in ("", checkpoint.images_key):
             return False
-        now = _available(lambda: self._content(get_dataset(subset.against), "train", subset.kinds))
-        return now == audited and self._is_part(checkpoint)
-
-    def _has_other_photographers(self, subset: Subset, audited: Content) -> bool:
-        """Return whether the photographers of a training set were corrected since the audit, but no row changed."""
         if "photographer" not in subset.kinds:
-            return False
+            return True
+        # A checkpoint does not record photographers; they may have been corrected in the table since.
         now = _available(lambda: self._content(get_dataset(subset.against), "train", ("photographer",)))
-        return now is not None and now.table == audited.table and now.photographers != audited.photographers
+        return now is None or now.table != audited.table or now.photographers == audited.photographers
 
-    def _is_part(self, checkpoint: Checkpoint) -> bool:
-        """Return whether ``checkpoint`` was trained on a part of its training set as that is now."""
-        part = _unchanged(checkpoint)
-        whole = self._tables[checkpoint.dataset, "train"]
-        return part is not None and bool(part["image"].isin(whole["image"]).all())
+    def _of_the_whole(self, dataset: Dataset, current: list[Subset], checkpoint: Checkpoint) -> Subset:
+        """Return the subset against the whole set of which ``checkpoint`` was trained on a part."""
+        same = [subset for subset in current if subset.against == checkpoint.dataset]
+        newest = same[-1] if same and checkpoint.limit is not None else None
+        part = _unchanged(checkpoint) if newest is not None else None
+        if newest is None or part is None:
+            raise self._unfit(dataset, current, checkpoint)
+        now = self._content(get_dataset(newest.against), "train", newest.kinds)
+        if now != newest.training:
+            raise self._unfit(dataset, current, checkpoint)
+        if not part["image"].isin(self._tables[newest.against, "train"]["image"]).all():
+            raise DatasetError(
+                f"{checkpoint.spec} was trained on more images than {newest.against} lists, with a limit above their "
+                f"number; no audit covers them, and there is no {self.name} subset of {dataset.name} for it"
+            )
+        return newest
 
     def _by_name(self, dataset: Dataset, current: list[Subset], checkpoint: Checkpoint) -> tuple[Subset, str]:
         """Return the subset against a set of the same name: nothing tells what ``checkpoint`` was trained on."""
         named = [subset for subset in current if subset.against == checkpoint.dataset]
         if not named:
             raise self._unfit(dataset, current, checkpoint)
-        return named[-1], f"nothing tells whether {checkpoint.spec} was trained on just these"
+        remark = f"nothing tells whether {checkpoint.spec} was trained on just these"
+        return self._verified(dataset, named[-1]), remark
 
     def _stale(self, dataset: Dataset, newest: Subset) -> DatasetError:
         """Return the error for a test set that is no longer what was audited."""
@@ -127,10 +146,6 @@ class FittingSubsets:
         )
 
 
-def _date(subset: Subset) -> str:
-    return subset.created.partition("T")[0]
-
-
 def _unchanged(checkpoint: Checkpoint) -> pd.DataFrame | None:
     """Return the table that ``checkpoint`` was trained on; None if its data set has changed since, or is not here."""
     table = _available(checkpoint.current_table)
@@ -138,6 +153,10 @@ def _unchanged(checkpoint: Checkpoint) -> pd.DataFrame | None:
         return None
     key = _available(lambda: get_dataset(checkpoint.dataset).content_key(table, "train"))
     return table if key == checkpoint.images_key else None
+
+
+def _date(subset: Subset) -> str:
+    return subset.created.partition("T")[0]
 
 
 def _available(read: Callable[[], T]) -> T | None:

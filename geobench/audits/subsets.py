@@ -88,9 +88,9 @@ class Subset:
     training: Content | None = None
 
     def save(self) -> Path:
-        """Save it, replacing an earlier one of the same name and contents; return its file."""
-        contents = files.digest(asdict(self)["test"], asdict(self)["training"])
-        path = _folder(self.dataset) / f"{self.name}-against-{self.against}-{contents[:8]}.json"
+        """Save it, replacing an earlier one for the same names and positions on both sides; return its file."""
+        tables = files.digest(*(content and content.table for content in (self.test, self.training)))
+        path = _folder(self.dataset) / f"{self.name}-against-{self.against}-{tables[:8]}.json"
         files.write_json(path, asdict(self))
         return path
 

@@ -25,6 +25,7 @@ class EvaluationRecord:
         result: the name of the result file; empty if the evaluation failed.
         created: when the result was created.
         failure: why there is none, one line.
+        warning: that the model was trained on test images, one line; empty if it was not.
     """
 
     evaluation: Evaluation
@@ -32,6 +33,7 @@ class EvaluationRecord:
     result: str = ""
     created: str = ""
     failure: str = ""
+    warning: str = ""
 
 
 def label(plan: Plan, evaluation: Evaluation) -> str:
@@ -90,12 +92,13 @@ class EvaluationProgress:
     def _status(self, record: EvaluationRecord) -> str:
         if record.failure:
             return f"failed: {record.failure}"
+        warning = f"; {record.warning}" if record.warning else ""
         if record.created < self.started:
-            return f"already done, {record.result}"
+            return f"already done, {record.result}{warning}"
         checkpoint = find_checkpoint(record.spec) if "@" in record.spec else None
         trained = checkpoint is not None and checkpoint.created >= self.started
         training = f"trained in {checkpoint.seconds:.0f} s, " if trained and checkpoint is not None else ""
-        return f"{training}{record.spec}, {record.result}"
+        return f"{training}{record.spec}, {record.result}{warning}"
 
 
 def _duration(seconds: float) -> str:

@@ -12,7 +12,7 @@ from geobench import files
 from geobench.devices import cores, pick_device
 from geobench.distributed import local_device
 from geobench.errors import DatasetNotFoundError, GeobenchError
-from geobench.evaluate import Options
+from geobench.evaluate import Options, overlap_warning
 from geobench.experiments.planning import configuration
 from geobench.experiments.plans import Evaluation, Plan, Task, trains, with_galleries_that_exist
 from geobench.experiments.processes import CrashedTask, independent_processes, order_for, run_in_processes
@@ -219,9 +219,8 @@ def _evaluated(
     if outcome.failures:
         return EvaluationRecord(evaluation, spec, failure=outcome.failures[0])
     (result,) = outcome.results
-    return EvaluationRecord(
-        evaluation, spec, result.path.name if result.path else f"{result.stem}.json", result.created
-    )
+    name = result.path.name if result.path else f"{result.stem}.json"
+    return EvaluationRecord(evaluation, spec, name, result.created, warning=overlap_warning(result))
 
 
 def _line(error: BaseException) -> str:
