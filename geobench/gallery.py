@@ -42,12 +42,19 @@ class Gallery:
     Attributes:
         coordinates: (m, 2) latitude, longitude.
         source: ``training``, ``land``, ``sphere``, one that a plugin registers (``official``) or a CSV file's path.
-        seed: of the draw; it is part of the identity of a result.
+        drawn: False for a file or a whole source, which are the same with every seed.
+        seed: of the draw; it is part of the identity of a result. 0 if nothing was drawn.
     """
 
     coordinates: FloatArray
     source: str
     seed: int = 0
+    drawn: bool = True
+
+    def __post_init__(self) -> None:
+        """Forget a seed that drew nothing, so that equal galleries are equal whatever seed was requested."""
+        if not self.drawn:
+            object.__setattr__(self, "seed", 0)
 
     def __len__(self) -> int:
         return len(self.coordinates)
@@ -113,24 +120,28 @@ def get_gallery(spec: str, training: FloatArray | None = None, seed: int = 0) ->
             ``sphere:100k`` (uniform by area), ``official:100k`` (of a source that a plugin registers, without
             replacement), or the path of a CSV file with latitude and longitude columns.
         training: (n, 2) coordinates of the model's training set.
-        seed: of the draw; the same spec, source and seed give the same gallery.
+        seed: of the draw; the same spec, source and seed give the same gallery. A file, and a source that is used as
+            a whole, are the same with every seed: the seed of the gallery is then 0.
 
     Raises:
         GalleryError: larger than its source, a malformed size, an unreadable file.
         UnknownNameError: no such source.
     """
+    if seed < 0:
+        raise GalleryError(f"the seed of a gallery must be at least 0, not {seed}.")
     if spec.endswith(".csv"):
-        return _from_csv(Path(spec), seed)
+        return _from_csv(Path(spec))
     source, _, size = spec.rpartition(":")
     source = source or "training"
     if source not in _sources():
         raise unknown_name("gallery", spec, _sources(), f"Use SOURCE:SIZE ({', '.join(_sources())}) or a CSV file.")
     m = parse_size(size)
-    if seed < 0:
-        raise GalleryError(f"the seed of a gallery must be at least 0, not {seed}.")
     rng = np.random.default_rng([seed, m])
-    drawn = SOURCES[source](m, rng, training) if source in SOURCES else _from_plugin(source, m, rng)
-    return Gallery(drawn, source, seed)
+    if source in ENDLESS:
+        return Gallery(ENDLESS[source](m, rng), source, seed)
+    whole = _training(m, training) if source == "training" else _of_plugin(source, m)
+    chosen = whole[np.sort(rng.permutation(len(whole))[:m])]
+    return Gallery(chosen, source, seed, drawn=m < len(whole))
 
 
 def check_spec(spec: str, training_images: int | None = None) -> None:
@@ -141,7 +152,7 @@ def check_spec(spec: str, training_images: int | None = None) -> None:
         training_images: size of the training set, if it is known.
     """
     source = spec.rpartition(":")[0]
-    if not needs_training(spec) and source not in ("land", "sphere"):
+    if not needs_training(spec) and source not in ENDLESS:
         get_gallery(spec)
         return
     size = parse_size(spec.rpartition(":")[2])
@@ -219,23 +230,24 @@ def _sources() -> list[str]:
     return [*SOURCES, *sorted(registry().galleries)]
 
 
-def _from_plugin(source: str, m: int, rng: np.random.Generator) -> FloatArray:
-    """Return ``m`` of the coordinates that a plugin registers as ``source``: all in their order, or a random draw."""
+def _of_plugin(source: str, m: int) -> FloatArray:
+    """Return the coordinates that a plugin registers as ``source``, at least ``m``."""
     with as_plugin_error(f"the gallery {source} ({registry().owners['gallery', source].origin})", "while reading it"):
         whole = as_coordinates(registry().galleries[source]())
     if m > len(whole):
         raise GalleryError(f"the gallery {source} has only {len(whole):,} coordinates; ask for at most {len(whole)}.")
-    return whole[np.sort(rng.permutation(len(whole))[:m])]
+    return whole
 
 
-def _from_training(m: int, rng: np.random.Generator, training: FloatArray | None) -> FloatArray:
+def _training(m: int, training: FloatArray | None) -> FloatArray:
+    """Return the coordinates of a training set, at least ``m``."""
     if training is None:
         raise GalleryError(
             "a gallery of training coordinates needs a trained model; use land:100k or sphere:100k instead."
         )
     if m > len(training):
         raise _larger_than_training(m, len(training))
-    return training[np.sort(rng.permutation(len(training))[:m])]
+    return training
 
 
 def _larger_than_training(m: int, images: int) -> GalleryError:
@@ -245,15 +257,13 @@ def _larger_than_training(m: int, images: int) -> GalleryError:
     )
 
 
-def _from_csv(path: Path, seed: int) -> Gallery:
+def _from_csv(path: Path) -> Gallery:
     try:
-        return Gallery(read_coordinates(path), str(path), seed)
+        return Gallery(read_coordinates(path), str(path), drawn=False)
     except DatasetError as error:
         raise GalleryError(str(error)) from error
 
 
-SOURCES: dict[str, Callable[[int, np.random.Generator, FloatArray | None], FloatArray]] = {
-    "training": _from_training,
-    "land": lambda m, rng, _: sample_land(m, rng),
-    "sphere": lambda m, rng, _: sample_sphere(m, rng),
-}
+ENDLESS: dict[str, Callable[[int, np.random.Generator], FloatArray]] = {"land": sample_land, "sphere": sample_sphere}
+"""Sources without a list of places: every point is drawn."""
+SOURCES = ("training", *ENDLESS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
@@ -109,7 +109,12 @@ class TestSet:
 
 def hash_table(table: pd.DataFrame) -> str:
     """Return 16 digits that stand for the names and positions in ``table``: the version of a data set."""
-    return files.digest([str(image) for image in table["image"]], _coordinates(table))
+    return hash_positions(table["image"], _coordinates(table))
+
+
+def hash_positions(images: Iterable[Any], coordinates: FloatArray) -> str:
+    """Return 16 digits that stand for the names of ``images`` (n,) and their ``coordinates`` (n, 2)."""
+    return files.digest([str(image) for image in images], np.ascontiguousarray(coordinates))
 
 
 def _coordinates(table: pd.DataFrame) -> FloatArray:

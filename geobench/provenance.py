@@ -115,8 +115,11 @@ class TrainingIdentity:
         return {f.name: getattr(self, f.name) for f in fields(TrainingIdentity)}
 
     def recipe(self) -> dict[str, Any]:
-        """Return the identity without the seed: equal for trainings that differ in nothing else."""
-        return {name: value for name, value in self.identity().items() if name != "seed"}
+        """Return the identity without its seeds: equal for trainings that differ in nothing else."""
+        augmentation = {name: value for name, value in self.augmentation.items() if name != "seed"}
+        recipe = self.identity() | {"augmentation": augmentation}
+        del recipe["seed"]
+        return recipe
 
     @property
     def key(self) -> str:
@@ -218,9 +221,9 @@ def versions_of(model: type[Model]) -> dict[str, str]:
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that decode images and encode them."""
+    """Return the versions of the libraries that decode images, encode them, and bring released weights."""
     found = {}
-    for name in ("pillow", "open_clip_torch", "timm"):
+    for name in ("pillow", "open_clip_torch", "timm", "geoclip"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

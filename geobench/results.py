@@ -18,6 +18,7 @@ from geobench import files
 from geobench.errors import PluginError, ResultError, UnknownNameError
 from geobench.geo import FloatArray
 from geobench.metrics import ScoredImages
+from geobench.models import hash_positions
 from geobench.plugins import get_metric, get_metrics
 from geobench.predictions import Predictions, extra_columns
 from geobench.provenance import Identity
@@ -96,12 +97,28 @@ class Result(Identity):
         """Return ``MODEL@CHECKPOINT``, or ``MODEL`` where it has none."""
         return f"{self.model}@{self.checkpoint}" if self.checkpoint else self.model
 
+    @cached_property
+    def test_hash(self) -> str:
+        """Return digits that stand for the names and true positions of the images; empty if they are unknown.
+
+        A record of form 1 does not state them; they follow from the predictions, if these are available.
+        """
+        if self.table_hash or self.names is None or self.truth is None:
+            return self.table_hash
+        return hash_positions(self.names, self.truth)
+
     @property
     def entry(self) -> tuple[Any, ...]:
-        """Return what a table calls it by: of two results for one entry the newer counts."""
+        """Return what a table calls it by: of two results for one entry the newer counts.
+
+        Results against other true positions, another gallery's coordinates or with other weights of the encoder are
+        different entries. What a record of form 1 does not state is empty.
+        """
+        settings = "" if self.checkpoint else files.digest(self.config)
         return (
-            *(self.dataset, self.subset, self.n, self.model, self.checkpoint),
-            *(self.gallery, self.gallery_size, self.seed, self.crops, self.top_k),
+            *(self.dataset, self.subset, self.n, self.test_hash),
+            *(self.model, self.checkpoint, settings, self.encoder, self.encoder_weights, self.crops),
+            *(self.gallery, self.gallery_size, self.gallery_hash, self.seed, self.top_k),
         )
 
     @cached_property

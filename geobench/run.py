@@ -23,6 +23,7 @@ from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset
 from geobench.preflight import Job, Plan, check_jobs, check_settings, plan_training
 from geobench.progress import SILENT, Progress, WithoutRepeats
+from geobench.provenance import Identity
 from geobench.results import FOLDER, Result, find_kept, load_result
 from geobench.train import train
 
@@ -180,10 +181,19 @@ def _run_job(job: Job, plan: Plan, subsets: _Subsets, summary: RunSummary, progr
         progress.say(f"{spec}: the newest checkpoint is {model.checkpoint.spec}.")
     named = model.checkpoint.spec if model.checkpoint is not None else spec
     load = cache(partial(plan.load, named))  # only if a result is missing
+    done: set[str] = set()
     for test_set, gallery, seed in job.combinations:
         try:
             drawn = gallery_for(model, test_set.dataset, gallery, seed, progress)
-            for result in _results(model, load, test_set, drawn, plan, subsets, progress):
+            identity = identity_of(model, test_set, drawn, plan.options)
+            if identity.key in done:  # seeds that draw nothing, or two names of one gallery
+                progress.say(
+                    f"{model.name} on {test_set.name} × {identity.gallery}: the same gallery again, "
+                    f"whatever its seed ({seed}); evaluated once."
+                )
+                continue
+            done.add(identity.key)
+            for result in _results(model, load, test_set, drawn, identity, plan, subsets, progress):
                 summary.results.append(result)
         except GeobenchError as error:
             where = f" × {gallery}" if gallery else ""
@@ -195,12 +205,13 @@ def _results(
     load: Callable[[], Model],
     test_set: TestSet,
     gallery: Gallery | None,
+    identity: Identity,
     plan: Plan,
     subsets: _Subsets,
     progress: Progress,
 ) -> Iterator[Result]:
     """Yield the result of one combination, the kept one or a new one, saved; then that of the subset."""
-    kept = None if plan.force else find_kept(plan.folder, identity_of(model, test_set, gallery, plan.options))
+    kept = None if plan.force else find_kept(plan.folder, identity)
     if kept is not None:
         result = _kept(kept, model, test_set, plan, progress)
     else:

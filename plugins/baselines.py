@@ -11,7 +11,10 @@ from geobench.settings import setting, settings
 
 
 class Random(Model):
-    """Predicts random gallery coordinates, drawn with the gallery's seed."""
+    """Predicts random gallery coordinates, drawn with the seeds of the gallery and of the training.
+
+    A gallery that is not drawn, such as a file, has no seed; several trainings show how this floor varies against it.
+    """
 
     name = "random"
     summary = "a gallery coordinate at random: the floor of retrieval"
@@ -19,13 +22,22 @@ class Random(Model):
     probabilities = True
 
     def fit(self, training_set, *, seed=0, scratch=None, progress=None):
-        """Learn nothing: the checkpoint holds the training set's coordinates for its galleries."""
+        """Keep the seed: the checkpoint holds the training set's coordinates for its galleries."""
+        self.seed = seed
 
     def locate(self, features, gallery, top_k=1):
         """Return random coordinates, each with the score 1/m."""
-        rng = np.random.default_rng([gallery.seed, len(gallery)])
+        rng = np.random.default_rng([gallery.seed, len(gallery), self.seed])  # of seed 0: as without it
         rows = rng.integers(len(gallery), size=(len(features), min(top_k, len(gallery))))
         return Predictions.of(gallery.coordinates[rows], np.full(rows.shape, 1 / len(gallery)))
+
+    def state(self):
+        """Return the seed."""
+        return {"seed": np.array([self.seed])}
+
+    def restore(self, state):
+        """Take it back; earlier versions did not keep it."""
+        self.seed = int(state["seed"][0]) if "seed" in state else 0
 
 
 @settings

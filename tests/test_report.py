@@ -281,7 +281,7 @@ def test_another_setting_is_another_row_that_says_which(make_result):
     of_seeds(make_result, (0, 0), (1, 0), hits=(10, 20))
     for seed in (0, 1):
         values = {"key": f"a{seed}" * 8, "config": {"k": 3, "sigma_km": 0.1}, "training_seed": seed}
-        make_result(degrees(40), checkpoint=f"mine-s{seed}-ff", **values).save(FOLDER)
+        make_result(degrees(40 + seed), checkpoint=f"mine-s{seed}-ff", **values).save(FOLDER)
     assert [row.model for row in rows(all_results())] == ["knn@mine (k=10)", "knn@mine (k=3)"]
 
 
@@ -357,7 +357,7 @@ def test_of_two_results_for_one_entry_the_newest_is_shown_and_the_other_named(ma
     text = report("markdown", FOLDER)
     assert entries(text, "knn@")[6].startswith("20.0")
     assert (
-        "measured more than once; the newest is shown (mine_knn_training-3_s0_22222222.json), not "
+        "measured more than once: shown is mine_knn_training-3_s0_22222222.json, not "
         "mine_knn_training-3_s0_11111111.json." in text
     )
 

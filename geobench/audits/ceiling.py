@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def ceilings(
     limit: int | None = None,
     progress: Progress = SILENT,
 ) -> Audit:
-    """Return the ceiling of every test set × gallery × seed.
+    """Return the ceiling of every test set × gallery × seed; a gallery that no seed changes has one.
 
     Args:
         datasets: names of test sets.
@@ -99,10 +100,12 @@ def ceilings(
         UnknownNameError: a data set or checkpoint does not exist; nothing is computed then.
     """
     chosen = [get_dataset(name) for name in dict.fromkeys(datasets)]
-    combinations = [(dataset, spec, seed) for dataset in chosen for spec, seed in _galleries(galleries, seeds)]
+    specs: Sequence[str | None] = galleries or [None]
+    combinations = list(product(chosen, dict.fromkeys(specs), dict.fromkeys(seeds)))
     source = _training(training) if training is not None else None
     audit = Audit()
     truths: dict[str, FloatArray] = {}
+    done: set[tuple[str, str, int]] = set()
     with progress.track("ceilings", len(combinations), "galleries") as advance:
         for dataset, spec, seed in combinations:
             try:
@@ -110,19 +113,13 @@ def ceilings(
                     table = dataset.table("test", limit) if limit else dataset.positions("test")  # needs no image
                     truths[dataset.name] = table[["latitude", "longitude"]].to_numpy(np.float64)
                 gallery = _gallery(dataset, spec, source, seed, progress)
-                audit.ceilings.append(ceiling(dataset.name, truths[dataset.name], gallery))
+                if (place := (dataset.name, gallery.spec, gallery.seed)) not in done:  # some are the same with any seed
+                    done.add(place)
+                    audit.ceilings.append(ceiling(dataset.name, truths[dataset.name], gallery))
             except GeobenchError as error:
                 audit.failures.append(f"{dataset.name} × {spec or dataset.default_gallery}: {error}")
             advance(1)
     return audit
-
-
-def _galleries(galleries: Sequence[str] | None, seeds: Sequence[int]) -> Iterator[tuple[str | None, int]]:
-    """Yield spec (None for the default) and seed; a file is the same with every seed."""
-    specs: Sequence[str | None] = galleries or [None]
-    for spec in dict.fromkeys(specs):
-        for seed in seeds[:1] if spec is not None and spec.endswith(".csv") else seeds:
-            yield spec, seed
 
 
 def _gallery(dataset: Dataset, spec: str | None, source: FloatArray | None, seed: int, progress: Progress) -> Gallery:

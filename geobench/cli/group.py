@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -157,11 +157,19 @@ def main() -> None:
     """
 
 
-def results_table(folder: Path, datasets: list[str] | None = None, thresholds_km: Sequence[float] | None = None) -> str:
-    """Return the table of the results in ``folder``, by default on all test sets."""
+def results_table(
+    folder: Path,
+    datasets: list[str] | None = None,
+    thresholds_km: Sequence[float] | None = None,
+    shown: Collection[str] = (),
+) -> str:
+    """Return the table of the results in ``folder``, by default on all test sets.
+
+    Of the results for one entry those with the keys ``shown`` count, even if there are newer ones.
+    """
     from geobench.report.formats import report as make_report
 
-    return make_report("table", folder, datasets, thresholds_km=thresholds_km)
+    return make_report("table", folder, datasets, thresholds_km=thresholds_km, shown=shown)
 
 
 def finish(failures: list[str], text: Callable[[], str]) -> None:

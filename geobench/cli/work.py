@@ -138,7 +138,8 @@ def run(
         **chosen,
     )
     tested = list(dict.fromkeys(result.dataset for result in summary.results))
-    finish(summary.failures, lambda: results_table(chosen["folder"], tested, thresholds_km) if tested else "")
+    keys = {result.key for result in summary.results}
+    finish(summary.failures, lambda: results_table(chosen["folder"], tested, thresholds_km, keys) if tested else "")
 
 
 @main.command()

@@ -10,6 +10,7 @@ from geobench.experiments.plans import PlannedRow
 from geobench.experiments.run import Finished
 from geobench.metrics import accuracies
 from geobench.plugins import get_dataset, get_metrics
+from geobench.report.doubts import doubts
 from geobench.report.rows import Row
 
 
@@ -35,6 +36,12 @@ def notes(finished: Finished, ours: Sequence[Row], lines: Sequence[Mapping[str, 
     if any(line.get("best") for line in lines):
         yield "Marked: not significantly worse than the best on the same images (paired tests, Holm, 5 %)."
     yield from _frontiers(lines)
+    for dataset in plan.datasets:
+        measured_here = list(
+            {id(row): row for row in ours if row.dataset == dataset}.values()
+        )  # some share evaluations
+        where = f"{dataset}: " if len(plan.datasets) > 1 else ""
+        yield from (f"{where}{doubt.text}" for doubt in doubts(measured_here))
     yield from finished.remarks
     for note in dict.fromkeys(row.note for row in plan.rows if row.note):
         yield f"{', '.join(row.title for row in plan.rows if row.note == note)}: {note}."

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geobench.errors import ExperimentError, GeobenchError, unknown_name
 from geobench.experiments.definitions import SCALARS, Experiment, ExperimentRow, merged
+from geobench.experiments.effects import refuse_ineffective, refuse_without_training, without_effect
 from geobench.experiments.plans import Plan, PlannedRow, trains
 from geobench.gallery import SOURCES, parse_size
 from geobench.plugins import get_dataset, get_encoder, get_model_class, registry
-from geobench.settings import as_dict
+from geobench.settings import as_dict, configure
 from geobench.train import configured
+
+if TYPE_CHECKING:
+    from geobench.models import Model
 
 MANY = 1000
 """An experiment with more evaluations is run only if that is confirmed."""
@@ -78,6 +82,7 @@ def make_plan(experiment: Experiment, changes: Changes = Changes(), many: bool =
     for name in {*experiment.on, *(name for row in experiment.rows for name in row.on)}:
         _known(experiment, "on", get_dataset, name)
     rows = [planned for row in experiment.rows for planned in _planned(experiment, row, data, changes)]
+    refuse_without_training(experiment, rows, data, changes)
     _refuse_unused(experiment, rows, changes)
     return Plan(experiment, data, datasets, tuple(rows), changes.test_limit)
 
@@ -129,10 +134,10 @@ def _planned(experiment: Experiment, row: ExperimentRow, data: str, changes: Cha
         chosen = merged(experiment.choices, own, on, given)
         chosen = {key: value for key, value in chosen.items() if key not in ("vary", "datasets")}
         for number, gallery in enumerate(changes.galleries or [chosen.get("gallery")]):
-            if number and (not _uses_gallery(experiment, chosen["model"]) or not row.run):
+            if number and (not row.run or "gallery" in without_effect(chosen["model"])):
                 break
             asked_for = {"gallery": gallery} if changes.galleries else {}
-            yield _row(experiment, row, paper | asked_for, chosen | {"gallery": gallery}, changes)
+            yield _row(experiment, row, data, paper | asked_for, chosen | {"gallery": gallery}, changes)
 
 
 def _as_choices(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,12 +147,21 @@ def _as_choices(point: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row(
-    experiment: Experiment, row: ExperimentRow, paper: dict[str, Any], chosen: dict[str, Any], changes: Changes
+    experiment: Experiment,
+    row: ExperimentRow,
+    data: str,
+    paper: dict[str, Any],
+    chosen: dict[str, Any],
+    changes: Changes,
 ) -> PlannedRow:
     name = str(chosen["model"]).partition("@")[0]
     model = _known(experiment, f"row {row.title!r}", get_model_class, name)
     names = {f.name for f in fields(model.Config)}
     chosen["settings"] = chosen["settings"] | {key: value for key, value in changes.settings.items() if key in names}
+    if row.run:
+        refuse_ineffective(experiment, row, data, chosen["model"])
+    if row.run and not trains(chosen["model"]):
+        chosen["settings"] = _settings_of_untrained(experiment, row, model, chosen)
     if not model.uses_gallery:
         chosen["gallery"] = None
     title = _filled(experiment, row.title, chosen)
@@ -171,9 +185,20 @@ def _row(
     )
 
 
-def _uses_gallery(experiment: Experiment, model: str) -> bool:
-    found = _known(experiment, "model", get_model_class, model.partition("@")[0])
-    return bool(found.uses_gallery)
+def _settings_of_untrained(
+    experiment: Experiment, row: ExperimentRow, model: type[Model], chosen: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the settings of a model that is not trained: none of a checkpoint, whose training fixed them.
+
+    Settings of the whole experiment may be those of other models; those of the row must be its own.
+    """
+    if model.trainable:
+        return {}
+    names = {f.name for f in fields(model.Config)}
+    explicit = {*row.choices.get("settings", {}), *(name for name in row.vary if name not in SCALARS)}
+    settings = {name: value for name, value in chosen["settings"].items() if name in names | explicit}
+    _known(experiment, f"row {row.title!r}", lambda name: configure(model.Config, settings, name), model.name)
+    return settings
 
 
 def configuration(experiment: Experiment, title: str, choices: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,7 +247,7 @@ def _filled(experiment: Experiment, title: str, choices: Mapping[str, Any]) -> s
 
 def _refuse_unused(experiment: Experiment, rows: Sequence[PlannedRow], changes: Changes) -> None:
     """Raise ``ExperimentError`` for a setting that no model of the experiment has."""
-    models = {row.model.partition("@")[0] for row in rows if row.run}
+    models = {row.model for row in rows if row.run and "settings" not in without_effect(row.model)}
     names = {f.name for model in models for f in fields(get_model_class(model).Config)}
     for name in changes.settings:
         if name not in names:

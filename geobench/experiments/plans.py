@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -67,16 +67,18 @@ class Task:
         model: to train; ``NAME@CHECKPOINT`` and models that are not trainable are used as they are.
         training: arguments of :func:`geobench.train`, None if nothing is trained.
         evaluations: of the trained model.
+        settings: of a model that needs no training.
     """
 
     model: str
     training: Mapping[str, Any] | None
     evaluations: tuple[Evaluation, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
-        """Return 16 hexadecimal digits, a hash of the training."""
-        return files.digest(self.model, self.training)
+        """Return 16 hexadecimal digits, a hash of the model that is evaluated."""
+        return files.digest(self.model, self.training, *([self.settings] if self.settings else []))
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,9 @@ class Plan:
     def key(self) -> str:
         """Return 16 hexadecimal digits, a hash of everything that is run."""
         done = [
-            (task.model, task.training, [list(vars(each).values()) for each in task.evaluations]) for task in self.tasks
+            [task.model, task.training, [list(vars(each).values()) for each in task.evaluations]]
+            + ([task.settings] if task.settings else [])
+            for task in self.tasks
         ]
         return files.digest(self.experiment.name, self.experiment.title, done, self.test_limit)
 
@@ -143,7 +147,7 @@ class Plan:
             Evaluation(number, seed, dataset, row.gallery, row.choices.get("crops", 1)) for dataset in self.datasets
         )
         if not trains(row.model):
-            return Task(row.model, None, evaluations)
+            return Task(row.model, None, evaluations, row.choices["settings"])
         options = {name: row.choices[name] for name in TRAIN_OPTIONS if row.choices.get(name) is not None}
         return Task(row.model, options | {"seed": seed}, evaluations)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from geobench.experiments.notes import notes
-from geobench.experiments.plans import PlannedRow
+from geobench.experiments.plans import Plan, PlannedRow
 from geobench.experiments.progress import EvaluationRecord
 from geobench.experiments.run import Finished
 from geobench.metrics import ordered
@@ -18,8 +18,9 @@ from geobench.plugins import get_datasets, get_metric, get_metrics
 from geobench.provenance import now
 from geobench.published.rows import published_rows, score_metrics
 from geobench.published.verdicts import Verdict, verdict
-from geobench.report.rows import Row, rows
-from geobench.results import FOLDER, load_result
+from geobench.report.groups import Group, file_name, without_repeats
+from geobench.report.rows import Row, row_of, with_leaders
+from geobench.results import FOLDER, Result, load_result
 
 SCHEMA = 1
 """Version of the record's form; it is raised when an entry changes its meaning."""
@@ -62,16 +63,34 @@ def _evaluation(finished: Finished, record: EvaluationRecord) -> Line:
 
 
 def _our_rows(finished: Finished, folder: Path) -> dict[tuple[int, str], Row]:
-    """Return what was measured for each row of the table and test set: its seeds joined, with ties and intervals."""
-    names = dict.fromkeys(record.result for record in finished.records if record.result)
-    loaded = {name: load_result(folder / name, predictions=True) for name in names}
-    measured = rows(list(loaded.values()), "none", also=finished.plan.experiment.columns)
-    joined = {result.key: row for row in measured for result in row.results}
-    return {
-        (record.evaluation.row, record.evaluation.dataset): joined[loaded[record.result].key]
-        for record in finished.records
-        if record.result
-    }
+    """Return what was measured for each row of the table and test set: its own evaluations joined, ties, intervals."""
+    measured: dict[tuple[int, str], list[Result]] = {}
+    load = cache(lambda name: load_result(folder / name, predictions=True))
+    for record in finished.records:
+        if record.result:
+            place = record.evaluation.row, record.evaluation.dataset
+            measured.setdefault(place, []).append(load(record.result))
+    found: dict[tuple[int, str], Row] = {}
+    for dataset in dict.fromkeys(dataset for _, dataset in measured):
+        found |= _rows_on(dataset, finished.plan, {p: each for p, each in measured.items() if p[1] == dataset})
+    return found
+
+
+def _rows_on(
+    dataset: str, plan: Plan, measured: Mapping[tuple[int, str], Sequence[Result]]
+) -> dict[tuple[int, str], Row]:
+    """Return the rows on one test set; two that share all evaluations are one in the comparison."""
+    metrics = tuple(ordered([*get_metrics(dataset), *map(get_metric, plan.experiment.columns)]))
+    places: dict[tuple[str, ...], list[tuple[int, str]]] = {}
+    for place, results in measured.items():
+        places.setdefault(tuple(sorted(result.key for result in results)), []).append(place)
+    own = []
+    for several in places.values():
+        kept, repeats = without_repeats(measured[several[0]])
+        row = row_of(Group(tuple(kept), repeats=tuple(map(file_name, repeats))), metrics)
+        own.append(replace(row, model=" / ".join(dict.fromkeys(plan.rows[number].title for number, _ in several))))
+    ranked = zip(places.values(), with_leaders(own), strict=True)
+    return {place: row for several, row in ranked for place in several}
 
 
 def _lines(finished: Finished, number: int, by_row: Mapping[tuple[int, str], Row]) -> Iterator[Line]:
@@ -126,6 +145,7 @@ def _our_line(
     head = {"of": "ours", "title": planned.title, "dataset": dataset, "asked_seeds": len(planned.seeds)}
     if row is None:
         return head | {"n": None, **dict.fromkeys(_names(dataset, columns)), "failed": True, "note": planned.note}
+    head["asked_seeds"] = len(planned.seeds) - len(row.repeats)  # those that draw something
     first = row.results[0]
     ends = {
         f"{name}_{end}": pair[side] for name, pair in row.intervals.items() for side, end in enumerate(("low", "high"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from geobench import files
 from geobench.devices import cores, pick_device
@@ -195,12 +196,12 @@ def _perform(
                 spec = train(task.model, device=device, progress=TrainingMessages(progress), **task.training).spec
         except (GeobenchError, MemoryError, OSError) as error:
             return [EvaluationRecord(each, failure=_line(error)) for each in task.evaluations]
-        return [_evaluated(spec, each, test_limit, folder, device, progress) for each in task.evaluations]
+        how = {"limit": test_limit, "folder": folder, "device": device, "settings": task.settings}
+        return [_evaluated(spec, each, how, progress) for each in task.evaluations]
 
 
-def _evaluated(
-    spec: str, evaluation: Evaluation, test_limit: int | None, folder: Path, device: str, progress: Progress
-) -> EvaluationRecord:
+def _evaluated(spec: str, evaluation: Evaluation, how: Mapping[str, Any], progress: Progress) -> EvaluationRecord:
+    """Return the record of ``evaluation``; ``how`` are arguments of :func:`geobench.run`."""
     try:
         outcome = run(
             [spec],
@@ -208,11 +209,9 @@ def _evaluated(
             galleries=[evaluation.gallery] if evaluation.gallery else None,
             seeds=(GALLERY_SEED,),
             options=Options(crops=evaluation.crops),
-            limit=test_limit,
             train_missing=False,
-            folder=folder,
-            device=device,
             progress=BarsOnly(progress),
+            **how,
         )
     except (GeobenchError, MemoryError, OSError) as error:
         return EvaluationRecord(evaluation, spec, failure=_line(error))

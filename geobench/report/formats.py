@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geobench.errors import ResultError, unknown_name
 from geobench.progress import SILENT, Progress
+from geobench.report.doubts import doubts
 from geobench.report.rows import Row, rows, score_of
 from geobench.report.tables import tables
 from geobench.report.text import LAYOUTS
-from geobench.results import FOLDER, left_behind, read_results
+from geobench.results import FOLDER, Result, left_behind, read_results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +51,7 @@ def report(
     thumbnails: int | None = None,
     progress: Progress = SILENT,
     thresholds_km: Sequence[float] | None = None,
+    shown: Collection[str] = (),
 ) -> str:
     """Return the results in ``folder`` as text.
 
@@ -64,6 +67,8 @@ def report(
         thumbnails: at most so many small pictures of images in the page; by default as many as it chooses.
         progress: reports the making of the page, and predictions without a record.
         thresholds_km: distances of the accuracies, in place of the test sets' own.
+        shown: keys of results that count even if there are newer ones for their entries: see
+            :func:`geobench.report.rows.rows`.
 
     Raises:
         ResultError: there are no results, or all are damaged.
@@ -88,45 +93,58 @@ def report(
     options: dict[str, Any] = {"progress": progress} if style.pictures else {}
     if style.pictures and thumbnails is not None:
         options["thumbnails"] = thumbnails
-    found = rows(chosen, published, join_seeds and style.joins_seeds, thresholds_km)
+    found = rows(chosen, published, join_seeds and style.joins_seeds, thresholds_km, shown=shown)
     return style.write(found, damaged, **options)
 
 
 def flat(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Yield for each of our results a row of every column, unrounded: the record, intervals, ties and verdicts.
+    """Yield for each of our results a row of every column, unrounded: the record, intervals, ties, verdicts, doubts.
 
     Its scores are those of the row's metrics; what it does not have is None.
     """
-    for row in rows:
-        for result in row.results:
-            scores = {metric.name: score_of(result, metric) for metric in row.metrics}
-            known = {name: None if math.isnan(score) else score for name, score in scores.items()}
-            ends = {
-                f"{name}_{end}": row.intervals[name][side] if name in row.intervals else None
-                for name in scores
-                for side, end in enumerate(("low", "high"))
-            }
-            yield (
-                replace(result, scores=scores).row()
-                | known
-                | ends
-                | {
-                    "best": [name for name in scores if name in row.best],
-                    "oracle": row.oracle,
-                    "clustered_by": row.clusters[0],
-                    "clusters": row.clusters[1],
-                    "verdicts": "; ".join(
-                        f"{j.verdict.word}: {j.model}, {' and '.join(j.sources)} ({j.verdict.reason})"
-                        for j in row.judged
-                    ),
-                }
-            )
+    for _, group in groupby(rows, key=lambda row: row.dataset):
+        ours = [row for row in group if row.results]
+        reasons = doubts(ours)
+        for row in ours:
+            own: dict[str, str] = {}
+            for doubt in reasons:
+                if any(row is concerned for concerned in doubt.rows):
+                    own[doubt.kind] = f"{own.get(doubt.kind, '')} {doubt.text}".lstrip()
+            for result in row.results:
+                yield _flat_result(row, result) | {"doubts": own}
+
+
+def _flat_result(row: Row, result: Result) -> dict[str, Any]:
+    scores = {metric.name: score_of(result, metric) for metric in row.metrics}
+    known = {name: None if math.isnan(score) else score for name, score in scores.items()}
+    ends = {
+        f"{name}_{end}": row.intervals[name][side] if name in row.intervals else None
+        for name in scores
+        for side, end in enumerate(("low", "high"))
+    }
+    return (
+        replace(result, scores=scores).row()
+        | known
+        | ends
+        | {
+            "label": row.model,
+            "best": [name for name in scores if name in row.best],
+            "oracle": row.oracle,
+            "clustered_by": row.clusters[0],
+            "clusters": row.clusters[1],
+            "verdicts": "; ".join(
+                f"{j.verdict.word}: {j.model}, {' and '.join(j.sources)} ({j.verdict.reason})" for j in row.judged
+            ),
+        }
+    )
 
 
 def _frame(rows: Sequence[Row]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame(line | {"best": " ".join(line["best"])} for line in flat(rows))
+    return pd.DataFrame(
+        line | {"best": " ".join(line["best"]), "doubts": " ".join(line["doubts"].values())} for line in flat(rows)
+    )
 
 
 def _csv(rows: Sequence[Row], damaged: Sequence[str]) -> str:

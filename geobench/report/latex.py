@@ -34,6 +34,7 @@ SIGNS = {
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
     "§": r"$\mathsection$",
+    "¶": r"$\mathparagraph$",
     "–": "--",
     "—": "---",
     "…": r"\ldots{}",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from geobench.report.rows import Row
+from geobench.report.doubts import doubts
+from geobench.report.rows import Row
 
 HOW = {
     "copied": "† as given by the method's authors, copied from the source",
@@ -29,7 +28,8 @@ def notes(rows: Sequence[Row], numbers: dict[str, int]) -> list[str]:
     return [
         *_how_scored(ours),
         *_uncertainty(ours, bool(published)),
-        *_cautions(ours),
+        *_bare(ours),
+        *(doubt.text for doubt in doubts(ours)),
         *_verdicts(ours),
         *_papers(published, numbers),
     ]
@@ -54,7 +54,7 @@ def _uncertainty(ours: Sequence[Row], published: bool) -> Iterator[str]:
         yield "±: standard deviation over results that differ only by seed, of the training or of the gallery's draw."
 
 
-def _cautions(ours: Sequence[Row]) -> Iterator[str]:
+def _bare(ours: Sequence[Row]) -> Iterator[str]:
     bare = [row for row in ours if row.recorded_only]
     if bare:
         lacking = any(math.isnan(score) for row in bare for score in row.scores.values())
@@ -62,22 +62,6 @@ def _cautions(ours: Sequence[Row]) -> Iterator[str]:
             "‡ record without its predictions: not checked, no confidence interval, not part of the comparison"
             f"{'; scores that it does not state are left empty' if lacking else ''}."
         )
-    for result in (row.results[0] for row in ours if row.oracle):
-        yield (
-            f"Oracle: {result.gallery} holds {result.in_gallery:,} of the {result.n:,} test coordinates exactly; "
-            f"{result.spec} against it is not part of the comparison."
-        )
-    results = [result for row in ours for result in row.results]
-    for expected in dict.fromkeys(r.expected for r in results if r.expected is not None and r.n != r.expected):
-        yield (
-            f"n differs from the {expected:,} images that the set's authors describe: not comparable with published "
-            "rows."
-        )
-    for row in ours:
-        if row.superseded:
-            shown = ", ".join(result.path.name for result in row.results if result.path is not None)
-            older = ", ".join(row.superseded)
-            yield f"{row.results[0].spec} was measured more than once; the newest is shown ({shown}), not {older}."
 
 
 def _verdicts(ours: Sequence[Row]) -> Iterator[str]:

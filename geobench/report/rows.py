@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,9 @@ from geobench.metrics import Metric, image_values, ordered
 from geobench.plugins import get_metric, get_metrics
 from geobench.published.rows import published_metrics, published_rows
 from geobench.published.verdicts import Judged, judge
+from geobench.report.current import TestSetsHere
+from geobench.report.distinctions import conflicting_galleries, distinctions, is_outdated
+from geobench.report.groups import Group, group
 from geobench.results import Result
 from geobench.statistics.intervals import Clusters, Interval, clusters_of, intervals
 from geobench.statistics.paired import leaders, linearised
@@ -36,6 +38,9 @@ class Row:
         clusters: what the intervals are clustered by, such as ``AUTHOR``, and the number of clusters.
         judged: what the row says about the published rows that it repeats.
         superseded: older results for the same entry, by the names of their files.
+        repeats: results whose seed drew nothing, so that they are this one again; likewise.
+        changes: what has changed in the test set on this machine since, in words.
+        outdated: True if it is against coordinates that its gallery, such as a file, no longer has.
         n, crops, gallery, source, also, protocol, how, note: of a published row, as in
             :func:`geobench.published.rows.published_rows`.
     """
@@ -51,6 +56,9 @@ class Row:
     clusters: tuple[str, int] = ("", 0)
     judged: tuple[Judged, ...] = ()
     superseded: tuple[str, ...] = ()
+    repeats: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    outdated: bool = False
     n: int | None = None
     crops: str = ""
     gallery: str = ""
@@ -66,6 +74,17 @@ class Row:
         return any(is_oracle(result.in_gallery, result.n) for result in self.results)
 
     @property
+    def in_training(self) -> int:
+        """Return how many test images are among the training images, as far as is known."""
+        return max((result.in_training or 0 for result in self.results), default=0)
+
+    @property
+    def compared(self) -> bool:
+        """Return whether it takes part in the comparison: not against an oracle, and not tested on training images."""
+        learnt = bool(self.results) and is_oracle(self.in_training, self.results[0].n)
+        return bool(self.results) and not (self.recorded_only or self.oracle or self.outdated or learnt)
+
+    @property
     def recorded_only(self) -> bool:
         """Return whether predictions are missing, so that scores have no interval and cannot be checked."""
         return any(result.predictions is None for result in self.results)
@@ -77,6 +96,7 @@ def rows(
     join_seeds: bool = True,
     thresholds_km: Sequence[float] | None = None,
     also: Sequence[str] = (),
+    shown: Collection[str] = (),
 ) -> list[Row]:
     """Return the rows of the tables of ``results``, test set by test set: ours in their order, then published ones.
 
@@ -86,19 +106,24 @@ def rows(
         join_seeds: put results that differ only by seed into one row.
         thresholds_km: distances of the accuracies, in place of the test sets' own.
         also: names of metrics that are shown in addition to the test sets' own.
+        shown: keys of results that count, such as those of a run, even if there are newer ones for their entries.
+            Otherwise a result that fits the test set as it is on this machine counts, of several the newest.
 
     Raises:
         UnknownNameError: no such selection of published rows, or no such metric.
         SettingError: a threshold is not a distance.
     """
+    here = TestSetsHere()
+    changes = {id(result): here.changes(result) for result in results}
     found = []
     for dataset in dict.fromkeys(result.dataset for result in results):
         metrics = tuple(ordered([*get_metrics(dataset, thresholds_km), *map(get_metric, also)]))
-        here = [result for result in results if result.dataset == dataset]
+        own = [result for result in results if result.dataset == dataset]
         papers = [_published(dataset, metrics, row) for row in published_rows(dataset, published).to_dict("records")]
-        shown = {(row.model, row.source) for row in papers}
-        ours = [_row(group, older, shown, metrics) for group, older in _groups(here, join_seeds)]
-        found += _told_apart(_with_leaders(ours)) + papers
+        judges = {(row.model, row.source) for row in papers}
+        groups = group(own, join_seeds, lambda result: (result.key in shown, not changes[id(result)]))
+        ours = [row_of(each, metrics, judges, changes[id(each.results[0])]) for each in groups]
+        found += with_leaders(told_apart(ours)) + papers
     return found
 
 
@@ -109,45 +134,21 @@ def score_of(result: Result, metric: Metric) -> float:
     return metric.score(result.scored)
 
 
-def _groups(results: Iterable[Result], join_seeds: bool) -> Iterator[tuple[list[Result], list[str]]]:
-    """Yield the results of each row, the newest of an entry, and the names of the older ones."""
-    entries: dict[Any, list[Result]] = {}
-    for result in sorted(results, key=lambda result: result.created):
-        entries.setdefault(result.entry, []).append(result)
-    newest = [(entry[-1], [_file(older) for older in entry[:-1]]) for entry in entries.values()]
-    newest.sort(key=lambda pair: _order(pair[0]))
-    for _, alike in groupby(newest, key=lambda pair: _order(pair[0])[:-1]):
-        seeds = list(alike)
-        for group in _joined(seeds) if join_seeds else [[pair] for pair in seeds]:
-            yield [result for result, _ in group], [name for _, older in group for name in older]
-
-
-def _file(result: Result) -> str:
-    return result.path.name if result.path is not None else f"{result.stem}.json"
-
-
-def _joined(seeds: list[tuple[Result, list[str]]]) -> list[list[tuple[Result, list[str]]]]:
-    """Return results that differ only in checkpoint and seed as one group, if no two have the same seeds.
-
-    Otherwise, as with a training repeated with the same seed, each checkpoint has a group of its own.
-    """
-    distinct = {(result.training_seed, result.seed) for result, _ in seeds}
-    if len(distinct) == len(seeds) and all(result.training_seed is not None for result, _ in seeds):
-        return [seeds]
-    return [list(group) for _, group in groupby(seeds, key=lambda pair: pair[0].checkpoint)]
-
-
-def _order(result: Result) -> tuple[Any, ...]:
-    """Return what rows are sorted by; all but the last are the same for results that differ only by seed."""
-    training = (result.trained_on, result.training_images, result.encoder, sorted(map(repr, result.config.items())))
-    measured = (result.subset, result.n, result.gallery_size, result.gallery, result.crops, result.top_k)
-    return result.model, training, measured, (result.checkpoint, result.seed)
-
-
-def _row(
-    results: list[Result], superseded: list[str], shown: Collection[tuple[str, str]], metrics: tuple[Metric, ...]
+def row_of(
+    group: Group,
+    metrics: tuple[Metric, ...],
+    judges: Collection[tuple[str, str]] = (),
+    changes: tuple[str, ...] = (),
 ) -> Row:
-    """Return the row of ``results``, which differ only by seed, judged by the published rows that are ``shown``."""
+    """Return the row of results that differ only by seed.
+
+    Args:
+        group: of the results.
+        metrics: of the columns.
+        judges: model and source of the published rows that judge it.
+        changes: see :class:`Row`.
+    """
+    results = group.results
     first = results[0]
     several = len({result.checkpoint for result in results}) > 1
     scores = {metric.name: [score_of(result, metric) for result in results] for metric in metrics}
@@ -156,8 +157,10 @@ def _row(
         model=f"{first.model}@{first.trained_on}" if several else first.spec,
         metrics=metrics,
         scores={name: float(np.mean(each)) for name, each in scores.items()},
-        results=tuple(results),
-        superseded=tuple(superseded),
+        results=results,
+        superseded=group.superseded,
+        repeats=group.repeats,
+        changes=changes,
     )
     if len(results) > 1:
         found = replace(found, spread={name: float(np.std(each, ddof=1)) for name, each in scores.items()})
@@ -166,7 +169,7 @@ def _row(
     clusters = _clusters(first)
     ends = _intervals(results, clusters, ordered([*metrics, *published_metrics(first.dataset)]))
     judged = [
-        replace(each, sources=tuple(source for source in each.sources if (each.model, source) in shown))
+        replace(each, sources=tuple(source for source in each.sources if (each.model, source) in judges))
         for each in judge(first, ends)
     ]
     return replace(
@@ -190,17 +193,32 @@ def _clusters(result: Result) -> Clusters:
     return clusters_of(result.truth, result.extra)
 
 
-def _with_leaders(rows: list[Row]) -> list[Row]:
-    """Return ``rows`` with what each is best at among those on the same images, oracles left out."""
+def told_apart(rows: Sequence[Row]) -> list[Row]:
+    """Return ``rows`` with what tells them apart after their names, and those against an outdated gallery as such."""
+    groups = [row.results for row in rows]
+    conflicting = conflicting_galleries(groups)
+    return [
+        replace(
+            row,
+            model=f"{row.model} ({distinction})" if distinction else row.model,
+            outdated=is_outdated(row.results, conflicting),
+        )
+        for row, distinction in zip(rows, distinctions(groups, conflicting), strict=True)
+    ]
+
+
+def with_leaders(rows: Sequence[Row]) -> list[Row]:
+    """Return ``rows`` with what each is best at among those on the same images."""
     images: dict[bytes, list[int]] = {}
     for index, row in enumerate(rows):
-        if not row.recorded_only and not row.oracle:
+        if row.compared:
             images.setdefault(images_of(row.results[0]), []).append(index)
     rows = list(rows)
     for indices in images.values():
         if len(indices) > 1:
             members = [rows[index] for index in indices]
-            clusters = _clusters(members[0].results[0])
+            newest = max((row.results[0] for row in members), key=lambda result: result.created)
+            clusters = _clusters(newest)  # if columns such as photographers were corrected, these are the later ones
             metrics = members[0].metrics
             values = [_mean_values(row.results, clusters, metrics) for row in members]
             seeds = [len(row.results) for row in members]
@@ -219,19 +237,6 @@ def images_of(result: Result) -> bytes:
 def _mean_values(results: Sequence[Result], clusters: Clusters, metrics: Sequence[Metric]) -> dict[str, FloatArray]:
     each = [linearised(image_values(result.scored, metrics), clusters, metrics) for result in results]
     return {name: np.mean([values[name] for values in each], axis=0) for name in each[0]}
-
-
-def _told_apart(rows: list[Row]) -> list[Row]:
-    """Return ``rows`` with the settings that differ after a model's name if rows would look the same otherwise."""
-    named = []
-    for row in rows:
-        first = row.results[0]
-        alike = [r.results[0] for r in rows if r.model == row.model and _order(r.results[0])[2] == _order(first)[2]]
-        settings = {key for other in alike for key in other.config}
-        differ = sorted(key for key in settings if len({repr(other.config.get(key)) for other in alike}) > 1)
-        shown = ", ".join(f"{key}={first.config.get(key)}" for key in differ)
-        named.append(replace(row, model=f"{row.model} ({shown})") if shown else row)
-    return named
 
 
 def _published(dataset: str, metrics: tuple[Metric, ...], row: dict[Any, Any]) -> Row:
