@@ -21,7 +21,7 @@ from geobench.data.tables.columns import has_choice
 from geobench.data.tables.rows import Rows, read_rows
 from geobench.errors import DatasetError, DatasetNotFoundError
 from geobench.images.decoding import open_image
-from geobench.images.reading import read_file
+from geobench.images.reading import file_bytes
 from geobench.progress import SILENT, Progress
 from geobench.settings.declarations import validate, validated
 
@@ -219,12 +219,20 @@ class Dataset:
             ImageError: it is missing or cannot be decoded, and counts as failed.
             StorageError: the system cannot read it just now, which says nothing about the image.
         """
-        return open_image(self.image_bytes(image, purpose), image, side)
+        return self.decode_image(self.image_bytes(image, purpose), image, side)
 
     def image_bytes(self, image: str, purpose: str) -> bytes:
-        """Return the bytes of the file of ``image``; arguments and errors as for :meth:`read_image`."""
-        file = self.store(purpose, fresh=False).image_file(image)
-        return read_file(file, image) if isinstance(file, Path) else file
+        """Return the content of an image: the bytes of its file, or, if it has none, bytes that identify it.
+
+        Raises:
+            ImageError: it is missing.
+            StorageError: the system cannot read it just now.
+        """
+        return file_bytes(self.store(purpose, fresh=False).image_file(image), image)
+
+    def decode_image(self, content: bytes, image: str, side: int | None = None) -> Image.Image:
+        """Return the image with the given ``content`` as :meth:`read_image` does."""
+        return open_image(content, image, side)
 
     def content_key(self, table: pd.DataFrame, purpose: str) -> str:
         """Return 16 digits for the images of ``table``: names, and what changes when a file does: sizes and times."""

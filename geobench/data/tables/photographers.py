@@ -15,8 +15,8 @@ PHOTOGRAPHER = ("author", "photographer", "owner", "user_id", "user_nsid", "crea
 """Column names, in lower case."""
 FLICKR_USER = r"[0-9]+@N[0-9]{2}"
 NOBODY = (
-    "anon anonym anonyme anonymous blank deleted empty false inconnu missing n/a na nan nat nil no nobody none not null "
-    "undefined unknown unbekannt unnamed unspecified untitled void"
+    "anon anonym anonyme anonymous blank deleted empty false inconnu missing n/a na nan nat nil no nobody none not "
+    "null undefined unknown unbekannt unnamed unspecified untitled void"
 )
 """Words that stand for no photographer, alone or together with ``FILLERS``."""
 FILLERS = (
