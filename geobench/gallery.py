@@ -15,7 +15,7 @@ from geobench import files
 from geobench.data.land import sample_land
 from geobench.data.tables.rows import read_coordinates
 from geobench.errors import DatasetError, GalleryError, as_plugin_error, unknown_name
-from geobench.geo import FloatArray, as_coordinates, place_keys, sample_sphere, two_nearest_km
+from geobench.geo import FloatArray, as_coordinates, invalid_rows, place_keys, sample_sphere, two_nearest_km
 from geobench.plugins import registry
 from geobench.progress import SILENT, Progress
 
@@ -52,9 +52,15 @@ class Gallery:
     drawn: bool = True
 
     def __post_init__(self) -> None:
-        """Forget a seed that drew nothing, so that equal galleries are equal whatever seed was requested."""
+        """Forget a seed that drew nothing; refuse points that are not on Earth: NaN would be nearest to every query."""
         if not self.drawn:
             object.__setattr__(self, "seed", 0)
+        bad = invalid_rows(self.coordinates)
+        if len(bad):
+            raise GalleryError(
+                f"the gallery {self.source} has {len(bad):,} points that are NaN or out of range (latitude ±90, "
+                f"longitude ±180), such as row {bad[0]}: {tuple(self.coordinates[bad[0]].tolist())}."
+            )
 
     def __len__(self) -> int:
         return len(self.coordinates)

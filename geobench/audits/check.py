@@ -124,7 +124,7 @@ def check(
         listed=n,
         found=int(statuses.found.sum()),
         readable=None if quick else int(np.isin(statuses.codes, (OK, DAMAGED)).sum()),
-        scored=0 if rows.problems else n,
+        scored=0 if rows.problems or (rows.unit is not None and rows.unit.is_certain) else n,
         findings=sorted(findings, key=lambda finding: not finding.is_error),
         coordinates=coordinates,
     )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from geobench.audits.pool import BLOCK, image_pool
 from geobench.errors import DatasetError, ImageError, StorageError
-from geobench.images.decoding import checksum_error, open_image
+from geobench.images.decoding import checksum_error
 from geobench.progress import Progress
 
 if TYPE_CHECKING:
@@ -73,13 +73,10 @@ def inspect_image(dataset: Dataset, purpose: str, image: str) -> ImageStatus:
     if status.code != OK:
         return status
     try:
-        if not dataset.stored:
-            data = dataset.read_image(image, purpose).tobytes()
-        else:
-            data = dataset.image_bytes(image, purpose)
-            open_image(data, image, SIDE)
-            if wrong := checksum_error(data):
-                status = status._replace(code=DAMAGED, reason=f"{image}: {wrong}")
+        data = dataset.image_bytes(image, purpose)
+        dataset.decode_image(data, image, SIDE)
+        if dataset.stored and (wrong := checksum_error(data)):
+            status = status._replace(code=DAMAGED, reason=f"{image}: {wrong}")
     except ImageError as error:
         return status._replace(code=UNREADABLE, reason=str(error))
     except StorageError as error:

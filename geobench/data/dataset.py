@@ -21,7 +21,7 @@ from geobench.data.tables.columns import has_choice
 from geobench.data.tables.rows import Rows, read_rows
 from geobench.errors import DatasetError, DatasetNotFoundError
 from geobench.images.decoding import open_image
-from geobench.images.reading import read_file
+from geobench.images.reading import file_bytes
 from geobench.progress import SILENT, Progress
 from geobench.settings.declarations import validate, validated
 
@@ -227,10 +227,10 @@ class Dataset:
         """Return the content of an image: the bytes of its file, or, if it has none, bytes that identify it.
 
         Raises:
-            ImageError, StorageError: as for :meth:`read_image`.
+            ImageError: it is missing.
+            StorageError: the system cannot read it just now.
         """
-        file = self.store(purpose, fresh=False).image_file(image)
-        return read_file(file, image) if isinstance(file, Path) else file
+        return file_bytes(self.store(purpose, fresh=False).image_file(image), image)
 
     def decode_image(self, content: bytes, image: str, side: int | None = None) -> Image.Image:
         """Return the image with the given ``content`` as :meth:`read_image` does."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geobench.errors import ImageError
-from geobench.images.reading import check_regular, read_file
+from geobench.images.reading import check_regular, file_bytes
 from geobench.images.signatures import HEAD, describe_content
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def open_image(file: Path | bytes, name: str = "", side: int | None = None) -> I
     from PIL import Image
 
     name = name or (file.name if isinstance(file, Path) else "image")
-    content = read_file(file, name) if isinstance(file, Path) else file
+    content = file_bytes(file, name)
     try:
         with opened(content) as image:
             if image.format == "EPS":

@@ -66,26 +66,28 @@ def not_read(what: str, error: OSError) -> StorageError:
     )
 
 
-def read_file(path: Path, name: str = "") -> bytes:
-    """Return the bytes of an image file; never block on a pipe.
+def file_bytes(file: Path | bytes, name: str = "") -> bytes:
+    """Return the encoded bytes of an image, read at once; never block on a pipe.
 
     Args:
-        path: of the file.
+        file: an image file, or its bytes.
         name: of the image, for error messages; that of the file if empty.
 
     Raises:
         ImageError: it does not exist, is not a regular file, or is larger than :data:`MAX_BYTES`.
         StorageError: the system cannot read it just now.
     """
+    if isinstance(file, bytes):
+        return file
     try:
-        return retried(lambda: _read(path), str(path))
+        return retried(lambda: _read(file), str(file))
     except FileNotFoundError:
         reason = "there is no such file"
     except OSError as error:
         reason = error.strerror or str(error)
     except (ImageError, ValueError) as error:  # ValueError: NUL in a name
         reason = str(error)
-    raise ImageError(f"{name or path.name}: {reason}")
+    raise ImageError(f"{name or file.name}: {reason}")
 
 
 def _read(path: Path) -> bytes:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from geobench.data.land import is_open_sea
 from geobench.data.tables.columns import AXES
-from geobench.geo import FloatArray, invalid_rows, valid_if_swapped
+from geobench.geo import FloatArray, invalid_rows, place_keys, valid_if_swapped
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SWAPPED = "latitude and longitude look swapped: swap their names in the header, or the numbers of their columns"
+RADIANS = (np.pi / 2, np.pi)
+"""The bounds of latitude and longitude in radians. As degrees they enclose nothing but open sea, off West Africa."""
+MANY_PLACES, SPREAD, ASHORE = 20, 0.2, 0.9
+"""Coordinates within ``RADIANS`` are refused if there are so many places, they span this much (11° in radians), and
+this share of them is then near land. Fewer, or those of one town, may be an example that somebody made up."""
 _DECIMAL_COMMA = r"\s*[+\-−]?[0-9]{1,3},[0-9]+\s*"
 _SEXAGESIMAL = re.compile(r"[°º'′’\"″]|[0-9]\s*[NSEWO]\s*$|^\s*[NSEWO]\s*[0-9]", re.IGNORECASE)
 
@@ -44,6 +50,27 @@ def as_numbers(texts: pd.Series[Any], decimal_comma: bool | None = None) -> Floa
         again = texts.iloc[odd].str.strip().str.replace("−", "-", regex=False)
         numbers[odd] = pd.to_numeric(again, errors="coerce").to_numpy(np.float64)
     return numbers
+
+
+class Unit(NamedTuple):
+    """What coordinates that cannot be degrees may be: a line for the user, and whether that is certain."""
+
+    text: str
+    is_certain: bool
+
+
+def other_unit(coordinates: FloatArray) -> Unit | None:
+    """Return what ``coordinates`` (n, 2) are if they are not degrees, as far as that can be told; else None."""
+    away = coordinates[(np.abs(coordinates) > 1e-6).any(axis=1)]  # (0, 0) stands for an unknown position
+    places = away[np.unique(place_keys(away), return_index=True)[1]]
+    if len(places) < MANY_PLACES / 2 or not (np.abs(places) <= RADIANS).all():
+        return None
+    where = f"all {len(coordinates):,} positions are on the open sea off West Africa, within 1.6° and 3.2° of (0, 0)"
+    ashore = 1 - is_open_sea(np.degrees(places)).mean()
+    if np.ptp(places, axis=0).max() < SPREAD or ashore < ASHORE:
+        return Unit(f"{where}; are latitude and longitude in degrees?", False)
+    text = f"latitude and longitude look like radians: {where}, and {ashore:.0%} of them near land if they are radians"
+    return Unit(f"{text}; write degrees, 180/π times as much", len(places) >= MANY_PLACES)
 
 
 def _has_decimal_commas(table: pd.DataFrame) -> bool:

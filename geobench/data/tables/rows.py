@@ -11,7 +11,7 @@ import numpy as np
 
 from geobench.data.tables.choice import Column, Resolve, choose_axis, choose_image_column, remedy_for
 from geobench.data.tables.columns import AXES, RECOGNISED, Layout, find_layout, unique_names
-from geobench.data.tables.coordinates import parse_coordinates, shortened
+from geobench.data.tables.coordinates import Unit, other_unit, parse_coordinates, shortened
 from geobench.errors import DatasetError
 from geobench.geo import FloatArray
 
@@ -59,6 +59,7 @@ class Rows(NamedTuple):
         table: those that can be used, indexed by line.
         problems: of all others.
         advice: on the problems.
+        unit: why the coordinates are not degrees, if they look like something else.
         where: the file, for messages; ``more`` is added to one about the problems.
         chosen: the file's name of a column that was chosen among several, by its role.
         notes: lines on what was chosen, for the user.
@@ -67,13 +68,14 @@ class Rows(NamedTuple):
     table: pd.DataFrame
     problems: list[Problem]
     advice: str = ""
+    unit: Unit | None = None
     where: str = ""
     more: str = ""
     chosen: Mapping[str, str] = {}
     notes: Sequence[str] = ()
 
     def usable(self) -> pd.DataFrame:
-        """Return the table with its rows numbered from 0; raise ``DatasetError`` if a row has a problem."""
+        """Return the table with its rows numbered from 0; raise ``DatasetError`` if a row or the unit is wrong."""
         if self.problems:
             shown = "; ".join(f"line {problem.line}: {problem.reason}" for problem in self.problems[:SHOWN])
             n = len(self.table) + len(self.problems)
@@ -81,6 +83,8 @@ class Rows(NamedTuple):
                 f"{self.where}: {len(self.problems):,} of {n:,} rows cannot be used: {shown}; "
                 f"{self.advice or 'correct or remove them'}. {self.more}".rstrip()
             )
+        if self.unit is not None and self.unit.is_certain:
+            raise DatasetError(f"{self.where}: {self.unit.text}.")
         return self.table.reset_index(drop=True)
 
 
@@ -145,7 +149,15 @@ def read_rows(
     table = _without(table, wrong)
     others = [name for name in table.columns if name not in roles]
     chosen = {role: layout.header[number] for role, number in number_of.items() if len(layout.candidates[role]) > 1}
-    return Rows(table[[*roles, *others]], sorted([*problems, *wrong.values()]), advice, str(path), "", chosen, notes)
+    return Rows(
+        table[[*roles, *others]],
+        sorted([*problems, *wrong.values()]),
+        advice,
+        other_unit(table[list(AXES)].to_numpy(np.float64)),
+        str(path),
+        chosen=chosen,
+        notes=notes,
+    )
 
 
 def _choose(layout: Layout, table: pd.DataFrame, resolve: Resolve | None) -> tuple[dict[str, int], list[str]]:
