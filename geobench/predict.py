@@ -17,7 +17,7 @@ from geobench.features.cache import extract
 from geobench.gallery import choose_gallery, warn_if_small
 from geobench.geo import FloatArray
 from geobench.images.decoding import open_image
-from geobench.images.reading import read_file
+from geobench.images.reading import file_bytes
 from geobench.models import Model, TestSet
 from geobench.pictures.maps import Panel, check_map, draw_similarity
 from geobench.pictures.worldmap import land_grid
@@ -39,7 +39,7 @@ class _Photos(Dataset, kind="photos"):
     """Single files as a data set."""
 
     def image_bytes(self, image: str, purpose: str) -> bytes:
-        return read_file(Path(image), image)
+        return file_bytes(Path(image), image)
 
     def content_key(self, table: pd.DataFrame, purpose: str) -> str:
         return files.digest([[image, *stamp(Path(image))] for image in table["image"]])
