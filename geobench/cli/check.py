@@ -105,7 +105,8 @@ def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None
     twin          the same picture in another file: recompressed, resized, cropped by up to 3 % on each side
 
     The images are read once, for twins; their fingerprints are cached. What cannot be checked, such as twins of images
-    that are not on this machine, is reported, and is an error if --kinds names it.
+    that are not on this machine, is reported, and is an error if --kinds names it. `clean` is used as long as neither
+    set changes, and for models trained on what was audited, or on a part of it.
     """
     from geobench.audits.leakage import audit as find_leaks
 
