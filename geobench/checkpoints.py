@@ -144,7 +144,7 @@ class Checkpoint(TrainingIdentity):
         self,
         state: Mapping[str, npt.NDArray[Any]],
         coordinates: FloatArray,
-        digests: Digests | None,
+        digests: Digests | None = None,
         logs: Sequence[Path] = (),
     ) -> None:
         """Write the folder, completely or not at all.

@@ -11,6 +11,7 @@ import pytest
 
 import geobench
 from geobench import Model, Options, Predictions, ResultError, evaluate, get_dataset, get_gallery, get_model, run, train
+from geobench.data import dataset as dataset_module
 from geobench.data.dataset import Dataset
 from geobench.data.registration import add_dataset
 from geobench.plugins import Plugin, registry
@@ -377,21 +378,21 @@ def test_a_run_trains_a_model_with_the_encoder_and_crops_of_the_others(world, re
 
 def test_the_table_of_a_test_set_is_read_once_and_each_of_its_images_is_statted_once(world, monkeypatch):
     reads, stats = Counter(), Counter()
-    table, positions = Dataset.table, Dataset._read
+    table, positions = Dataset.table, dataset_module.read_rows
 
     def counted_table(self, *arguments):
         reads["table"] += 1
         return table(self, *arguments)
 
-    def counted_read(self, *arguments):
+    def counted_read(*arguments, **options):
         reads["read"] += 1
-        return positions(self, *arguments)
+        return positions(*arguments, **options)
 
     world.train()
     run(["random"], "mine", galleries=["land:5"])  # trains it, extracts nothing
     run(["nearest"], "mine", galleries=["land:5"])  # extracts
     monkeypatch.setattr(Dataset, "table", counted_table)
-    monkeypatch.setattr(Dataset, "_read", counted_read)
+    monkeypatch.setattr(dataset_module, "read_rows", counted_read)
     stat = os.stat
 
     def counted_stat(path, *arguments, **options):

@@ -108,7 +108,7 @@ def test_the_intervals_are_clustered_by_the_photographer_that_the_set_names(make
     scores = scores_of(ScoredImages(moved.errors_km(truth)), get_metrics())
     result = replace(result, predictions=moved, truth=truth, scores=scores)
     result.save(FOLDER / "alone")
-    replace(result, extra=pd.DataFrame({"AUTHOR": [str(k // 10) for k in range(100)]})).save(FOLDER / "by")
+    replace(result, extra=pd.DataFrame({"AUTHOR": [f"user {k // 10}" for k in range(100)]})).save(FOLDER / "by")
     alone, by = (json.loads(report("json", FOLDER / name))[0] for name in ("alone", "by"))
     assert (alone["clustered_by"], alone["clusters"]) == ("coordinate", 100)
     assert (by["clustered_by"], by["clusters"]) == ("AUTHOR", 10)
