@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from geobench.data.stores.names import key_of
-from geobench.data.tables.choice import Column, Match
+from geobench.data.tables.choice import Column, Match, Remedy
 from geobench.data.tables.coordinates import as_numbers
 from geobench.errors import DatasetError
 
@@ -51,14 +51,14 @@ def matches(images: Sequence[str], ids: Sequence[str]) -> list[Match | None]:
     return [Match(images[row], images[row] == name) if row >= 0 else None for name, row in zip(ids, rows, strict=True)]
 
 
-def check_order(where: str, columns: Sequence[Column], ids: Sequence[str], remedy: str) -> None:
+def check_order(where: str, columns: Sequence[Column], ids: Sequence[str], remedy: Remedy) -> None:
     """Raise ``DatasetError`` if two columns, both scores or both ranks, order the predictions of an id differently.
 
     Args:
         where: the file, for messages.
         columns: of numbers.
         ids: of the images, a row each.
-        remedy: how the user can say which column it is; ``{name}`` stands for a column.
+        remedy: says how the user can name the column.
     """
     import pandas as pd
 
@@ -68,7 +68,7 @@ def check_order(where: str, columns: Sequence[Column], ids: Sequence[str], remed
         if not order.equals(orders[0]):
             raise DatasetError(
                 f"{where}: {columns[0].name!r} and {column.name!r} order the predictions of an image differently; "
-                f"{remedy.format(name=column.name)}."
+                f"{remedy(column.name)}."
             )
 
 

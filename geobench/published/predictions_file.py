@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +31,6 @@ OPTIONAL = {
 }
 NOTHING = ("", "nan", "none", "null", "n/a")
 """Values that mean no prediction; the image is then a miss."""
-_REMEDY = (
-    "name the right one: columns={{{role!r}: {{name!r}}}} in Python, or geobench score FILE --dataset NAME --columns "
-    "{role}={{name}}"
-)
 
 
 def read_predictions(path: Path, columns: Mapping[str, str], resolve: Resolve | None = None) -> pd.DataFrame:
@@ -118,7 +115,7 @@ def _chosen(
             Column(name, pd.Series([_text(record.get(name)) for _, record in records], index=lines, dtype=str))
             for name in candidates[role]
         ]
-        remedy = _REMEDY.format(role=role)
+        remedy = partial(_remedy, role)
         try:
             if role == "image":
                 chosen = choose_image_column(str(path), columns, resolve, remedy)
@@ -138,6 +135,13 @@ def _is_json(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+
+
+def _remedy(role: str, name: str) -> str:
+    return (
+        f"name the right one: columns={{{role!r}: {name!r}}} in Python, or geobench score FILE --dataset NAME "
+        f"--columns {role}={name}"
+    )
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -107,7 +107,7 @@ def _predictions(table: pd.DataFrame, rows: np.ndarray[Any, Any], images: Sequen
     ids = known.drop_duplicates(["row", "image"])
     doubled = ids.loc[ids.duplicated("row", keep=False)]
     if len(doubled):
-        first, second = (doubled.iloc[place] for place in (0, 1))
+        first, second = (row for _, row in doubled.head(2).sort_values("line").iterrows())
         raise ResultError(
             f"{path}: lines {first['line']} and {second['line']}, {first['image']!r} and {second['image']!r}, are both "
             f"for the image {images[int(first['row'])]!r}; keep those of its own name."

@@ -31,6 +31,10 @@ Resolve = Callable[[Sequence[str]], "Sequence[Match | None] | None"]
 """Returns for each name the image that it refers to, None for no image; None altogether if the images are not here."""
 
 
+Remedy = Callable[[str], str]
+"""Returns what a user can do, for the name of a column."""
+
+
 class Column(NamedTuple):
     """A column that may have a role.
 
@@ -50,7 +54,7 @@ class Chosen(NamedTuple):
     note: str = ""
 
 
-def choose_image_column(where: str, columns: Sequence[Column], resolve: Resolve | None, remedy: str) -> Chosen:
+def choose_image_column(where: str, columns: Sequence[Column], resolve: Resolve | None, remedy: Remedy) -> Chosen:
     """Return which of ``columns`` names the images: the only one that names some exactly, and as many as any other.
 
     If none names any exactly, the only one that names some nearly. If all are the same, the first.
@@ -59,7 +63,7 @@ def choose_image_column(where: str, columns: Sequence[Column], resolve: Resolve 
         where: the table, for messages.
         columns: the candidates.
         resolve: looks for the images; None if there are none to look for.
-        remedy: how the user can say which column it is; ``{name}`` stands for a column.
+        remedy: says how the user can name the column.
 
     Raises:
         DatasetError: it cannot be told.
@@ -78,7 +82,7 @@ def choose_image_column(where: str, columns: Sequence[Column], resolve: Resolve 
     examples = ", ".join(repr(sample[0][:_SHOWN]) for sample in samples)
     raise DatasetError(
         f"{where}: {names} may each be the column of the image ({examples}), {_undecided(matches)}; "
-        f"{remedy.format(name=columns[-1].name)}."
+        f"{remedy(columns[-1].name)}."
     )
 
 
@@ -116,14 +120,14 @@ def _undecided(found: Sequence[Sequence[Match | None]]) -> str:
     return "and more than one of them names images that are here"
 
 
-def choose_axis(where: str, axis: str, columns: Sequence[Column], remedy: str) -> int:
+def choose_axis(where: str, axis: str, columns: Sequence[Column], remedy: Remedy) -> int:
     """Return which of ``columns`` holds a coordinate: the first that has numbers, if all that have agree with it.
 
     Args:
         where: the table, for messages.
         axis: ``latitude`` or ``longitude``.
         columns: the candidates, whose texts are indexed by line.
-        remedy: how the user can say which column it is; ``{name}`` stands for a column.
+        remedy: says how the user can name the column.
 
     Raises:
         DatasetError: the columns differ.
@@ -141,16 +145,16 @@ def choose_axis(where: str, axis: str, columns: Sequence[Column], remedy: str) -
                 f"{where}: {a.name!r} and {b.name!r} may both be the column of the {axis}, and they differ in "
                 f"{int(apart.sum()):,} of {int(both.sum()):,} rows, such as line {a.texts.index[row]}: "
                 f"{a.texts.iloc[row].strip()[:_SHOWN]} and {b.texts.iloc[row].strip()[:_SHOWN]}; "
-                f"{remedy.format(name=b.name)}."
+                f"{remedy(b.name)}."
             )
     return filled[0] if filled else 0
 
 
-def remedy_for(role: str, table: bool) -> str:
-    """Return how a user can name the column of ``role``: of a data set's ``table``, or of a file of coordinates."""
-    if not table:
-        return "rename or remove all but one"
-    return (
-        f"name the right one: columns={{{{{role!r}: {{name!r}}}}}} in Python, or geobench datasets add NAME … "
-        f"--{role}-column {{name}} (with --replace if NAME exists)"
+def remedy_for(role: str, is_table: bool) -> Remedy:
+    """Return what to do if several columns may have a role in the table of a data set, or in a file of coordinates."""
+    if not is_table:
+        return lambda name: "rename or remove all but one"
+    return lambda name: (
+        f"name the right one: columns={{{role!r}: {name!r}}} in Python, or geobench datasets add NAME … "
+        f"--{role}-column {name} (with --replace if NAME exists)"
     )
