@@ -456,3 +456,11 @@ def test_json_lists_what_a_row_is_best_at_and_csv_has_it_in_one_entry(make_resul
     best = json.loads(report("json"))[0]["best"]
     assert "acc_1km" in best and isinstance(best, list)
     assert " ".join(best) in report("csv")
+
+
+def test_a_model_without_features_does_not_bring_a_column_of_crops(make_result):
+    for name, crops in (("knn", 1), ("random", 0)):
+        make_result(model=name, crops=crops, gallery_hash=name).save(FOLDER)
+    assert "Crops" not in report("markdown", FOLDER)
+    make_result(model="geoclip", crops=10).save(FOLDER)
+    assert "Crops" in report("markdown", FOLDER)
