@@ -64,7 +64,7 @@ def demo(folder: Path, device: str) -> None:
 @DEVICE
 @WORKERS
 @BATCH
-@click.option("--force", is_flag=True, help="Train again where the checkpoint is there.")
+@click.option("--force", is_flag=True, help="Train again what is trained, on features extracted again.")
 @goes_on
 def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
     """Train MODEL and keep its checkpoint. Interrupted and given again, it goes on.
@@ -100,7 +100,7 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 @WORKERS
 @BATCH
 @click.option("--no-train", is_flag=True, help="Refuse a model without a checkpoint instead of training it first.")
-@click.option("--force", is_flag=True, help="Evaluate again what is there.")
+@click.option("--force", is_flag=True, help="Evaluate again what is there, on features extracted again.")
 @RESULTS
 @goes_on
 def run(
