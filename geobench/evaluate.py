@@ -14,7 +14,7 @@ import numpy.typing as npt
 from geobench.checkpoints import get_model
 from geobench.data.dataset import Dataset
 from geobench.devices import default_workers
-from geobench.errors import EncoderError, as_plugin_error
+from geobench.errors import as_plugin_error
 from geobench.features.digests import Digests, are_among, read_digests, row_digests
 from geobench.features.encoders import Encoder
 from geobench.gallery import Gallery, gallery_for, warn_if_small
@@ -196,11 +196,8 @@ def encoder_for(model: Model, default: str) -> Encoder | None:
         return None
     checkpoint = model.checkpoint
     encoder = get_encoder(checkpoint.encoder if checkpoint is not None else default)
-    if checkpoint is not None and encoder.weights_key() != checkpoint.encoder_weights:
-        raise EncoderError(
-            f"{checkpoint.spec} was trained on features of {encoder.name} with other weights "
-            f"({checkpoint.encoder_weights}, here {encoder.weights_key()}); use those, or train again."
-        )
+    if checkpoint is not None:
+        encoder.check_weights(checkpoint.encoder_weights, checkpoint.spec)
     return encoder
 
 

@@ -38,15 +38,19 @@ class TestSet:
     Attributes:
         dataset: the data set that ``table`` is of.
         table: a row per image: ``image``, ``latitude``, ``longitude`` and extra columns.
+        refresh: extract features once more even if they are cached; afterwards the new ones are used.
     """
 
     __test__: ClassVar[bool] = False  # the name does not make it a test of pytest
 
     dataset: Dataset
     table: pd.DataFrame
+    refresh: bool = False
 
     @classmethod
-    def of(cls, dataset: Dataset, limit: int | None = None, progress: Progress = SILENT) -> TestSet:
+    def of(
+        cls, dataset: Dataset, limit: int | None = None, progress: Progress = SILENT, *, refresh: bool = False
+    ) -> TestSet:
         """Return the test set of ``dataset``, or ``limit`` of its images.
 
         Raises:
@@ -54,7 +58,7 @@ class TestSet:
             DatasetError: its table cannot be used.
         """
         dataset.prepare("test", progress)
-        return cls(dataset, dataset.table("test", limit))
+        return cls(dataset, dataset.table("test", limit), refresh)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -94,16 +98,27 @@ class TestSet:
         """Return 16 digits that stand for the columns of the table other than name and position."""
         return files.digest({str(name): list(map(str, values)) for name, values in self.extra.items()})
 
+    @cached_property
+    def _refreshed(self) -> set[tuple[str, int]]:
+        """Return by which encoder and crops features were extracted since the test set was read."""
+        return set()
+
     def features(self, encoder: Encoder, *, progress: Progress = SILENT, **how: Any) -> Features:
         """Return the features of the images; ``how`` are arguments of :func:`geobench.features.cache.extract`."""
         from geobench.features.cache import extract
 
-        return extract(self.dataset, self.table, encoder, images_key=self.images_key, progress=progress, **how)
+        made = (encoder.name, how.get("crops", 1))
+        how |= {"images_key": self.images_key, "force": self.refresh and made not in self._refreshed}
+        features = extract(self.dataset, self.table, encoder, progress=progress, **how)
+        self._refreshed.add(made)
+        return features
 
     def has_features(self, encoder: Encoder, *, crops: int, device: str) -> bool:
-        """Return whether the features of the images are cached."""
+        """Return whether the features of the images are cached and will be used."""
         from geobench.features.cache import is_cached
 
+        if self.refresh and (encoder.name, crops) not in self._refreshed:
+            return False
         return is_cached(self.dataset, self.table, encoder, crops=crops, device=device, images_key=self.images_key)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from geobench import files
 from geobench.devices import describe_device, peak_memory_mb
+from geobench.features.code import features_code
 from geobench.plugins import registry
 from geobench.settings import as_dict
 
@@ -44,6 +45,9 @@ class Identity:
         config: hyper-parameters and settings.
         encoder, encoder_weights, preprocessing, precision: what its features come from; empty for a model that uses
             none.
+        encoder_code: digest of the code that turns files into features: the encoder's own, and what decodes images.
+        encoder_caveat: what must be known of the encoder to read its results, such as weights that may not be those
+            its name stands for; usually empty.
         crops: views of each image; 0 for a model that uses no features.
         gallery, gallery_size, gallery_hash: spec, number of points and digest of the gallery; empty for a model that
             uses none.
@@ -64,6 +68,8 @@ class Identity:
     config: dict[str, Any]
     encoder: str = ""
     encoder_weights: str = ""
+    encoder_code: str = ""
+    encoder_caveat: str = ""
     preprocessing: str = ""
     precision: str = ""
     crops: int = 0
@@ -93,7 +99,8 @@ class TrainingIdentity:
         seed: of everything random in the training; None if unknown, for imported weights.
         dataset: name of the training set.
         images_key, table_hash: digests of its images, and of their names and positions.
-        encoder, encoder_weights, preprocessing, crops: what its features came from; empty for a model that uses none.
+        encoder, encoder_weights, encoder_code, encoder_caveat, preprocessing, crops: what its features came from, as in
+            :class:`Identity`; empty for a model that uses none.
         augmentation: views, kind, seed and live, if the views were drawn at random; otherwise empty.
     """
 
@@ -106,6 +113,8 @@ class TrainingIdentity:
     table_hash: str = ""
     encoder: str = ""
     encoder_weights: str = ""
+    encoder_code: str = ""
+    encoder_caveat: str = ""
     preprocessing: str = ""
     crops: int = 0
     augmentation: dict[str, Any]
@@ -161,10 +170,12 @@ def identify(
 
 
 def describe_encoder(encoder: Encoder) -> dict[str, str]:
-    """Return name, weights and preprocessing of ``encoder``."""
+    """Return what an identity states of ``encoder``: name, weights, code, caveat and preprocessing."""
     return {
         "encoder": encoder.name,
         "encoder_weights": encoder.weights_key(),
+        "encoder_code": features_code(encoder),
+        "encoder_caveat": encoder.caveat(),
         "preprocessing": encoder.describe(),
     }
 

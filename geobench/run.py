@@ -77,7 +77,7 @@ def run(
         settings: of models that need no training, such as a prompt; a trained model has those of its checkpoint.
         device: ``auto``, ``cpu``, ``cuda``, ….
         train_missing: False refuses a model without a checkpoint.
-        force: evaluate again what is there.
+        force: evaluate again what is there, on features extracted again.
         folder: results folder.
         progress: reports the work.
 
@@ -95,7 +95,7 @@ def run(
     plan = Plan(galleries, seeds, options, subset or "", settings or {}, pick_device(device), Path(folder), force)
     summary = RunSummary()
     training = plan_training(names, train_missing)
-    test_sets = _readable(chosen, limit, summary, progress)
+    test_sets = _readable(chosen, limit, force, summary, progress)
     jobs, failures = check_jobs(training, test_sets, plan)
     for failure in failures:
         _report(failure, summary, progress)
@@ -113,12 +113,14 @@ def _listed(names: Sequence[str] | str) -> Sequence[str]:
     return [names] if isinstance(names, str) else names
 
 
-def _readable(datasets: Sequence[Dataset], limit: int | None, summary: RunSummary, progress: Progress) -> list[TestSet]:
+def _readable(
+    datasets: Sequence[Dataset], limit: int | None, refresh: bool, summary: RunSummary, progress: Progress
+) -> list[TestSet]:
     """Return the test sets that are on this machine, each read once; the others are reported."""
     found = []
     for dataset in datasets:
         try:
-            found.append(TestSet.of(dataset, limit, progress))
+            found.append(TestSet.of(dataset, limit, progress, refresh=refresh))
         except GeobenchError as error:
             said = str(error)
             _report(said if dataset.name in said else f"{dataset.name}: {said}", summary, progress)

@@ -79,7 +79,7 @@ def train(
         device: ``auto``, ``cpu``, ``cuda``, ….
         workers: processes that decode images; None chooses.
         batch_size: images encoded together; it never changes a result.
-        force: train again even if the checkpoint exists.
+        force: train again even if the checkpoint exists, on features extracted again.
         progress: reports the work.
 
     Raises:
@@ -114,7 +114,8 @@ def train(
         **encoded,
     )
     device = local_device(pick_device(device))
-    how = _How(crops, augment, live, device, default_workers(device) if workers is None else workers, batch_size)
+    workers = default_workers(device) if workers is None else workers
+    how = _How(crops, augment, live, device, workers, batch_size, force)
     with joined(device) as group:
         speak = progress if group.main else SILENT
         training_set = _training_set(dataset, table, images_key, encode, how, speak)
@@ -132,6 +133,7 @@ class _How:
     device: str
     workers: int
     batch_size: int
+    force: bool
 
 
 def _training_set(
@@ -151,6 +153,7 @@ def _training_set(
             batch_size=how.batch_size,
             workers=how.workers,
             images_key=images_key,
+            force=how.force,
             progress=progress,
         )
 

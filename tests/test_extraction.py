@@ -108,8 +108,8 @@ def test_shards_of_another_size_are_not_reused(mine, counting, small_shards, mon
     assert resumed.views == 10
 
 
-def test_a_finished_extraction_that_was_not_yet_renamed_is_not_repeated(mine, counting, tiny_encoder):
-    features = extract(mine, mine.table("test"), tiny_encoder)
+def test_a_finished_extraction_that_was_not_yet_renamed_is_not_repeated(mine, counting):
+    features = extract(mine, mine.table("test"), counting())
     features.folder.rename(features.folder.with_suffix(".partial"))
     resumed = counting()
     assert extract(mine, mine.table("test"), resumed).key == features.key

@@ -126,6 +126,16 @@ def other_version_of_geobench(world):
     world.monkeypatch.setattr(provenance, "version", lambda name: "9.9")
 
 
+def other_code(world):
+    """Let another class, of the same name and with the same statements, encode the images."""
+
+    class Edited(type(world.encoder)):
+        def encode_images(self, batch):
+            return super().encode_images(batch) * 2
+
+    world.encoder.__class__ = Edited
+
+
 def csv_gallery(world, text="latitude,longitude\n1,2\n3,4\n"):
     Path("gallery.csv").write_text(text)
     world.gallery = "gallery.csv"
@@ -144,6 +154,9 @@ RESULT = {
     "the encoder": lambda w: w.define(default_encoder="efficientnet_lite0"),
     "the weights of the encoder": lambda w: w.monkeypatch.setattr(w.encoder, "weights_key", lambda: "tiny-2"),
     "the preprocessing": lambda w: w.monkeypatch.setattr(w.encoder, "describe", lambda: "5×5 pixels"),
+    "the code of the encoder": other_code,
+    "the normalisation of the encoder": lambda w: setattr(w.encoder, "normalisation", ((0.5,) * 3, (0.5,) * 3)),
+    "what must be known of the encoder": lambda w: w.monkeypatch.setattr(w.encoder, "caveat", lambda: "random weights"),
     "the precision": lambda w: w.monkeypatch.setattr(w.encoder, "precision", lambda device: "bfloat16"),
     "the crops": lambda w: setattr(w, "options", Options(crops=5, workers=0)),
     "top k": lambda w: setattr(w, "options", Options(top_k=2, workers=0)),
@@ -287,6 +300,8 @@ TRAINING = {
     "the encoder": lambda w: {"encoder": "efficientnet_lite0"},
     "the weights of the encoder": lambda w: w.monkeypatch.setattr(w.encoder, "weights_key", lambda: "tiny-2"),
     "the preprocessing": lambda w: w.monkeypatch.setattr(w.encoder, "describe", lambda: "5×5 pixels"),
+    "the code of the encoder": other_code,
+    "what must be known of the encoder": lambda w: w.monkeypatch.setattr(w.encoder, "caveat", lambda: "random weights"),
 }
 
 

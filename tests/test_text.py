@@ -37,15 +37,10 @@ class Kept(OpenClip):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, random_clip):
     """The encoder, and a GEOBENCH_HOME with geoclip, kNN and the random model trained on its features."""
-    import open_clip
-    from safetensors.torch import save_file
-
     home = tmp_path_factory.mktemp("clip")
-    torch.manual_seed(0)
-    weights = home / "weights.safetensors"
-    save_file(open_clip.create_model(ARCHITECTURE).state_dict(), weights)
+    weights = random_clip(home / "weights.safetensors", ARCHITECTURE)
     encoder = Kept(f"{ARCHITECTURE}/{weights}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEOBENCH_HOME", str(home))

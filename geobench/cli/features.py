@@ -25,6 +25,7 @@ from geobench.progress import SILENT, ConsoleProgress
 @DEVICE
 @WORKERS
 @BATCH
+@click.option("--force", is_flag=True, help="Extract again what is cached.")
 @AS_JSON
 @resumable
 def features(
@@ -36,6 +37,7 @@ def features(
     device: str,
     workers: int | None,
     batch_size: int,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Encode the images of DATASET and cache their features for `train` and `run`.
@@ -63,6 +65,7 @@ def features(
             device=device,
             batch_size=batch_size,
             workers=default_workers(device) if workers is None else workers,
+            force=force,
             progress=ConsoleProgress() if group.main else SILENT,
         )
     if not group.main:

@@ -64,7 +64,7 @@ def demo(folder: Path, device: str) -> None:
 @DEVICE
 @WORKERS
 @BATCH
-@click.option("--force", is_flag=True, help="Train again even if the checkpoint exists.")
+@click.option("--force", is_flag=True, help="Train again even if the checkpoint exists, on features extracted again.")
 @resumable
 def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
     """Train MODEL and save its checkpoint. An interrupted training is resumed by the same command.
@@ -100,7 +100,7 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 @WORKERS
 @BATCH
 @click.option("--no-train", is_flag=True, help="Refuse a model without a checkpoint instead of training it.")
-@click.option("--force", is_flag=True, help="Evaluate again even if the result exists.")
+@click.option("--force", is_flag=True, help="Evaluate again even if the result exists, on features extracted again.")
 @RESULTS
 @resumable
 def run(

@@ -8,6 +8,7 @@ A finished entry is a folder ``GEOBENCH_HOME/features/KEY`` with ``features.npy`
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from geobench import files
 from geobench.distributed import current
 from geobench.errors import FeatureError, SettingError, as_plugin_error
+from geobench.features.code import features_code
 from geobench.features.decoding import Decoder
 from geobench.features.digests import Digests, read_digests
 from geobench.features.extraction import FeatureExtraction
@@ -44,7 +46,7 @@ class Features:
     Attributes:
         array: (n, views, d) float32, memory-mapped; zeros for failed images.
         ok: (n,), False if the image could not be read.
-        key: hash of the images, the encoder, its weights and the crops.
+        key: hash of the images, the crops, and the encoder with its weights, preprocessing and code.
     """
 
     array: npt.NDArray[np.float32]
@@ -94,6 +96,7 @@ def extract(
     batch_size: int = 64,
     workers: int = 0,
     images_key: str = "",
+    force: bool = False,
     progress: Progress = SILENT,
 ) -> Features:
     """Return the features of the images in ``table``, from the cache if they are in it.
@@ -112,6 +115,8 @@ def extract(
         batch_size: views encoded together; it does not affect the features.
         workers: processes that decode; with 0 a thread of this one does.
         images_key: ``dataset.content_key(table, purpose)``, if already known: computing it stats every image.
+        force: extract them again if they are in the cache. They replace the old ones only when complete, and a process
+            that has the old ones open keeps them.
         progress: reports progress.
 
     Raises:
@@ -125,14 +130,17 @@ def extract(
     decoder = Decoder(dataset, encoder, purpose, crops, augmentation)
     key = group.share(_key(decoder, table, device, images_key) if group.main else "")
     folder = files.home() / "features" / key
-    if not group.share(folder.is_dir()):
+    if group.share(force or not folder.is_dir()):
         with files.locked(folder, progress.say) if group.main else nullcontext():
-            if not group.share(folder.is_dir()):  # another process may have finished while this one waited
+            if group.share(force or not folder.is_dir()):  # another process may have finished while this one waited
                 partial = folder.with_suffix(".partial")
+                if force and group.main:
+                    shutil.rmtree(partial, ignore_errors=True)  # an interrupted extraction may be as old as the rest
+                group.wait()
                 with as_plugin_error(f"the encoder {encoder.name}", f"on {dataset.name}"):
                     FeatureExtraction(decoder, table, partial).run(device, batch_size, workers, progress)
                 if group.main:
-                    partial.rename(folder)
+                    files.move_into_place(partial, folder)
                 group.wait()
     features = _open(folder, key, len(table))
     if group.main and len(table) <= FEW and not (folder / DIGESTS).exists():
@@ -158,14 +166,10 @@ def is_cached(
 def _key(decoder: Decoder, table: pd.DataFrame, device: str, images_key: str = "") -> str:
     """Return 16 hexadecimal digits, a hash of everything the features depend on."""
     augmentation, encoder = decoder.augmentation, decoder.encoder
-    precision = encoder.precision(device)
     return files.digest(
         images_key or decoder.dataset.content_key(table, decoder.purpose),
-        encoder.name,
-        encoder.weights_key(),
+        [encoder.name, encoder.weights_key(), encoder.describe(), features_code(encoder), encoder.precision(device)],
         asdict(augmentation) if augmentation is not None else decoder.crops,
-        {"jpeg_decoded_to": decoder.jpeg_decoded_to},
-        *([precision] if precision != "float32" else []),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from geobench.errors import FeatureError, GeobenchError, ImageError, as_plugin_error
 from geobench.features.digests import NONE, Digests, as_array, digest_of
 from geobench.features.prefetch import prefetched
-from geobench.images.decoding import CROP_SHARE, DRAFT_FACTOR, views
+from geobench.images.decoding import views
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,18 +51,6 @@ class Decoder:
     augmentation: Augmentation | None
 
     @property
-    def side(self) -> int | None:
-        """Return the shorter side in pixels to which images are scaled, None if all pixels count (random views)."""
-        if self.encoder.side is None or self.augmentation is not None:
-            return None
-        return self.encoder.side if self.crops == 1 else math.ceil(self.encoder.side / CROP_SHARE)
-
-    @property
-    def jpeg_decoded_to(self) -> int | None:
-        """Return the shorter side in pixels above which a JPEG may be decoded at a reduced scale, for the record."""
-        return None if self.side is None else DRAFT_FACTOR * self.side
-
-    @property
     def views(self) -> int:
         """Return the number of views of an image that are encoded."""
         return self.augmentation.views if self.augmentation is not None else self.crops
@@ -91,7 +78,7 @@ class Decoder:
 
         try:
             content = self.dataset.image_bytes(name, self.purpose)
-            image = self.dataset.decode_image(content, name, self.side)
+            image = self.dataset.decode_image(content, name)
         except ImageError as error:
             return None, NONE, str(error) or "unreadable"
         if self.augmentation is not None:

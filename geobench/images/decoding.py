@@ -23,7 +23,7 @@ CROPS = (1, 5, 10)
 CROP_SHARE = 0.875
 """Side of a corner crop over the image's shorter side: 224 of 256, as in the ten crops of ImageNet evaluation."""
 DRAFT_FACTOR = 2
-"""A JPEG decoded at a reduced scale keeps at least this many pixels per pixel of the encoder's input."""
+"""A JPEG decoded at a reduced scale keeps at least this many pixels per pixel that is asked for."""
 MAX_ASPECT = 100
 """Only the middle of a longer image is returned: resized for an encoder, 1 × 20,000 pixels would take gigabytes."""
 _UPRIGHT = {
@@ -44,8 +44,9 @@ def open_image(file: Path | bytes, name: str = "", side: int | None = None) -> I
     Args:
         file: an image file, or its bytes.
         name: for error messages; that of the file if empty.
-        side: pixels needed along the shorter side: a JPEG whose shorter side is at least four times as long is decoded
-            at 1/2, 1/4 or 1/8, to no less than twice ``side``. None decodes it in full.
+        side: pixels needed along the shorter side, for thumbnails and fingerprints: a JPEG whose shorter side is at
+            least four times as long is decoded at 1/2, 1/4 or 1/8, to no less than twice ``side``. None decodes it in
+            full. Features always come from the full decode: docs/released-weights.md has what a reduced one changes.
 
     Raises:
         ImageError: it is missing or cannot be decoded; says why.
@@ -148,14 +149,20 @@ def _middle(image: Image.Image) -> Image.Image:
 
 
 def views(image: Image.Image, crops: int) -> list[Image.Image]:
-    """Return the views of ``image`` to encode: itself (1), corners and centre (5), and their mirror images (10)."""
+    """Return the views of ``image`` to encode: itself (1), its corners and centre (5), those of its mirror too (10).
+
+    They are torchvision's ``FiveCrop`` and ``TenCrop`` with a side of :data:`CROP_SHARE` of the shorter side.
+    """
     from PIL import ImageOps
 
     if crops == 1:
         return [image]
-    width, height = image.size
-    side = max(1, round(CROP_SHARE * min(width, height)))
-    right, bottom = width - side, height - side
-    corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), (right // 2, bottom // 2)]
-    crop_views = [image.crop((x, y, x + side, y + side)) for x, y in corners]
-    return crop_views if crops == 5 else crop_views + [ImageOps.mirror(view) for view in crop_views]
+    five = _corners_and_centre(image)
+    return five if crops == 5 else five + _corners_and_centre(ImageOps.mirror(image))
+
+
+def _corners_and_centre(image: Image.Image) -> list[Image.Image]:
+    side = max(1, round(CROP_SHARE * min(image.size)))
+    right, bottom = image.width - side, image.height - side
+    places = [(0, 0), (right, 0), (0, bottom), (right, bottom), (round(right / 2), round(bottom / 2))]
+    return [image.crop((x, y, x + side, y + side)) for x, y in places]
