@@ -86,6 +86,7 @@ def copied(as_in_package, tmp_path):
 def clip(monkeypatch, tiny_encoder):
     """Put an encoder of 768-d features in the place of CLIP."""
     tiny_encoder.name, tiny_encoder.dim = official.ENCODER, 768
+    monkeypatch.setattr(tiny_encoder, "weights_key", lambda: "openai")
     monkeypatch.setattr(tiny_encoder, "encode_images", lambda batch: batch.flatten(1).repeat(1, 16))
     monkeypatch.setitem(registry().encoders, official.ENCODER, lambda name: tiny_encoder)
 
