@@ -65,7 +65,7 @@ def test_the_three_commands_train_run_and_report(three_lines):
     trained, ran, reported = three_lines
     assert trained.stdout.startswith("geoclip@bluemarble-s0-")
     assert "settings for bluemarble" in trained.stderr
-    assert "classifier has no checkpoint: it is trained first, on bluemarble." in ran.stderr
+    assert "classifier has no checkpoint: training it first, on bluemarble." in ran.stderr
     assert "the default gallery 500k is larger than the model's training set" in ran.stderr
     assert "5 images here, 14,955 in the set its authors describe" in ran.stderr
     table = reported.stdout
