@@ -1,4 +1,4 @@
-"""Every model × test set × gallery × seed: what is there is kept, what is missing is computed, what fails is reported.
+"""Every model × test set × gallery × seed: existing results are kept, missing ones computed, failures reported.
 
 Whatever can be known beforehand is checked before anything is trained or extracted: names, the test sets' images and
 tables, checkpoints, encoders' weights, galleries, the device and the results folder.
@@ -70,7 +70,7 @@ def run(
             the training set and encoder of the other models of this run, otherwise the default ones.
         datasets: names of test sets.
         galleries: specs; each set's default if None. A model that uses none runs once.
-        seeds: of the galleries' draws.
+        seeds: of the galleries' draws; a gallery that is the same with every seed is evaluated once.
         options: crops, top k, batch size, workers.
         limit: number of images of each test set.
         subset: ``clean`` also scores the images that an audit kept, from the same predictions.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geobench.cli.group import AS_JSON, THRESHOLDS, main
+from geobench.cli.group import AS_JSON, THRESHOLDS, main, print_doubts
 
 RESULTS = click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=click.Path(path_type=Path))
 FORMAT = click.option(
@@ -56,6 +56,7 @@ def breakdown(
 
     detailed = [load_detailed(path) for path in results]
     click.echo(show_breakdown(detailed, by, smallest, "json" if as_json else style, thresholds_km))
+    print_doubts([each.result for each in detailed], aside=as_json or style in ("csv", "json"))
 
 
 @main.command()
@@ -89,3 +90,4 @@ def calibration(
 
     detailed = [load_detailed(path) for path in results]
     click.echo(show_calibration(detailed, probabilities, "json" if as_json else style, thresholds_km))
+    print_doubts([each.result for each in detailed], aside=as_json or style in ("csv", "json"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, RESULTS, THRESHOLDS, main, print_rows
+from geobench.cli.group import AS_JSON, RESULTS, THRESHOLDS, main, print_doubts, print_rows
 
 if TYPE_CHECKING:
     from geobench.statistics.compare import Comparison, Line
@@ -63,6 +63,7 @@ def compare(
         click.echo(json.dumps(found.to_record(), indent=2, ensure_ascii=False))
     else:
         _show(found)
+    print_doubts([found.a, found.b], aside=as_json)
     if output is not None:
         import pandas as pd
 

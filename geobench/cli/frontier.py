@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, CROPS, DEVICE, RESULTS, finish, main, names, resumable
+from geobench.cli.group import AS_JSON, CROPS, DEVICE, RESULTS, finish, main, names, print_doubts, resumable
 from geobench.progress import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -54,9 +54,10 @@ def frontier(crops: str, no_train: bool, output: Path | None, as_json: bool, fol
             for model, dataset, by_score in found.smallest()
         ]
         click.echo(json.dumps({"points": rows, "smallest_within_the_best": smallest}, indent=2, ensure_ascii=False))
-        finish(found.failures, lambda: "")
     else:
-        finish(found.failures, lambda: _frontier(found))
+        click.echo("\n" + _frontier(found))
+    print_doubts(found.results, aside=as_json)
+    finish(found.failures, lambda: "")
 
 
 def _frontier(found: Frontier) -> str:

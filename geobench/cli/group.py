@@ -7,11 +7,14 @@ import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
 from geobench.errors import GeobenchError, is_out_of_memory
+
+if TYPE_CHECKING:
+    from geobench.results import Result
 
 RESULTS = click.option(
     "--results", "folder", type=click.Path(path_type=Path), default="results", show_default=True, help="Results folder."
@@ -170,6 +173,14 @@ def results_table(
     from geobench.report.formats import report as make_report
 
     return make_report("table", folder, datasets, thresholds_km=thresholds_km, shown=shown)
+
+
+def print_doubts(results: Sequence[Result], aside: bool) -> None:
+    """Print what would make a reader doubt ``results``, a line each; ``aside`` to stderr, where the output is data."""
+    from geobench.report.doubts import doubts_of
+
+    for text in doubts_of(results):
+        click.echo(text, err=aside)
 
 
 def finish(failures: list[str], text: Callable[[], str]) -> None:

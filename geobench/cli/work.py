@@ -116,7 +116,7 @@ def run(
     """Evaluate every model on every test set and gallery. Existing results are kept; failures are listed at the end.
 
     Names, images, weights, galleries, device and results folder are checked first: what cannot run is reported before
-    anything is trained or extracted.
+    anything is trained or extracted. The table shows the results kept or computed here, even if there are newer ones.
 
     \b
     geobench run --models geoclip,classifier --datasets gws15k
@@ -124,7 +124,8 @@ def run(
 
     Galleries: SIZE or training:SIZE (drawn from the model's training coordinates), land:SIZE and sphere:SIZE (uniform
     by area), official:SIZE (the one released with GeoCLIP's weights, geoclip@official), or a CSV file with latitude and
-    longitude. --thresholds changes the table alone: scores are computed from the predictions, which are saved.
+    longitude. A file and a whole source are the same with every seed, and are evaluated once. --thresholds changes the
+    table alone: scores are computed from the predictions, which are saved.
     """
     from geobench import Options
     from geobench import run as run_all

@@ -63,10 +63,14 @@ class Point:
 
 @dataclass
 class Frontier:
-    """The points, model by model and test set by test set, the smallest gallery first; a line for each that failed."""
+    """The points, model by model and test set by test set, the smallest gallery first; a line for each that failed.
+
+    ``results`` are those that the points are of.
+    """
 
     points: list[Point] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
 
     def smallest(self) -> Iterator[tuple[str, str, dict[str, Point]]]:
         """Yield model, test set and, by accuracy, the smallest gallery within the interval of the best.
@@ -172,6 +176,7 @@ def frontier(
                 queries[asked] = _queries(result, crops, limit, device)
             try:
                 found.points.append(_point(result, queries[asked], device, folder))
+                found.results.append(result)
             except GeobenchError as error:
                 found.failures.append(str(error))
             advance(1)

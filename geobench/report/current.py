@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,14 +40,14 @@ class TestSetsHere:
             return ()
         if result.names is None or result.truth is None:
             return _changes_of_record(result, table)
-        rows = pd.Index(table["image"]).get_indexer(pd.Index(result.names.astype(str)))
+        rows = pd.Index(table["image"]).get_indexer(pd.Index(result.names))
         if (missing := int((rows < 0).sum())) > 0:
             return (f"{missing:,} of {result.n:,} images are not in it",)
         now = table.iloc[rows]
         moved = int((now[POSITIONS].to_numpy(np.float64) != result.truth).any(axis=1).sum())
         changes = [f"{moved:,} of {result.n:,} true positions differ"] if moved else []
         then = result.extra
-        return (*changes, *(_changed_columns(then, now, result.names) if then is not None else []))
+        return (*changes, *(_changed_columns(then, now) if then is not None else []))
 
     def _table(self, dataset: str) -> pd.DataFrame | None:
         if dataset not in self._tables:
@@ -66,18 +66,23 @@ def _changes_of_record(result: Result, table: pd.DataFrame) -> tuple[str, ...]:
     return ("its images or positions differ",)
 
 
-def _changed_columns(then: pd.DataFrame, now: pd.DataFrame, names: npt.NDArray[np.object_]) -> list[str]:
+def _changed_columns(then: pd.DataFrame, now: pd.DataFrame) -> list[str]:
     """Return which columns other than names and positions differ, in words."""
-    then, now = (_as_saved(table.drop(columns=["image", *POSITIONS], errors="ignore"), names) for table in (then, now))
+    then, now = (_as_saved(table.drop(columns=["image", *POSITIONS], errors="ignore")) for table in (then, now))
     differing = [
         str(name)
         for name in dict.fromkeys([*then.columns, *now.columns])
-        if name not in then or name not in now or list(then[name]) != list(now[name])
+        if name not in then or name not in now or bool((_text(then[name]) != _text(now[name])).any())
     ]
     return [f"{'columns' if len(differing) > 1 else 'the column'} {', '.join(differing)}"] if differing else []
 
 
-def _as_saved(columns: pd.DataFrame, names: npt.NDArray[np.object_]) -> pd.DataFrame:
-    """Return the columns as a file of predictions holds them: as text, under names that are not ours."""
-    n = len(names)
-    return extra_columns(Predictions.none(n).to_frame(names, np.zeros((n, 2)), columns.reset_index(drop=True)))
+def _as_saved(columns: pd.DataFrame) -> pd.DataFrame:
+    """Return ``columns`` under the names that they have in a file of predictions."""
+    first = columns.iloc[:1].reset_index(drop=True)
+    names = extra_columns(Predictions.none(len(first)).to_frame(["x"], np.zeros((1, 2)), first)).columns
+    return columns.set_axis(names, axis=1)
+
+
+def _text(column: pd.Series[Any]) -> npt.NDArray[np.object_]:
+    return column.astype(str).to_numpy(object)

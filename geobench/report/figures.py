@@ -122,14 +122,21 @@ def _figures(found: Sequence[Row]) -> Iterator[tuple[str, Drawing]]:
 
 
 def _on_same_images(found: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """Yield rows of one test set with the stem of their figures; rows without predictions join those of their n."""
-    groups: dict[tuple[str, str, int], list[Row]] = {}
+    """Yield rows on one version of a test set with the stem of their figures.
+
+    Records of which the version is not known join a version of their n.
+    """
+    stated = sorted(found, key=lambda row: row.results[0].test_hash)  # unknown ones first
+    versions = {(row.dataset, row.results[0].subset, row.results[0].n): row.results[0].test_hash for row in stated}
+    groups: dict[tuple[str, str, int, str], list[Row]] = {}
     for row in found:
-        first = row.results[0]
-        groups.setdefault((first.dataset, first.subset, first.n), []).append(row)
-    for (dataset, subset, n), group in groups.items():
-        alike = [key for key in groups if key[:2] == (dataset, subset)]
-        yield "-".join([dataset, *([subset] if subset else []), *([f"n{n}"] if len(alike) > 1 else [])]), group
+        place = row.dataset, row.results[0].subset, row.results[0].n
+        groups.setdefault((*place, row.results[0].test_hash or versions[place]), []).append(row)
+    for (dataset, subset, n, version), group in groups.items():
+        parts = [dataset, *([subset] if subset else [])]
+        parts += [f"n{n}"] if len({key[2] for key in groups if key[:2] == (dataset, subset)}) > 1 else []
+        parts += [version[:4]] if len([key for key in groups if key[:3] == (dataset, subset, n)]) > 1 else []
+        yield "-".join(parts), group
 
 
 def labels(found: Sequence[Row]) -> list[str]:
@@ -152,7 +159,8 @@ def labels(found: Sequence[Row]) -> list[str]:
 def _parts(row: Row) -> tuple[str, ...]:
     first = row.results[0]
     gallery = f"{first.gallery.rpartition(':')[0] or 'gallery'} {first.gallery_size:,}" if first.gallery else ""
-    return first.model, gallery, row.model.partition("@")[2], f"{first.crops} crops", f"seed {first.seed}"
+    checkpoint = row.model.removeprefix(first.model).lstrip("@ ")  # and what tells it apart from others
+    return first.model, gallery, checkpoint, f"{first.crops} crops", f"seed {first.seed}"
 
 
 def frontiers(found: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:

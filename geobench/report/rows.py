@@ -21,6 +21,9 @@ from geobench.results import Result
 from geobench.statistics.intervals import Clusters, Interval, clusters_of, intervals
 from geobench.statistics.paired import leaders, linearised
 
+MOST_REMEMBERED = 0.1
+"""Share of test images among the training images from which on a row is not compared with others."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -38,9 +41,9 @@ class Row:
         clusters: what the intervals are clustered by, such as ``AUTHOR``, and the number of clusters.
         judged: what the row says about the published rows that it repeats.
         superseded: older results for the same entry, by the names of their files.
-        repeats: results whose seed drew nothing, so that they are this one again; likewise.
-        changes: what has changed in the test set on this machine since, in words.
-        outdated: True if it is against coordinates that its gallery, such as a file, no longer has.
+        repeats: results with other seeds that drew nothing, so that they are this one again; likewise.
+        changes: what has changed in the test set on this machine since it was measured, in words.
+        outdated: whether its gallery, such as a file, has other coordinates now.
         n, crops, gallery, source, also, protocol, how, note: of a published row, as in
             :func:`geobench.published.rows.published_rows`.
     """
@@ -80,9 +83,10 @@ class Row:
 
     @property
     def compared(self) -> bool:
-        """Return whether it takes part in the comparison: not against an oracle, and not tested on training images."""
-        learnt = bool(self.results) and is_oracle(self.in_training, self.results[0].n)
-        return bool(self.results) and not (self.recorded_only or self.oracle or self.outdated or learnt)
+        """Return whether it is part of the comparison with the others, as a test on the same candidates and images."""
+        if not self.results or self.recorded_only or self.oracle or self.outdated:
+            return False
+        return self.in_training < MOST_REMEMBERED * self.results[0].n
 
     @property
     def recorded_only(self) -> bool:

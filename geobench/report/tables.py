@@ -124,8 +124,10 @@ def _seeds(row: Row) -> str:
         return str(row.results[0].seed) if row.results and row.results[0].gallery else NONE if row.results else ""
     training = {result.training_seed for result in row.results}
     drawn = {result.seed for result in row.results if result.gallery}
-    parts = [f"{len(seeds)} {what}" for seeds, what in ((training, "training"), (drawn, "gallery")) if len(seeds) > 1]
-    return " × ".join(parts)
+    several = [(seeds, what) for seeds, what in ((training, "training"), (drawn, "gallery")) if len(seeds) > 1]
+    crossed = math.prod(len(seeds) for seeds, _ in several)
+    text = " × ".join(f"{len(seeds)} {what}" for seeds, what in several)
+    return text if crossed == len(row.results) else f"{len(row.results)} of {text}"
 
 
 def _score(row: Row, metric: Metric) -> Entry:

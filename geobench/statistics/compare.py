@@ -21,6 +21,7 @@ from geobench.statistics.paired import ALPHA, Difference, difference, holm, line
 
 KEY_DIGITS = 4  # of a key that name a result
 FILES = (".json", PREDICTIONS)
+VERSIONS = {"table_hash": "table", "gallery_hash": "gallery content", "encoder_weights": "encoder weights"}
 
 
 class SameResultError(ResultError):
@@ -139,7 +140,7 @@ def compare(a: Result, b: Result, thresholds_km: Sequence[float] | None = None) 
     metrics = get_metrics(a.dataset, thresholds_km)
     b = aligned(a, b)
     assert a.truth is not None
-    clusters = clusters_of(a.truth, a.extra)
+    clusters = clusters_of(a.truth, max((a, b), key=lambda result: result.created).extra)  # of the newer columns
     sides = [linearised(image_values(result.scored, metrics), clusters, metrics) for result in (a, b)]
     scores = [{metric.name: metric.score(result.scored) for metric in metrics} for result in (a, b)]
     lines = [
@@ -232,7 +233,8 @@ def find_result(name: str, folder: Path = FOLDER, dataset: str | None = None) ->
         raise unknown_name(where, name, {result.spec for result in there} | {result.model for result in there}, hint)
     newest = {result.entry: result for result in matching}
     if len(newest) > 1:
-        shown = "; ".join(f"{r.key[:8]} ({r.spec} on {_where(r)})" for r in list(newest.values())[:6])
+        versions = _versions(list(newest.values()))
+        shown = "; ".join(f"{r.key[:8]} ({r.spec} on {_where(r, versions)})" for r in list(newest.values())[:6])
         more = f" and {len(newest) - 6} more" if len(newest) > 6 else ""
         raise ResultError(
             f"{name} matches {len(newest)} results; name one by the first digits of its key: {shown}{more}."
@@ -247,6 +249,15 @@ def _is_called(result: Result, name: str) -> bool:
     return by_key or name in (result.model, result.spec, result.stem)
 
 
-def _where(result: Result) -> str:
+def _versions(results: Sequence[Result]) -> list[str]:
+    """Return which of test set, gallery, and weights of the encoder have several versions among ``results``."""
+    alike: dict[Any, list[Result]] = {}
+    for result in results:
+        alike.setdefault((_where(result), result.spec), []).append(result)
+    return [n for n in VERSIONS if any(len({getattr(r, n) for r in several}) > 1 for several in alike.values())]
+
+
+def _where(result: Result, versions: Sequence[str] = ()) -> str:
     parts = [result.subset, result.gallery, f"seed {result.seed}" if result.gallery else "", f"{result.n:,} images"]
+    parts += [f"{VERSIONS[name]} {getattr(result, name)[:6]}" for name in versions if getattr(result, name)]
     return ", ".join([result.dataset, *filter(None, parts)])

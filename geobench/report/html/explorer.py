@@ -36,7 +36,7 @@ class ImageSet:
     """Rows with predictions for the same images.
 
     Attributes:
-        title: the test set, with its subset or number of images if the name alone is ambiguous.
+        title: the test set, with its subset, number of images or version if the name alone is ambiguous.
         named: the rows by a short name.
     """
 
@@ -76,7 +76,9 @@ def image_sets(rows: Sequence[Row]) -> list[ImageSet]:
     for first in firsts:
         alike = [other for other in firsts if (other.dataset, other.subset) == (first.dataset, first.subset)]
         name = f"{first.dataset} ({first.subset})" if first.subset else first.dataset
-        titles.append(f"{name}, n = {first.n:,}" if len(alike) > 1 else name)
+        name += f", n = {first.n:,}" if len({other.n for other in alike}) > 1 else ""
+        versions = {other.test_hash for other in alike if other.n == first.n}
+        titles.append(f"{name}, table {first.test_hash[:4]}" if len(versions) > 1 else name)
     return [
         ImageSet(
             title if titles.count(title) == 1 else f"{title} ({number})", dict(zip(labels(group), group, strict=True))
