@@ -46,7 +46,7 @@ def open_image(file: Path | bytes, name: str = "", side: int | None = None) -> I
         name: for error messages; that of the file if empty.
         side: pixels needed along the shorter side, for thumbnails and fingerprints: a JPEG whose shorter side is at
             least four times as long is decoded at 1/2, 1/4 or 1/8, to no less than twice ``side``. None decodes it in
-            full. Features always come from the full decode: docs/released-weights.md has what a reduced one changes.
+            full. Features always come from the full decode.
 
     Raises:
         ImageError: it is missing or cannot be decoded; says why.
