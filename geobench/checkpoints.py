@@ -8,21 +8,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from geobench import files
+from geobench.data.dataset import limited
 from geobench.devices import pick_device
 from geobench.errors import CheckpointError, GeobenchError, SettingError, UnknownNameError, as_plugin_error
+from geobench.features.digests import Digests
 from geobench.geo import FloatArray, as_coordinates
 from geobench.models import Model
-from geobench.plugins import get_model_class, who
+from geobench.plugins import get_dataset, get_model_class, who
 from geobench.provenance import TrainingIdentity
 from geobench.settings import configure
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 WEIGHTS = "weights.safetensors"
+DIGESTS = "digests.npy"
 SEAL = "seal"
 """Digest of everything else in a record: reveals an edit."""
 
@@ -34,7 +40,8 @@ class Checkpoint(TrainingIdentity):
     Attributes:
         id: ``MODEL@ID`` names it on the command line.
         images: number of training images, of which ``unreadable`` were left out.
-        limit: the number of images that was asked for, None for all.
+        limit: the number of images that was asked for, None for all; ``drawn_from`` is that of which it is a fraction,
+            None if no fraction was asked for.
         created: UTC, ISO 8601.
         versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
         seconds: of training, extraction excluded.
@@ -48,6 +55,7 @@ class Checkpoint(TrainingIdentity):
     images: int
     unreadable: int
     limit: int | None
+    drawn_from: int | None = None
     created: str
     versions: dict[str, str]
     device: str
@@ -64,11 +72,34 @@ class Checkpoint(TrainingIdentity):
         """Return its folder."""
         return checkpoint_folder(self.model, self.id)
 
+    def current_table(self) -> pd.DataFrame:
+        """Return the table that the same training would learn from now, if its data set has not changed that of then.
+
+        Raises:
+            GeobenchError: the data set is unknown, not on this machine, or cannot be used.
+        """
+        table = get_dataset(self.dataset).table("train", self.drawn_from or self.limit)
+        return limited(table, self.limit)
+
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
         """Return the named arrays that the model's ``restore`` takes."""
         from safetensors.numpy import load_file
 
         return load_file(self.folder / WEIGHTS)
+
+    @cached_property
+    def digests(self) -> Digests | None:
+        """Return the digests (2, m) of what it learnt from, in order and memory-mapped; None if unknown.
+
+        See :meth:`geobench.TrainingSet.digests`. Imported weights have none, nor do checkpoints of earlier versions.
+        """
+        path = self.folder / DIGESTS
+        if self.own_gallery or not path.exists():
+            return None
+        try:
+            return files.read_array(path, np.uint64, (2, None), mapped=True)
+        except (OSError, ValueError) as error:
+            raise _damaged(self.folder, error) from error
 
     @cached_property
     def coordinates(self) -> FloatArray:
@@ -109,13 +140,28 @@ class Checkpoint(TrainingIdentity):
         model.checkpoint = self
         return model
 
-    def save(self, state: Mapping[str, npt.NDArray[Any]], coordinates: FloatArray, logs: Sequence[Path] = ()) -> None:
-        """Write the folder with the model's ``state``, training coordinates and ``logs``, completely or not at all."""
+    def save(
+        self,
+        state: Mapping[str, npt.NDArray[Any]],
+        coordinates: FloatArray,
+        digests: Digests | None = None,
+        logs: Sequence[Path] = (),
+    ) -> None:
+        """Write the folder, completely or not at all.
+
+        Args:
+            state: what the model learnt.
+            coordinates: (n, 2) of the training set.
+            digests: (2, m) of what it learnt from, in order; None if unknown.
+            logs: files and folders to keep with it.
+        """
         from safetensors.numpy import save_file
 
         with files.replacing_folder(self.folder) as folder:
             save_file({name: np.asarray(array, order="C") for name, array in state.items()}, folder / WEIGHTS)
             files.write_array(folder / "coordinates.npy", coordinates)
+            if digests is not None:
+                files.write_array(folder / DIGESTS, digests)
             for log in logs:
                 shutil.copytree(log, folder / log.name) if log.is_dir() else shutil.copy(log, folder / log.name)
             record = asdict(self)

@@ -45,6 +45,10 @@ class ImageError(GeobenchError):
     """An image that cannot be decoded; it counts as failed and is never dropped."""
 
 
+class StorageError(GeobenchError):
+    """A file that the system cannot read just now; it says nothing about its content, and the work stops there."""
+
+
 class EncoderError(GeobenchError):
     """An encoder whose weights are missing or do not match."""
 

@@ -9,11 +9,13 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from geobench.checkpoints import get_model
 from geobench.data.dataset import Dataset
 from geobench.devices import default_workers
-from geobench.errors import EncoderError, as_plugin_error
+from geobench.errors import as_plugin_error
+from geobench.features.digests import Digests, are_among, read_digests, row_digests
 from geobench.features.encoders import Encoder
 from geobench.gallery import Gallery, gallery_for, warn_if_small
 from geobench.images.batches import decoded_batches
@@ -22,7 +24,7 @@ from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset, get_encoder, get_metrics, who
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
-from geobench.provenance import Identity, circumstances, identify
+from geobench.provenance import Identity, circumstances, identify, training_overlap
 from geobench.results import Result
 
 
@@ -81,17 +83,22 @@ def evaluate(
 
     errors = predictions.errors_km(test_set.truth)  # (n,) km
     images = ScoredImages(errors, test_set.truth, predictions, test_set.extra)
-    return Result(
+    learnt = rows_in_training(model, test_set, options)  # (n,)
+    result = Result(
         **identity_of(model, test_set, gallery, options).identity(),
         **circumstances(model, test_set, gallery),
         scores=scores_of(images, get_metrics(test_set.dataset)),
         failed=int(predictions.failed.sum()),
+        in_training=None if learnt is None else int(learnt.sum()),
         seconds=seconds,
         predictions=predictions,
         names=test_set.images,
         truth=test_set.truth,
         extra=test_set.extra,
     )
+    if warning := overlap_warning(result):
+        progress.say(warning)
+    return result
 
 
 def locate(
@@ -133,6 +140,35 @@ def _locate_pixels(
     return Predictions.scatter(found, np.concatenate(ok))
 
 
+def overlap_warning(result: Result) -> str:
+    """Return a line on the test images that the model of ``result`` was trained on; empty if there are none."""
+    return training_overlap(result.spec, result.dataset, result.trained_on, result.in_training, result.n)
+
+
+def rows_in_training(model: Model, test_set: TestSet, options: Options = DEFAULTS) -> npt.NDArray[np.bool_] | None:
+    """Return (n,) which test images ``model`` was trained on, whatever they are called; None if that is unknown.
+
+    Images are recognised by the bytes of their files; for a model that uses no images, name and position decide.
+    Unknown are those of models and weights that were not trained here, of checkpoints from earlier versions, and of
+    features that are no longer cached.
+    """
+    known = model.checkpoint.digests if model.checkpoint is not None else None
+    digests = _digests(model, test_set, options) if known is not None else None
+    return None if digests is None or known is None else are_among(digests, known)
+
+
+def _digests(model: Model, test_set: TestSet, options: Options) -> Digests | None:
+    """Return the digests (n, 2) of what ``model`` is given, without decoding or encoding any image."""
+    if model.input == "none":
+        return row_digests(test_set.images, test_set.truth)
+    if model.input == "images":
+        return read_digests(test_set.dataset, test_set.images, "test")
+    encoder, crops, device = _required_encoder(model, test_set), options.crops, model.device
+    if not test_set.has_features(encoder, crops=crops, device=device):
+        return None
+    return test_set.features(encoder, crops=crops, device=device).digests
+
+
 def as_test_set(test_set: TestSet | Dataset | str, limit: int | None = None, progress: Progress = SILENT) -> TestSet:
     """Return ``test_set``, read from its data set if it is not yet read."""
     if isinstance(test_set, TestSet):
@@ -160,11 +196,8 @@ def encoder_for(model: Model, default: str) -> Encoder | None:
         return None
     checkpoint = model.checkpoint
     encoder = get_encoder(checkpoint.encoder if checkpoint is not None else default)
-    if checkpoint is not None and encoder.weights_key() != checkpoint.encoder_weights:
-        raise EncoderError(
-            f"{checkpoint.spec} was trained on features of {encoder.name} with other weights "
-            f"({checkpoint.encoder_weights}, here {encoder.weights_key()}); use those, or train again."
-        )
+    if checkpoint is not None:
+        encoder.check_weights(checkpoint.encoder_weights, checkpoint.spec)
     return encoder
 
 

@@ -65,12 +65,17 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     temporary.chmod(0o755)
     try:
         yield temporary
-        if path.exists():
-            path.rename(temporary / ".replaced")
-        temporary.rename(path)
-        shutil.rmtree(path / ".replaced", ignore_errors=True)
+        move_into_place(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def move_into_place(folder: Path, path: Path) -> None:
+    """Rename ``folder`` to ``path``, replacing what is there; files of it that a process has open remain readable."""
+    if path.exists():
+        path.rename(folder / ".replaced")
+    folder.rename(path)
+    shutil.rmtree(path / ".replaced", ignore_errors=True)
 
 
 @contextmanager

@@ -111,6 +111,21 @@ def mean_position(coordinates: FloatArray) -> FloatArray:
     return mean
 
 
+def two_nearest_km(coordinates: FloatArray, points: FloatArray, within: float) -> FloatArray:
+    """Return the distances (n, 2) in km of each of ``coordinates`` (n, 2) to the nearest two of ``points`` (m, 2).
+
+    A distance of more than ``within`` km is infinite, as is that to a point that does not exist.
+    """
+    from scipy.spatial import cKDTree
+
+    if not len(points):
+        return np.full((len(coordinates), 2), np.inf)
+    tree, reach = cKDTree(unit_vectors(points)), 2 * np.sin(within / EARTH_RADIUS_KM / 2)
+    chords, _ = tree.query(unit_vectors(coordinates), k=2, distance_upper_bound=reach)
+    found: FloatArray = np.where(np.isinf(chords), np.inf, 2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chords / 2, 1)))
+    return found
+
+
 def nearest_km(coordinates: FloatArray, points: FloatArray) -> FloatArray:
     """Return the distance (n,) in km of each of ``coordinates`` (n, 2) to the nearest of ``points`` (m, 2).
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.errors import FeatureError, GeobenchError
+from geobench.features.digests import Digests, read_digests, row_digests, sorted_digests
 from geobench.features.loaders import FeatureLoader, feature_loader
 from geobench.geo import FloatArray
 from geobench.predictions import Predictions
@@ -37,15 +38,19 @@ class TestSet:
     Attributes:
         dataset: the data set that ``table`` is of.
         table: a row per image: ``image``, ``latitude``, ``longitude`` and extra columns.
+        refresh: extract features once more even if they are cached; afterwards the new ones are used.
     """
 
     __test__: ClassVar[bool] = False  # the name does not make it a test of pytest
 
     dataset: Dataset
     table: pd.DataFrame
+    refresh: bool = False
 
     @classmethod
-    def of(cls, dataset: Dataset, limit: int | None = None, progress: Progress = SILENT) -> TestSet:
+    def of(
+        cls, dataset: Dataset, limit: int | None = None, progress: Progress = SILENT, *, refresh: bool = False
+    ) -> TestSet:
         """Return the test set of ``dataset``, or ``limit`` of its images.
 
         Raises:
@@ -53,7 +58,7 @@ class TestSet:
             DatasetError: its table cannot be used.
         """
         dataset.prepare("test", progress)
-        return cls(dataset, dataset.table("test", limit))
+        return cls(dataset, dataset.table("test", limit), refresh)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -93,16 +98,27 @@ class TestSet:
         """Return 16 digits that stand for the columns of the table other than name and position."""
         return files.digest({str(name): list(map(str, values)) for name, values in self.extra.items()})
 
+    @cached_property
+    def _refreshed(self) -> set[tuple[str, int]]:
+        """Return by which encoder and crops features were extracted since the test set was read."""
+        return set()
+
     def features(self, encoder: Encoder, *, progress: Progress = SILENT, **how: Any) -> Features:
         """Return the features of the images; ``how`` are arguments of :func:`geobench.features.cache.extract`."""
         from geobench.features.cache import extract
 
-        return extract(self.dataset, self.table, encoder, images_key=self.images_key, progress=progress, **how)
+        made = (encoder.name, how.get("crops", 1))
+        how |= {"images_key": self.images_key, "force": self.refresh and made not in self._refreshed}
+        features = extract(self.dataset, self.table, encoder, progress=progress, **how)
+        self._refreshed.add(made)
+        return features
 
     def has_features(self, encoder: Encoder, *, crops: int, device: str) -> bool:
-        """Return whether the features of the images are cached."""
+        """Return whether the features of the images are cached and will be used."""
         from geobench.features.cache import is_cached
 
+        if self.refresh and (encoder.name, crops) not in self._refreshed:
+            return False
         return is_cached(self.dataset, self.table, encoder, crops=crops, device=device, images_key=self.images_key)
 
 
@@ -153,6 +169,21 @@ class TrainingSet:
     def features(self) -> Features:
         """Return the features of the images, extracted on first use."""
         return self.extract()
+
+    def digests(self, model: Model, progress: Progress = SILENT) -> Digests | None:
+        """Return the digests (2, m) of what ``model`` learns from, in order; None if they are unknown.
+
+        They are those of the images or, for a model that uses no images, of names and positions. Those of features were
+        computed with them; those of a model on decoded images take reading every image once.
+        """
+        names, digests = list(self.table["image"]), None
+        if model.input == "none":
+            digests = row_digests(names, self.coordinates)
+        elif model.input == "images":
+            digests = read_digests(self.dataset, names, "train", progress)
+        else:
+            digests = self.features.digests
+        return None if digests is None else sorted_digests(digests)
 
     def loader(self, device: str) -> FeatureLoader:
         """Return the loader of the training features: augmented at every step if requested, otherwise cached."""

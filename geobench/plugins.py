@@ -167,7 +167,7 @@ def plugin_errors() -> list[str]:
 
 def left_out() -> list[str]:
     """Return a line for each plugin and each user-defined data set that is skipped because it is broken."""
-    from geobench.data.dataset import broken_definitions
+    from geobench.data.own import broken_definitions
 
     broken = broken_definitions().items()
     return plugin_errors() + [f"your data set {name} is skipped: {error}" for name, error in broken]
@@ -194,7 +194,7 @@ def get_model_class(name: str) -> type[Model]:
 
 def get_datasets() -> dict[str, Dataset]:
     """Return every data set by name: those of plugins and the user's own (``geobench datasets add``)."""
-    from geobench.data.dataset import own_datasets
+    from geobench.data.own import own_datasets
 
     datasets = dict(registry().datasets)
     for dataset in own_datasets():
@@ -204,7 +204,7 @@ def get_datasets() -> dict[str, Dataset]:
 
 def get_dataset(name: str) -> Dataset:
     """Return the data set called ``name``; raise ``UnknownNameError`` with the nearest names."""
-    from geobench.data.dataset import broken_definitions
+    from geobench.data.own import broken_definitions
 
     datasets = get_datasets()
     if name not in datasets:

@@ -12,11 +12,12 @@ import numpy.typing as npt
 from geobench import files
 from geobench.data.dataset import Dataset, stamp
 from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, as_plugin_error
-from geobench.evaluate import Options, encoder_for, locate
+from geobench.evaluate import Options, encoder_for, locate, rows_in_training
 from geobench.features.cache import extract
 from geobench.gallery import choose_gallery, warn_if_small
 from geobench.geo import FloatArray
 from geobench.images.decoding import open_image
+from geobench.images.reading import file_bytes
 from geobench.models import Model, TestSet
 from geobench.pictures.maps import Panel, check_map, draw_similarity
 from geobench.pictures.worldmap import land_grid
@@ -37,8 +38,8 @@ THUMBNAIL_PIXELS = 300
 class _Photos(Dataset, kind="photos"):
     """Single files as a data set."""
 
-    def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
-        return open_image(Path(image), side=side)
+    def image_bytes(self, image: str, purpose: str) -> bytes:
+        return file_bytes(Path(image), image)
 
     def content_key(self, table: pd.DataFrame, purpose: str) -> str:
         return files.digest([[image, *stamp(Path(image))] for image in table["image"]])
@@ -82,7 +83,9 @@ def predict(
     warn_if_small(chosen, top_k, progress)
     rows: list[tuple[object, ...]] = []
     if photos:
-        predictions = locate(model, TestSet(PHOTOS, _table(photos)), chosen, Options(top_k=top_k), progress)
+        queries, options = TestSet(PHOTOS, _table(photos)), Options(top_k=top_k)
+        predictions = locate(model, queries, chosen, options, progress)
+        _warn_of_training(model, queries, options, progress)
         rows += _rows([str(photo) for photo in photos], predictions)
     if texts:
         with as_plugin_error(who(model), "on texts"):
@@ -116,6 +119,17 @@ def text_features(model: Model, texts: Sequence[str], progress: Progress = SILEN
         # One by one: features never depend, to the last bit, on the other texts of the call.
         features = [encoder.encode_texts([text]).float().cpu().numpy() for text in texts]
     return np.stack(features)
+
+
+def _warn_of_training(model: Model, photos: TestSet, options: Options, progress: Progress) -> None:
+    """Report which of ``photos`` the model was trained on; one that uses no images has seen none of them."""
+    learnt = rows_in_training(model, photos, options) if model.input != "none" else None
+    for photo in photos.images[learnt] if learnt is not None else ():
+        assert model.checkpoint is not None
+        progress.say(
+            f"{Path(photo).name}: {model.checkpoint.spec} was trained on this photo, so the prediction shows what it "
+            "remembers."
+        )
 
 
 def _check_map(model: Model, output: Path, n: int) -> None:

@@ -108,7 +108,26 @@ class Predictions:
                     f"{who} returned {len(bad)} coordinates that are NaN or out of range, first for image number "
                     f"{bad[0]} at rank {rank + 1}: {tuple(self.coordinates[bad[0], rank].tolist())}."
                 )
+        self._check_scores(who)
         return self
+
+    def _check_scores(self, who: str) -> None:
+        """Raise ``PluginError`` if the score of a located image is NaN, or higher than that of a better rank."""
+        located = np.flatnonzero(~np.asarray(self.failed))
+        scores = np.asarray(self.scores, dtype=np.float64)[located]
+        for wrong, what in (
+            (np.isnan(scores), "is NaN"),
+            (
+                np.diff(scores, axis=1, prepend=np.inf) > 0,
+                "is higher than that of the rank before; the best comes first",
+            ),
+        ):
+            if wrong.any():
+                row, rank = np.argwhere(wrong)[0].tolist()
+                raise PluginError(
+                    f"{who} returned {int(wrong.any(axis=1).sum())} images with an invalid score: that of image number "
+                    f"{located[row]} at rank {rank + 1}, {scores[row, rank]}, {what}."
+                )
 
     def to_frame(self, images: npt.ArrayLike, truth: FloatArray, extra: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return one row per image: ``image``, truth, ``status``, ``error_km``, then position and score per rank.

@@ -32,7 +32,7 @@ class Plan:
         subset: name of a part of each test set that is scored as well; empty for none.
         settings: of models that need no training.
         device: torch device.
-        folder: of results; ``force`` evaluates again even if a result exists.
+        folder: of results; ``force`` evaluates again what is there, on features extracted again.
     """
 
     galleries: Sequence[str] | None

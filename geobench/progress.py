@@ -38,6 +38,26 @@ class Progress:
 SILENT = Progress()
 
 
+class WithoutRepeats(Progress):
+    """Passes every message on once: twelve training runs need not repeat what they have in common."""
+
+    def __init__(self, target: Progress) -> None:
+        self.target = target
+        self.said: set[str] = set()
+
+    def say(self, message: str) -> None:
+        """Show ``message`` unless it was shown before."""
+        if message not in self.said:
+            self.said.add(message)
+            self.target.say(message)
+
+    @contextmanager
+    def track(self, what: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
+        """Yield the ``advance`` of the target."""
+        with self.target.track(what, total, unit, done) as advance:
+            yield advance
+
+
 def is_first_process() -> bool:
     """Return whether this is the only process, or the first that torchrun started."""
     return os.environ.get("RANK", "0") == "0"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from geobench import files
 from geobench.devices import describe_device, peak_memory_mb
+from geobench.features.code import features_code
 from geobench.plugins import registry
 from geobench.settings import as_dict
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from geobench.models import Model, TestSet
 
 DISTRIBUTION = "geobench-geolocalization"
+TRAINED_SHARE = 0.01
+"""A result is disqualified if the model was trained on this share of its test images. Each of them can add a hit, so
+that accuracies may be a point too high, which is as much as separates published methods."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,9 @@ class Identity:
         config: hyper-parameters and settings.
         encoder, encoder_weights, preprocessing, precision: what its features come from; empty for a model that uses
             none.
+        encoder_code: digest of the code that turns files into features: the encoder's own, and what decodes images.
+        encoder_caveat: what must be known of the encoder to read its results, such as weights that may not be those
+            its name stands for; usually empty.
         crops: views of each image; 0 for a model that uses no features.
         gallery, gallery_size, gallery_hash: spec, number of points and digest of the gallery; empty for a model that
             uses none.
@@ -61,6 +68,8 @@ class Identity:
     config: dict[str, Any]
     encoder: str = ""
     encoder_weights: str = ""
+    encoder_code: str = ""
+    encoder_caveat: str = ""
     preprocessing: str = ""
     precision: str = ""
     crops: int = 0
@@ -90,7 +99,8 @@ class TrainingIdentity:
         seed: of everything random in the training; None if unknown, for imported weights.
         dataset: name of the training set.
         images_key, table_hash: digests of its images, and of their names and positions.
-        encoder, encoder_weights, preprocessing, crops: what its features came from; empty for a model that uses none.
+        encoder, encoder_weights, encoder_code, encoder_caveat, preprocessing, crops: what its features came from, as in
+            :class:`Identity`; empty for a model that uses none.
         augmentation: views, kind, seed and live, if the views were drawn at random; otherwise empty.
     """
 
@@ -103,6 +113,8 @@ class TrainingIdentity:
     table_hash: str = ""
     encoder: str = ""
     encoder_weights: str = ""
+    encoder_code: str = ""
+    encoder_caveat: str = ""
     preprocessing: str = ""
     crops: int = 0
     augmentation: dict[str, Any]
@@ -158,10 +170,12 @@ def identify(
 
 
 def describe_encoder(encoder: Encoder) -> dict[str, str]:
-    """Return name, weights and preprocessing of ``encoder``."""
+    """Return what an identity states of ``encoder``: name, weights, code, caveat and preprocessing."""
     return {
         "encoder": encoder.name,
         "encoder_weights": encoder.weights_key(),
+        "encoder_code": features_code(encoder),
+        "encoder_caveat": encoder.caveat(),
         "preprocessing": encoder.describe(),
     }
 
@@ -183,6 +197,31 @@ def circumstances(model: Model, test_set: TestSet, gallery: Gallery | None) -> d
         "device": describe_device(model.device),
         "peak_memory_mb": peak_memory_mb(),
     }
+
+
+def is_tested_on_training(in_training: int | None, n: int) -> bool:
+    """Return whether a model was trained on a hundredth or more of its ``n`` test images: its row must never be best.
+
+    False if it is not known how many these are (``in_training`` is None).
+    """
+    return in_training is not None and n > 0 and in_training >= TRAINED_SHARE * n
+
+
+def training_overlap(spec: str, dataset: str, trained_on: str, in_training: int | None, n: int) -> str:
+    """Return a line on the images of the test set ``dataset`` that ``spec`` was trained on; empty if it was on none."""
+    audit = f"geobench datasets audit {dataset} --against {trained_on}"
+    if in_training is None:
+        unknown = f"whether {spec} was trained on images of {dataset} is unknown; to look for them: {audit}"
+        return unknown if trained_on else ""
+    if not in_training:
+        return ""
+    which = f"all {n:,}" if in_training == n else f"{in_training:,} of the {n:,}"
+    advice = (
+        f"to leave them out: {audit}, then geobench run --models {spec} --datasets {dataset} --subset clean"
+        if in_training < n and dataset != trained_on
+        else "test it on images that it has not seen"
+    )
+    return f"{spec} was trained on {which} test images of {dataset}, so its scores show what it remembers; {advice}."
 
 
 def versions_of(model: type[Model]) -> dict[str, str]:

@@ -48,7 +48,7 @@ class Result(Identity):
         training: what the checkpoint depends on besides the seed (:meth:`TrainingIdentity.recipe`); results whose
             recipes are equal differ in nothing but seeds. Empty if it is not known, or nothing was trained.
         in_training: test images that are among the training images; None if unknown.
-        gallery_distinct: distinct points of the gallery; ``in_gallery`` test coordinates are in it exactly.
+        gallery_distinct: distinct points of the gallery; it holds ``in_gallery`` test coordinates, exactly or rounded.
         created: UTC, ISO 8601.
         versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
         seconds: from images to predictions, less where features were cached; ``peak_memory_mb`` is the process's.

@@ -7,21 +7,22 @@ tables, checkpoints, encoders' weights, galleries, the device and the results fo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
-from geobench.audits.subsets import choose_subset, get_subsets, score_subset
+from geobench.audits.fitting import FittingSubsets
+from geobench.audits.subsets import Subset, get_subsets, score_subset
 from geobench.devices import pick_device
 from geobench.errors import GeobenchError
-from geobench.evaluate import DEFAULTS, Options, evaluate, identity_of
+from geobench.evaluate import DEFAULTS, Options, evaluate, identity_of, overlap_warning, rows_in_training
 from geobench.gallery import Gallery, gallery_for
 from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset
 from geobench.preflight import Job, Plan, check_jobs, check_settings, plan_training
-from geobench.progress import SILENT, Progress
+from geobench.progress import SILENT, Progress, WithoutRepeats
 from geobench.provenance import Identity
 from geobench.results import FOLDER, Result, find_kept, load_result
 from geobench.train import train
@@ -76,7 +77,7 @@ def run(
         settings: of models that need no training, such as a prompt; a trained model has those of its checkpoint.
         device: ``auto``, ``cpu``, ``cuda``, ….
         train_missing: False refuses a model without a checkpoint.
-        force: evaluate again even if the result exists.
+        force: evaluate again what is there, on features extracted again.
         folder: results folder.
         progress: reports the work.
 
@@ -94,12 +95,17 @@ def run(
     plan = Plan(galleries, seeds, options, subset or "", settings or {}, pick_device(device), Path(folder), force)
     summary = RunSummary()
     training = plan_training(names, train_missing)
-    test_sets = _readable(chosen, limit, summary, progress)
+    test_sets = _readable(chosen, limit, force, summary, progress)
     jobs, failures = check_jobs(training, test_sets, plan)
     for failure in failures:
         _report(failure, summary, progress)
+    progress = WithoutRepeats(progress)
+    subsets = _Subsets(plan.subset, summary, progress)
+    for job in jobs if subset else []:
+        if job.training is None:
+            subsets.check(plan.configured(job.spec), job)
     for job in jobs:
-        _run_job(job, plan, summary, progress)
+        _run_job(job, plan, subsets, summary, progress)
     return summary
 
 
@@ -107,12 +113,14 @@ def _listed(names: Sequence[str] | str) -> Sequence[str]:
     return [names] if isinstance(names, str) else names
 
 
-def _readable(datasets: Sequence[Dataset], limit: int | None, summary: RunSummary, progress: Progress) -> list[TestSet]:
+def _readable(
+    datasets: Sequence[Dataset], limit: int | None, refresh: bool, summary: RunSummary, progress: Progress
+) -> list[TestSet]:
     """Return the test sets that are on this machine, each read once; the others are reported."""
     found = []
     for dataset in datasets:
         try:
-            found.append(TestSet.of(dataset, limit, progress))
+            found.append(TestSet.of(dataset, limit, progress, refresh=refresh))
         except GeobenchError as error:
             said = str(error)
             _report(said if dataset.name in said else f"{dataset.name}: {said}", summary, progress)
@@ -131,7 +139,36 @@ def _report(failure: str, summary: RunSummary, progress: Progress) -> None:
     progress.say(f"cannot run: {failure}")
 
 
-def _run_job(job: Job, plan: Plan, summary: RunSummary, progress: Progress) -> None:
+class _Subsets:
+    """The subset of each model and test set of a run; one that no audit fits is reported once, and left out."""
+
+    def __init__(self, name: str, summary: RunSummary, progress: Progress) -> None:
+        self._fitting, self._summary, self._progress = FittingSubsets(name), summary, progress
+        self._chosen: dict[tuple[str, str], tuple[Subset, str] | None] = {}
+
+    def check(self, model: Model, job: Job) -> None:
+        """Choose the subsets for ``model``, before anything is computed."""
+        for test_set, _, _ in job.combinations:
+            self.of(model, test_set)
+
+    def of(self, model: Model, test_set: TestSet) -> tuple[Subset, str] | None:
+        """Return the subset and a remark for the record; None if no audit fits."""
+        spec = model.checkpoint.spec if model.checkpoint is not None else model.name
+        if (spec, test_set.name) not in self._chosen:
+            self._chosen[spec, test_set.name] = None
+            try:
+                chosen, remark = self._fitting.choose(test_set.dataset, model.checkpoint)
+            except GeobenchError as error:
+                what = f"{spec} × the {self._fitting.name} subset of {test_set.name}"
+                _report(f"{what}: {error}", self._summary, self._progress)
+            else:
+                self._chosen[spec, test_set.name] = chosen, remark
+                if remark:
+                    self._progress.say(f"{spec} on the {chosen.name} subset of {test_set.name}: {remark}.")
+        return self._chosen[spec, test_set.name]
+
+
+def _run_job(job: Job, plan: Plan, subsets: _Subsets, summary: RunSummary, progress: Progress) -> None:
     """Train the model if it has to be, and evaluate it on everything."""
     spec = job.spec
     try:
@@ -158,7 +195,7 @@ def _run_job(job: Job, plan: Plan, summary: RunSummary, progress: Progress) -> N
                 )
                 continue
             done.add(identity.key)
-            for result in _results(model, load, test_set, drawn, identity, plan, progress):
+            for result in _results(model, load, test_set, drawn, identity, plan, subsets, progress):
                 summary.results.append(result)
         except GeobenchError as error:
             where = f" × {gallery}" if gallery else ""
@@ -172,21 +209,36 @@ def _results(
     gallery: Gallery | None,
     identity: Identity,
     plan: Plan,
+    subsets: _Subsets,
     progress: Progress,
 ) -> Iterator[Result]:
     """Yield the result of one combination, the kept one or a new one, saved; then that of the subset."""
     kept = None if plan.force else find_kept(plan.folder, identity)
     if kept is not None:
-        progress.say(f"{model.name} on {test_set.name}: kept the result {kept.name}.")
-        result = load_result(kept, predictions=True)
+        result = _kept(kept, model, test_set, plan, progress)
     else:
         result = evaluate(load(), test_set, gallery, plan.options, progress=progress)
         saved = result.save(plan.folder)
         progress.say(f"{model.name} on {test_set.name}{f' × {gallery.spec}' if gallery else ''}: saved {saved}.")
     yield result
-    if plan.subset:
-        chosen = choose_subset(test_set.name, plan.subset, result.trained_on, progress.say)
-        part = score_subset(result, chosen, gallery)
+    chosen = subsets.of(model, test_set) if plan.subset else None
+    if chosen is not None:
+        learnt = rows_in_training(model, test_set, plan.options)
+        part = score_subset(result, chosen[0], gallery, learnt, chosen[1])
         where = f"the {plan.subset} subset of {test_set.name}, {part.n:,} images"
         progress.say(f"{model.name} on {where}: {part.save(plan.folder)}.")
         yield part
+
+
+def _kept(path: Path, model: Model, test_set: TestSet, plan: Plan, progress: Progress) -> Result:
+    """Return the kept result; the number of images that the model was trained on is added if it can be known by now."""
+    progress.say(f"{model.name} on {test_set.name}: kept the result {path.name}.")
+    result = load_result(path, predictions=True)
+    if result.in_training is None and result.predictions is not None:
+        learnt = rows_in_training(model, test_set, plan.options)
+        if learnt is not None:
+            result = replace(result, in_training=int(learnt.sum()))
+            result.save(plan.folder)
+    if warning := overlap_warning(result):
+        progress.say(warning)
+    return result

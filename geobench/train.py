@@ -79,7 +79,7 @@ def train(
         device: ``auto``, ``cpu``, ``cuda``, ….
         workers: processes that decode images; None chooses.
         batch_size: images encoded together; it never changes a result.
-        force: train again even if the checkpoint exists.
+        force: train again even if the checkpoint exists, on features extracted again.
         progress: reports the work.
 
     Raises:
@@ -95,7 +95,8 @@ def train(
         raise SettingError(f"crops and views exclude each other: give crops={crops} or views={views}, not both.")
     config = configured(model_class, dataset, variant, fraction, dict(settings or {}), epochs, progress)
     dataset.prepare("train", progress)
-    table = _part(dataset.table("train", limit), fraction)
+    whole = dataset.table("train", limit)
+    table = _part(whole, fraction)
     encode = get_encoder(encoder or dataset.default_encoder)
     augment = Augmentation(views, augmentation or "simclr", seed) if views else None
     images_key = dataset.content_key(table, "train")
@@ -113,12 +114,13 @@ def train(
         **encoded,
     )
     device = local_device(pick_device(device))
-    how = _How(crops, augment, live, device, default_workers(device) if workers is None else workers, batch_size)
+    workers = default_workers(device) if workers is None else workers
+    how = _How(crops, augment, live, device, workers, batch_size, force)
     with joined(device) as group:
         speak = progress if group.main else SILENT
         training_set = _training_set(dataset, table, images_key, encode, how, speak)
-        asked = len(table) if fraction != 1.0 else limit
-        return _trained(model_class(config, device), training_set, identity, asked, force, speak)
+        drawn = {"limit": limit} if fraction == 1.0 else {"limit": len(table), "drawn_from": len(whole)}
+        return _trained(model_class(config, device), training_set, identity, drawn, force, speak)
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ class _How:
     device: str
     workers: int
     batch_size: int
+    force: bool
 
 
 def _training_set(
@@ -150,6 +153,7 @@ def _training_set(
             batch_size=how.batch_size,
             workers=how.workers,
             images_key=images_key,
+            force=how.force,
             progress=progress,
         )
 
@@ -171,7 +175,7 @@ def _trained(
     model: Model,
     training_set: TrainingSet,
     identity: TrainingIdentity,
-    limit: int | None,
+    drawn: Mapping[str, Any],
     force: bool,
     progress: Progress,
 ) -> Checkpoint:
@@ -184,7 +188,7 @@ def _trained(
         if group.share(folder.exists()) and not force:
             progress.say(f"{model.name}@{identifier} {ALREADY_TRAINED} (--force trains it again).")
         else:
-            _fit(model, training_set, identity, identifier, limit, progress)
+            _fit(model, training_set, identity, identifier, drawn, progress)
         group.wait()
     found = find_checkpoint(f"{model.name}@{identifier}")
     assert found is not None
@@ -196,7 +200,7 @@ def _fit(
     training_set: TrainingSet,
     identity: TrainingIdentity,
     identifier: str,
-    limit: int | None,
+    drawn: Mapping[str, Any],
     progress: Progress,
 ) -> None:
     """Fit ``model``, in the scratch folder of an interrupted training if there is one, and save it."""
@@ -217,7 +221,7 @@ def _fit(
         id=identifier,
         images=len(training_set),
         unreadable=len(training_set) - len(training_set.readable) if model.input == "features" else 0,
-        limit=limit,
+        **drawn,
         created=now(),
         versions=versions_of(type(model)) | library_versions(),
         device=describe_device(model.device),
@@ -225,7 +229,7 @@ def _fit(
         weights=weights_digest(state),
     )
     logs = [scratch / name for name in LOGS if (scratch / name).exists()]
-    checkpoint.save(state, training_set.coordinates, logs)
+    checkpoint.save(state, training_set.coordinates, training_set.digests(model, progress), logs)
     shutil.rmtree(scratch)
     progress.say(f"saved {checkpoint.spec}, trained on {len(training_set):,} images in {checkpoint.seconds:.0f} s.")
 

@@ -19,6 +19,14 @@ from geobench.plugins import GROUP, Plugin, load, registry
 
 TINY = "tiny"
 
+CLIP = """mean = [0.48145466, 0.4578275, 0.40821073]
+std = [0.26862954, 0.26130258, 0.27577711]
+interpolation = "bicubic"
+resize_mode = "shortest"
+quick_gelu = false
+"""
+"""How images are prepared for CLIP, as it is stated next to weights."""
+
 # The same examples at every run.
 settings.register_profile("geobench", deadline=None, database=None, derandomize=True, max_examples=60)
 settings.load_profile("geobench")
@@ -104,6 +112,24 @@ def cli():
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def random_clip():
+    """Return a function that writes random weights of an architecture of open_clip to a file, with their statement."""
+
+    def make(path, architecture="ViT-S-32-alt", statement=None):  # the smallest; open_clip knows no weights of it
+        import open_clip
+        import torch
+        from safetensors.torch import save_file
+
+        torch.manual_seed(0)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(open_clip.create_model(architecture).state_dict(), path)
+        path.with_suffix(".toml").write_text(CLIP if statement is None else statement)
+        return path
+
+    return make
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
-"""Runs a job of geobench in a process of its own and ends it by SIGKILL at a moment: started by test_reliability_kills.
+"""Run a job of geobench in its own process and kill it by SIGKILL at a given moment; used by test_reliability_kills.
 
-Reads a JSON object a line from its input: ``job``, ``home``, ``work``, and ``after_s`` or ``at_event`` (end before that
-change of a file below ``work``; with ``torn``, a file that is opened for writing is left as opening leaves it).
-Answers with ``signal`` (0 where the job came to its end first), ``events`` and ``seconds``. Processes are forked from
-one that has imported everything and computed nothing, so that each takes little.
+Reads one JSON object per line: ``job``, ``home``, ``work``, and ``after_s`` or ``at_event`` (kill before that change of
+a file below ``work``; with ``torn``, a file opened for writing is left as opening leaves it). Replies with ``signal``
+(0 if the job ended first), ``events`` and ``seconds``. Processes are forked from one that has imported everything and
+computed nothing, so that each starts quickly.
 """
 
 import importlib

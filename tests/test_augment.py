@@ -88,16 +88,18 @@ def test_live_views_are_new_in_every_epoch_and_the_same_seed_gives_the_same_weig
 
 
 def test_live_views_need_their_number(cli):
-    assert "--live goes with --views 2" in cli("train", "geoclip", "--live", exit_code=2).output
+    assert (
+        "live needs a number of random views, such as views=2" in cli("train", "geoclip", "--live", exit_code=2).output
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--augmentation", "official"), "--augmentation official goes with --views 2"),
+        (("--augmentation", "official"), "augmentation='official' needs a number of random views, such as views=2"),
         (("--views", 2, "--augmentation", "cutmix"), "simclr or official, not 2 and 'cutmix'"),
-        (("--views", 2, "--crops", 5), "give --views or --crops, not both"),
-        (("--epochs", 2, "--set", "epochs=3"), "the epochs are given twice"),
+        (("--views", 2, "--crops", 5), "crops and views exclude each other: give crops=5 or views=2, not both"),
+        (("--epochs", 2, "--set", "epochs=3"), "epochs is given twice"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(cli, arguments, message):
@@ -110,7 +112,7 @@ def test_what_a_variant_and_a_fraction_set_is_said(cli):
         "train", "geoclip", "--variant", "official", "--fraction", "0.3", "--set", "batch_size=64", *cut
     ).output
     assert "geoclip: the variant official sets queue_start=origin, batch_noise_m=0.0" in output
-    assert "its paper has no settings for the fraction 0.3 (it has for 0.2, 0.1, 0.05)" in output
+    assert "its paper has no settings for the fraction 0.3 (only for 0.2, 0.1, 0.05)" in output
 
 
 def test_a_variant_is_a_list_of_settings_that_the_checkpoint_records(cli):
@@ -134,4 +136,4 @@ def test_a_fraction_brings_the_papers_batch_size():
 
 
 def test_a_fraction_beyond_one_is_refused(cli):
-    assert "above 0 and at most 1, not 1.5" in cli("train", "geoclip", "--fraction", "1.5", exit_code=2).output
+    assert "greater than 0 and at most 1, not 1.5" in cli("train", "geoclip", "--fraction", "1.5", exit_code=2).output

@@ -26,9 +26,10 @@ from geobench import (
 )
 from geobench.data.registration import add_dataset
 from geobench.evaluate import locate
-from geobench.features.encoders import file_key
+from geobench.features.code import features_code
 from geobench.plugins import registry
 from geobench.settings import configure
+from geobench_plugins.open_clip.weights_file import NO_WEIGHTS, published
 
 MODELS = sorted(registry().models)
 SMALL = {"batch_size": 64, "epochs": 2, "hidden_dim": 64, "queue_length": 64}
@@ -232,16 +233,9 @@ ARCHITECTURE = "ViT-S-32-alt"  # the smallest of open_clip's
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory):
+def weights(tmp_path_factory, random_clip):
     """Return a file of random weights for ``ARCHITECTURE``: the real thing needs a download."""
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save_file(open_clip.create_model(ARCHITECTURE).state_dict(), path)
-    return path
+    return random_clip(tmp_path_factory.mktemp("weights") / "random.safetensors", ARCHITECTURE)
 
 
 EMBEDDED = [name for name in sorted(registry().encoders) if "/" not in name and "*" not in name]
@@ -263,9 +257,13 @@ def pictures():
 def test_an_encoder_makes_one_row_of_float32_for_an_image_of_any_shape(encoder):
     import torch
 
-    described, key = encoder.describe(), encoder.weights_key()  # both before it is loaded
-    assert described and "\n" not in described and key
+    def stated():
+        return encoder.describe(), encoder.weights_key(), encoder.caveat(), features_code(encoder)
+
+    before = described, key, caveat, _ = stated()
+    assert described and "\n" not in described + caveat and key
     encoder.load("cpu")
+    assert stated() == before  # the key of features is made before the weights are loaded
     inputs = torch.stack([encoder.preprocess(image) for image in pictures()])
     with torch.inference_mode():
         features, again = encoder.encode_images(inputs), encoder.encode_images(inputs)
@@ -302,6 +300,7 @@ def test_open_clip_reads_the_file_that_is_named(weights, tmp_path):
     tensors = load_file(weights)
     tensors["visual.proj"] = torch.zeros_like(tensors["visual.proj"])
     save_file(tensors, tmp_path / "zero.safetensors")
+    (tmp_path / "zero.toml").write_text(weights.with_suffix(".toml").read_text())
     encoder = get_encoder(f"{ARCHITECTURE}/{tmp_path / 'zero.safetensors'}")
     assert encoder.weights_key() != get_encoder(f"{ARCHITECTURE}/{weights}").weights_key()
     encoder.load("cpu")
@@ -316,11 +315,12 @@ def test_a_weights_file_that_is_not_there_is_named_before_anything_is_built():
             use()
 
 
-def test_weights_of_another_architecture_are_refused_in_one_line(tmp_path):
+def test_weights_of_another_architecture_are_refused_in_one_line(tmp_path, weights):
     import torch
     from safetensors.torch import save_file
 
     save_file({"other": torch.zeros(2)}, tmp_path / "other.safetensors")
+    (tmp_path / "other.toml").write_text(weights.with_suffix(".toml").read_text())
     with pytest.raises(EncoderError, match="are not available") as told:
         get_encoder(f"{ARCHITECTURE}/{tmp_path / 'other.safetensors'}").load("cpu")
     assert "\n" not in str(told.value)
@@ -333,10 +333,11 @@ class Trap:
         return Path.touch, (Path("sprung"),)
 
 
-def test_a_weights_file_is_never_unpickled(tmp_path):
+def test_a_weights_file_is_never_unpickled(tmp_path, weights):
     import torch
 
     torch.save({"state_dict": Trap()}, tmp_path / "trap.pt")
+    (tmp_path / "trap.toml").write_text(weights.with_suffix(".toml").read_text())
     with pytest.raises(EncoderError, match=r"trap\.pt holds more than tensors and is refused"):
         get_encoder(f"{ARCHITECTURE}/{tmp_path / 'trap.pt'}").load("cpu")
     assert not Path("sprung").exists()
@@ -359,21 +360,36 @@ def archived(tensors, path):
     return path
 
 
+@pytest.fixture
+def publish(monkeypatch):
+    """Return a function that makes a file the one that OpenAI published for ``ARCHITECTURE``: its address says so."""
+    import open_clip
+
+    def as_openais(path):
+        url = f"https://openaipublic.example/{hashlib.sha256(path.read_bytes()).hexdigest()}/{path.name}"
+        config = open_clip.get_pretrained_cfg("ViT-B-32", "openai") | {"url": url, "hf_hub": ""}
+        monkeypatch.setitem(open_clip.pretrained._PRETRAINED, ARCHITECTURE, {"openai": config, "other": config})
+        return path
+
+    return as_openais
+
+
 def test_the_archive_that_openai_published_is_read_with_what_it_needs_and_no_other_is_opened(
-    weights, tmp_path, monkeypatch
+    weights, tmp_path, publish
 ):
     import open_clip
     import torch
     from safetensors.torch import load_file
 
-    from geobench_plugins import open_clip as plugin
-
-    extra = {name: torch.tensor(1) for name in plugin.NO_WEIGHTS}
+    extra = {name: torch.tensor(1) for name in NO_WEIGHTS}
     path = archived({**load_file(weights), **extra}, tmp_path / "ViT-S-32.pt")
+    path.with_suffix(".toml").write_text(weights.with_suffix(".toml").read_text())
     encoder = get_encoder(f"{ARCHITECTURE}/{path}")
     with pytest.raises(EncoderError, match=r"ViT-S-32\.pt is a TorchScript archive.*not the one that OpenAI published"):
         encoder.load("cpu")
-    monkeypatch.setattr(plugin, "_published", lambda architecture: {hashlib.sha256(path.read_bytes()).hexdigest()})
+    publish(path)
+    encoder = get_encoder(f"{ARCHITECTURE}/{path}")
+    assert "QuickGELU; as released for ViT-S-32-alt/openai" in encoder.describe()
     encoder.load("cpu")
     inputs = torch.stack([encoder.preprocess(image) for image in pictures()])
     judge = open_clip.create_model(ARCHITECTURE, pretrained=str(weights), force_quick_gelu=True).eval()
@@ -382,34 +398,31 @@ def test_the_archive_that_openai_published_is_read_with_what_it_needs_and_no_oth
 
 
 def test_the_published_digest_is_in_openais_address():
-    from geobench_plugins.open_clip import _published
-
     known = "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836"
-    assert known in _published("ViT-L-14") and known in _published("ViT-L-14-quickgelu")
-    assert known not in _published("ViT-B-32") and known not in _published(ARCHITECTURE)
+    assert known in published("ViT-L-14") and known in published("ViT-L-14-quickgelu")
+    assert known not in published("ViT-B-32") and known not in published(ARCHITECTURE)
 
 
-def test_weights_in_the_folder_of_their_tag_take_the_place_of_a_download(tmp_path, monkeypatch):
-    import open_clip
+def test_openais_archive_in_the_folder_of_its_tag_is_the_tag_and_under_no_other_name(
+    weights, tmp_path, monkeypatch, publish
+):
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file
 
-    from geobench_plugins import open_clip as plugin
-
-    torch.manual_seed(0)
     monkeypatch.setenv("GEOBENCH_HOME", str(tmp_path))
-    path = tmp_path / "weights/RN50/openai.safetensors"
-    path.parent.mkdir(parents=True)
-    model = open_clip.create_model("RN50").eval()
-    save_file(model.state_dict(), path)
-    encoder = get_encoder("RN50/openai")
-    assert encoder.weights_key() == file_key(path)  # nobody knows that these are OpenAI's
-    monkeypatch.setattr(plugin, "_published", lambda architecture: {hashlib.sha256(path.read_bytes()).hexdigest()})
-    assert encoder.weights_key() == "openai"  # and now they are: the same features as after a download
+    folder = tmp_path / "weights" / ARCHITECTURE
+    folder.mkdir(parents=True)
+    path = publish(archived(load_file(weights), folder / "openai.pt"))
+    encoder = get_encoder(f"{ARCHITECTURE}/openai")
+    assert (encoder.weights_key(), encoder.caveat()) == ("openai", "")  # the same features as after a download
+    encoder.check_weights("openai", "knn@1")
     encoder.load("cpu")
-    assert torch.equal(encoder.model.visual.attnpool.c_proj.weight, model.visual.attnpool.c_proj.weight)
+    assert torch.equal(encoder.model.visual.proj, load_file(weights)["visual.proj"])
     kinds = {type(module).__name__ for module in encoder.model.modules()}
     assert "QuickGELU" in kinds and "GELU" not in kinds
+    path.rename(folder / "other.pt")
+    with pytest.raises(EncoderError, match=r"other\.pt holds OpenAI's weights, not .*; rename it to openai\.pt"):
+        get_encoder(f"{ARCHITECTURE}/other").describe()
 
 
 def test_weights_that_cannot_be_downloaded_are_asked_for_by_their_place(monkeypatch):

@@ -13,9 +13,10 @@ from PIL import Image
 from typing_extensions import TypedDict
 
 from geobench import Dataset, DatasetError, DatasetNotFoundError, ImageError, get_dataset, get_datasets
-from geobench.data.dataset import limited, missing_images, own_datasets
+from geobench.data.dataset import limited
 from geobench.data.definitions import Status
-from geobench.data.registration import add_dataset
+from geobench.data.own import own_datasets
+from geobench.data.registration import add_dataset, locate_images
 from geobench.data.tables.rows import read_table
 
 
@@ -85,7 +86,7 @@ def test_an_image_that_is_not_there_is_named(mine):
 
 def test_images_that_are_listed_but_not_on_disk_are_found_out(mine, own_home):
     (own_home / "data" / "mine" / "images" / "photo-7.jpg").unlink()
-    assert missing_images(mine, mine.table("test"), "test") == ["photo-7.jpg"]
+    assert locate_images(mine, mine.table("test")).missing == ["photo-7.jpg"]
 
 
 def test_the_content_key_follows_names_sizes_and_times_of_the_images(mine, own_home):
@@ -148,8 +149,8 @@ RASTER = HEAD + 'kind = "raster"\n[splits.test]\nseed = 0\ncount = 3\n'
         ('name = "d"', "the key title is missing."),
         (HEAD + 'titel = "red"', "unknown key 'titel'; did you mean title?"),
         ('name = "d"\ntitel = "D"', "unknown key 'titel'; did you mean title?"),
-        (HEAD + 'kind = "video"', "unknown kind 'video'; there are folder, raster."),
-        (HEAD + "kind = 3", "unknown kind 3; there are folder, raster."),
+        (HEAD + 'kind = "video"', "unknown kind 'video'; there are folder, raster"),
+        (HEAD + "kind = 3", "unknown kind 3; there are folder, raster"),
         (
             HEAD + 'status = "lost"',
             "status must be embedded, available, gated, withdrawn, never-released or own, not 'lost'.",
@@ -175,7 +176,7 @@ RASTER = HEAD + 'kind = "raster"\n[splits.test]\nseed = 0\ncount = 3\n'
         (HEAD + 'sources = ["u"]', "sources[1] must be a table, not 'u'."),
         (HEAD + '[[sources]]\nfile = "a"\n[[sources]]\npage = "u"', "sources[2]: the key file is missing."),
         (HEAD + '[[sources]]\nfile = "a"\nurl = "u"', "sources[1]: unknown key 'url'; did you mean urls?"),
-        (RASTER + 'image = "i"', "splits.test: unknown key 'image'; there are: count, seed."),
+        (RASTER + 'image = "i"', "splits.test: unknown key 'image'; available: count, seed."),
         (RASTER.replace("3", '"3"'), "splits.test.count must be an integer of at least 1, not '3'."),
         (RASTER.replace("count = 3\n", ""), "splits.test: the key count is missing."),
         (RASTER.replace("[splits", 'crop_km = "far"\n[splits'), "crop_km must be a number above 0, not 'far'."),
@@ -213,7 +214,7 @@ def test_a_kind_of_its_own_declares_the_keys_of_its_splits():
     try:
         text = HEAD + 'kind = "remote"\n[splits.test]\n'
         assert Dataset.from_toml(definition(text + 'server = "a"')).splits == {"test": {"server": "a"}}
-        with pytest.raises(DatasetError, match=r"splits\.test: unknown key 'images'; there are: server"):
+        with pytest.raises(DatasetError, match=r"splits\.test: unknown key 'images'; available: server"):
             Dataset.from_toml(definition(text + 'images = "a"'))
     finally:
         del Dataset.kinds["remote"]
@@ -248,7 +249,7 @@ def test_a_broken_definition_of_ones_own_is_told_and_left_out_and_all_else_works
     listed = cli("datasets", "list", "--json")
     names = {row["dataset"] for row in json.loads(listed.stdout)}
     assert "mine" in names and "bluemarble" in names and "broken" not in names
-    warning = f"Warning: your own data set broken is left out: {broken}: title must be a string, not 3.\n"
+    warning = f"Warning: your data set broken is skipped: {broken}: title must be a string, not 3.\n"
     assert listed.stderr == warning
     assert cli("models").stderr == warning
     told = cli("datasets", "show", "broken", exit_code=1)
@@ -316,7 +317,7 @@ def test_a_table_with_the_header_of_those_finds_photos_under_either_form_of_thei
     dataset = get_dataset("yfcc26k")
     table = dataset.table("test")
     assert [dataset.read_image(image, "test").size for image in table["image"]] == [(9, 5), (7, 5)]
-    assert missing_images(dataset, table, "test") == []
+    assert locate_images(dataset, table) == ([], {"45/77/3228511372.jpg": "45_77_3228511372.jpg"})
     assert table["AUTHOR"].to_list() == ["43@N00", "22@N02"]
 
 

@@ -64,9 +64,9 @@ def demo(machine, three_lines):
 def test_the_three_commands_train_run_and_report(three_lines):
     trained, ran, reported = three_lines
     assert trained.stdout.startswith("geoclip@bluemarble-s0-")
-    assert "settings that fit bluemarble" in trained.stderr
-    assert "classifier has no checkpoint: it is trained first, on bluemarble." in ran.stderr
-    assert "the default gallery 500k is larger than the model's training set" in ran.stderr
+    assert "settings for bluemarble" in trained.stderr
+    assert "classifier has no checkpoint: training it first, on bluemarble." in ran.stderr
+    assert "the default gallery 500k is larger than the training set of the model" in ran.stderr
     assert "5 images here, 14,955 in the set its authors describe" in ran.stderr
     table = reported.stdout
     assert "### gws15k" in table and "| geoclip@bluemarble-s0-" in table and "| classifier@bluemarble-s0-" in table

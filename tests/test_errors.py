@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 import geobench
 from geobench import GeobenchError, PluginError, UnknownNameError, get_dataset, get_encoder, get_gallery, unknown_name
-from geobench.cli.group import Commands, goes_on
+from geobench.cli.group import Commands, resumable
 from geobench.errors import as_plugin_error
 from geobench.plugins import get_model_class
 
@@ -15,7 +15,7 @@ ERRORS = [thing for name in geobench.__all__ if name.endswith("Error") and (thin
 
 
 def test_every_error_is_a_geobench_error_and_public():
-    assert len(ERRORS) == 15
+    assert len(ERRORS) == 16
     assert all(issubclass(error, GeobenchError) and error.__doc__ for error in ERRORS)
     defined = {value for value in vars(geobench.errors).values() if isinstance(value, type)}
     assert {error for error in defined if issubclass(error, Exception)} == set(ERRORS)
@@ -89,7 +89,7 @@ def test_our_own_errors_out_of_memory_and_interrupts_pass_unchanged(error):
 
 @pytest.mark.parametrize(
     ("mark", "said"),
-    [(goes_on, "Stopped. The same command, given again, resumes from here."), (lambda command: command, "Stopped.")],
+    [(resumable, "Stopped. The same command, given again, resumes from here."), (lambda command: command, "Stopped.")],
 )
 def test_only_a_command_that_keeps_what_is_done_says_that_it_goes_on(mark, said):
     @click.group(cls=Commands)

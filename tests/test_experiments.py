@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -301,6 +302,18 @@ def test_the_smallest_gallery_that_does_as_well_is_named_below_a_table_of_galler
     smallest = "Smallest gallery within the 95 % confidence interval of the best, bluemarble: "
     assert f"{smallest}training:20 at 750 km, training:20 at 2500 km." in table
     assert "Not at 1 km, 25 km, 200 km: no gallery has a single hit there." in table
+
+
+def test_the_columns_of_a_table_may_be_any_metrics(cli, toml):
+    columns = 'limit = 60\ncolumns = ["acc_5000km", "geoscore@2000", "country"]'
+    done = cli("experiment", "run", toml(FLOOR, ("limit = 60", columns)), "--test-limit", 50)
+    assert re.search(r"Within +GeoScore +Country", done.stdout) and re.search(r"5000 km +2,000 km +hit", done.stdout)
+    record = json.loads(next(Path("results/experiments").glob("*.json")).read_text())
+    line = next(line for line in record["lines"] if line["title"] == "most frequent")
+    assert line["acc_5000km_low"] < line["acc_5000km"] < line["acc_5000km_high"]
+    assert line["acc_25km"] is not None, "the scores of the test set are in the record too"
+    assert f"{line['acc_5000km']:.2f}" in done.stdout
+    assert all(line["geoscore@2000"] > line["geoscore"] for line in record["lines"])
 
 
 def test_a_training_serves_all_of_its_galleries(cli, toml):

@@ -108,8 +108,8 @@ def test_shards_of_another_size_are_not_reused(mine, counting, small_shards, mon
     assert resumed.views == 10
 
 
-def test_a_finished_extraction_that_was_not_yet_renamed_is_not_repeated(mine, counting, tiny_encoder):
-    features = extract(mine, mine.table("test"), tiny_encoder)
+def test_a_finished_extraction_that_was_not_yet_renamed_is_not_repeated(mine, counting):
+    features = extract(mine, mine.table("test"), counting())
     features.folder.rename(features.folder.with_suffix(".partial"))
     resumed = counting()
     assert extract(mine, mine.table("test"), resumed).key == features.key
@@ -203,7 +203,7 @@ def test_an_extraction_killed_at_any_moment_ends_equal_and_repeats_at_most_one_s
     for number, (there, finished, views) in enumerate(stories):
         assert there == finished  # of shards of four rows, encoded two by two
         assert views == 20 - 4 * there - (there < 2)  # photo 6 is not there
-        for name in ("features.npy", "ok.npy", "failures.jsonl"):
+        for name in ("features.npy", "ok.npy", "digests.npy", "failures.jsonl"):
             assert (tmp_path / f"resumed-{number}" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
@@ -223,14 +223,16 @@ def test_joining_holds_one_shard_in_memory_not_the_whole_set(tmp_path):
     rng = np.random.default_rng(0)
     whole = rng.normal(size=shards.shape).astype(np.float32)
     for rows in shards.ranges():
-        ok = np.ones(len(rows), dtype=bool)
-        shards.write(rows, whole[rows.start : rows.stop], ok, ShardRecord())
+        digests = np.full((len(rows), 2), rows.start + 1, dtype=np.uint64)
+        arrays = {"features": whole[rows.start : rows.stop], "ok": np.ones(len(rows), dtype=bool), "digests": digests}
+        shards.write(rows, arrays, ShardRecord())
     tracemalloc.start()
     assert len(list(shards.join(tmp_path))) == 40
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 5 * 512 * 1024 < whole.nbytes / 4
     np.testing.assert_array_equal(np.load(tmp_path / "features.npy", mmap_mode="r"), whole)
+    assert set(np.load(tmp_path / "digests.npy").ravel().tolist()) == {rows.start + 1 for rows in shards.ranges()}
 
 
 def test_joining_refuses_a_damaged_shard(tmp_path):
@@ -352,4 +354,5 @@ def test_two_processes_under_torchrun_make_the_same_file_as_one(one_thread, tmp_
     assert done.returncode == 0, done.stderr[-3000:]
     known = json.loads(done.stdout)  # only one of the processes prints
     assert (known["processes"], known["images"], known["failed"], known["key"]) == (2, 1300, 0, alone.key)
-    assert Path(known["folder"], "features.npy").read_bytes() == (alone.folder / "features.npy").read_bytes()
+    for name in ("features.npy", "digests.npy"):
+        assert Path(known["folder"], name).read_bytes() == (alone.folder / name).read_bytes()

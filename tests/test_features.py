@@ -17,6 +17,7 @@ from geobench import (
     get_encoder,
     get_metric,
 )
+from geobench.features.cache import is_cached
 from geobench.files import locked
 from geobench.geo import errors_km
 from geobench.progress import Progress
@@ -101,12 +102,13 @@ def test_features_are_extracted_once(mine, counting):
 
 
 @pytest.mark.parametrize("crops", [5, 10])
-def test_crops_are_views_and_the_last_five_are_mirrored(mine, tiny_encoder, crops):
+def test_crops_are_views_and_the_last_five_are_of_the_mirror_image(mine, tiny_encoder, crops):
     features = extract(mine, mine.table("test"), tiny_encoder, crops=crops).array
     assert features.shape == (10, crops, 48)
     if crops == 10:
         pixels = np.array(features).reshape(10, 10, 3, 4, 4)
-        np.testing.assert_allclose(pixels[:, 5:], pixels[:, :5, :, :, ::-1], atol=0.005)  # a pixel value is 1/255
+        mirrored = pixels[:, [1, 0, 3, 2], :, :, ::-1]  # the left corner of the mirror image is the right one
+        np.testing.assert_allclose(pixels[:, 5:9], mirrored, atol=0.005)  # a pixel value is 1/255
         assert np.abs(pixels[:, 5:] - pixels[:, :5]).max() > 0.05
 
 
@@ -179,27 +181,32 @@ def test_a_changed_image_changes_the_key_and_the_features(mine, tiny_encoder):
     np.testing.assert_array_equal(after.array[4], before.array[7])
 
 
-def test_the_key_follows_encoder_weights_crops_and_rows(mine, tiny_encoder):
-    class Other(type(tiny_encoder)):
-        name = "other"
+def changed(name, value):
+    """Return a change of an encoder by which one of the things that it states has another value."""
+    return lambda encoder, patch: patch.setattr(encoder, name, value)
 
-    class Retrained(type(tiny_encoder)):
-        def weights_key(self):
-            return "tiny-2"
 
-    class Closer(type(tiny_encoder)):
-        side = 4  # large JPEGs are decoded at a reduced scale
+KEY = {
+    "name": changed("name", "other"),
+    "weights": changed("weights_key", lambda: "tiny-2"),
+    "preprocessing": changed("describe", lambda: "5×5 pixels"),
+    "normalisation": changed("normalisation", ((0.5,) * 3, (0.5,) * 3)),
+    "precision": changed("precision", lambda device: "bfloat16"),
+}
 
+
+@pytest.mark.parametrize("change", KEY.values(), ids=KEY)
+def test_whatever_an_encoder_states_of_itself_is_part_of_the_key(mine, tiny_encoder, monkeypatch, change):
+    before = extract(mine, mine.table("test"), tiny_encoder).key
+    change(tiny_encoder, monkeypatch)
+    assert not is_cached(mine, mine.table("test"), tiny_encoder, crops=1, device="cpu")
+    assert extract(mine, mine.table("test"), tiny_encoder).key != before
+
+
+def test_crops_and_rows_are_part_of_the_key(mine, tiny_encoder):
     table = mine.table("test")
-    keys = {
-        extract(mine, table, tiny_encoder).key,
-        extract(mine, table, Other()).key,
-        extract(mine, table, Retrained()).key,
-        extract(mine, table, Closer()).key,
-        extract(mine, table, tiny_encoder, crops=5).key,
-        extract(mine, table.head(9), tiny_encoder).key,
-    }
-    assert len(keys) == 6
+    ways = [(table, 1), (table, 5), (table.head(9), 1)]
+    assert len({extract(mine, rows, tiny_encoder, crops=crops).key for rows, crops in ways}) == 3
 
 
 def test_an_extraction_waits_for_another_one_of_the_same_features(mine, counting, own_home):

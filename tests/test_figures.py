@@ -4,6 +4,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -231,6 +232,14 @@ def test_the_report_draws_beside_its_table(result, cli, tmp_path):
     told = cli("report", "--published", "none", "--figures", tmp_path / "figures").output
     assert "Median" in told and "wrote 9 files" in told
     assert (tmp_path / "figures" / "mine-map-knn.svg").is_file()
+
+
+def test_the_figures_of_a_report_have_its_thresholds(result, cli):
+    result().save()
+    for folder, thresholds in (("five", []), ("two", ["--thresholds", "50,500"])):
+        cli("report", "--published", "none", "--figures", folder, *thresholds)
+    for name in ("mine-map-knn.png", "mine-cdf.png", "mine-continent.png"):
+        assert Path("five", name).read_bytes() != Path("two", name).read_bytes(), name
 
 
 def test_the_modules_of_figures_load_no_matplotlib_before_they_draw():

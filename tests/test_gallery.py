@@ -3,8 +3,8 @@ import pytest
 
 from geobench import Gallery, GalleryError, PluginError, UnknownNameError, get_gallery
 from geobench.data.land import is_land
-from geobench.gallery import choose_gallery, default_gallery, parse_size
-from geobench.geo import invalid_rows, sample_sphere, unit_vectors
+from geobench.gallery import choose_gallery, default_gallery, is_oracle, parse_size
+from geobench.geo import METRES_PER_DEGREE, invalid_rows, nearest_km, sample_sphere, unit_vectors
 from geobench.plugins import Plugin, get_model_class, registry
 
 TRAINING = sample_sphere(3000, np.random.default_rng(0))
@@ -171,3 +171,70 @@ def test_the_hash_follows_every_coordinate():
     one, other = TRAINING.copy(), TRAINING.copy()
     other[-1, -1] += 1e-12
     assert Gallery(one, "a").hash == Gallery(TRAINING, "b").hash != Gallery(other, "a").hash
+
+
+def towns(n, rng, count=400):
+    """Return ``n`` coordinates as photos have them: around ``count`` towns, at lognormal distances of median 1 km."""
+    centres = sample_sphere(count, np.random.default_rng(1), south=-60, north=60)
+    places, angle = centres[rng.integers(0, count, n)], rng.uniform(0, 2 * np.pi, n)
+    metres = 1000 * np.exp(1.5 * rng.normal(size=n))
+    moved = places + np.stack([np.cos(angle), np.sin(angle)], axis=1) * metres[:, None] / METRES_PER_DEGREE
+    return moved.clip((-90, -180), (90, 180))
+
+
+TEST = towns(500, np.random.default_rng(2))
+OTHERS = towns(100_000, np.random.default_rng(3))
+ROUNDED = {
+    "exact": TEST,
+    "float32": TEST.astype(np.float32).astype(np.float64),
+    "five decimals": TEST.round(5),
+    "four decimals": TEST.round(4),
+    "three decimals": TEST.round(3),
+    "cut to four decimals": np.trunc(TEST * 1e4) / 1e4,
+}
+
+
+@pytest.mark.parametrize("written", ROUNDED)
+def test_a_gallery_of_the_test_coordinates_is_an_oracle_however_they_were_rounded(written):
+    assert Gallery(ROUNDED[written], "a").count_of(TEST) > 0.85 * len(TEST)
+    assert is_oracle(Gallery(np.concatenate([OTHERS[:2000], ROUNDED[written]]), "a").count_of(TEST), len(TEST))
+
+
+@pytest.mark.parametrize("decimals", [8, 5, 4, 3])
+def test_other_photos_of_the_same_towns_are_no_oracle_although_they_are_near(decimals):
+    dense = OTHERS.round(decimals)
+    assert np.mean(nearest_km(TEST, dense) <= 0.1) > 0.3
+    assert Gallery(dense, "a").count_of(TEST) < 0.05 * len(TEST)
+
+
+def near_zero(*metres):
+    """Return coordinates so many metres north of 0, 0."""
+    return np.array([(north / METRES_PER_DEGREE, 0.0) for north in metres])
+
+
+@pytest.mark.parametrize(
+    ("points", "held"),
+    [
+        ((0.1,), True),  # one position written twice, whatever else is near
+        ((0.1, 0.6), True),
+        ((0.3, 2.9), False),  # not ten times nearer than the next
+        ((0.3, 3.4), True),
+        ((99.0,), True),
+        ((99.0, 99.0), True),  # the same point twice is one
+        ((101.0,), False),
+        ((99.0, 980.0), False),
+        ((99.0, 1010.0), True),
+    ],
+)
+def test_a_point_is_held_within_100_metres_if_it_is_ten_times_nearer_than_the_next(points, held):
+    assert Gallery(near_zero(*points), "a").count_of(near_zero(0.0)) == held
+
+
+def test_an_empty_gallery_or_test_set_holds_nothing():
+    assert Gallery(np.empty((0, 2)), "a").count_of(TEST) == 0
+    assert Gallery(TEST, "a").count_of(np.empty((0, 2))) == 0
+
+
+def test_a_rounded_point_is_held_across_the_antimeridian():
+    across = Gallery(np.array([[10.0, 179.99999]]), "a")
+    assert across.count_of(np.array([[10.0, -180.0]])) == 1

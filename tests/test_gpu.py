@@ -111,14 +111,9 @@ def test_the_command_trains_on_a_gpu(model, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "ViT-S-32-alt"])
-def test_features_from_a_gpu_are_those_from_a_cpu(name, tmp_path, monkeypatch):
+def test_features_from_a_gpu_are_those_from_a_cpu(name, tmp_path, monkeypatch, random_clip):
     if name.startswith("ViT"):
-        import open_clip
-        from safetensors.torch import save_file
-
-        torch.manual_seed(0)
-        save_file(open_clip.create_model(name).state_dict(), tmp_path / "random.safetensors")
-        name = f"{name}/{tmp_path / 'random.safetensors'}"
+        name = f"{name}/{random_clip(tmp_path / 'random.safetensors', name)}"
     dataset = get_dataset("bluemarble")
     table, found = dataset.table("test", 600), {}
     for device in ("cpu", "cuda"):

@@ -16,6 +16,7 @@ from geobench.analysis.breakdown import groups_of
 from geobench.data.registration import add_dataset
 from geobench.geo import haversine_km
 from geobench.metrics import ScoredImages, accuracies, scores_of
+from geobench.pictures.palette import error_colours
 from geobench.pictures.worldmap import equal_earth
 from geobench.report.formats import report
 from geobench.report.html import explorer, page, thumbnails
@@ -636,6 +637,8 @@ def test_the_levels_of_filter_legend_and_regions_change_with_the_test_set(opened
     assert len(browser.texts(legend)) == 6 and browser.texts(legend)[2].startswith("≤ 200 km (")
     assert browser.js("return [at('level').value, at('by-share').value]") == ["2", "2"]
     assert browser.texts("#count") == [f"{(one.errors <= 200).sum()} of 30 images"]
-    used = set(browser.js("return source(drawn.get(mapElement()), 'truth').data.colour"))
-    assert used <= set(browser.js("return currentSet().colours"))
+    browser.choose("which", "all")
+    data = browser.js("const {image, colour} = source(drawn.get(mapElement()), 'truth').data; return [image, colour]")
+    exceeded = np.searchsorted([1, 25, 200, 750, 2500], one.errors)
+    assert data[1] == [error_colours(5)[exceeded[image]] for image in data[0]]
     assert [entry for entry in browser.driver.get_log("browser") if entry["level"] not in ("INFO", "DEBUG")] == []

@@ -398,7 +398,12 @@ def test_a_hub_that_is_not_there_is_one_line(hub, monkeypatch):
     assert "127.0.0.1:9 cannot be reached (ConnectError) (2 tries). Try again later." in fetch()[1]
 
 
-def test_an_endpoint_that_is_no_hub_is_one_line(hub):
+def test_an_endpoint_that_is_not_an_address_is_one_line(hub, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "nonsense")
+    assert f"nonsense/{FILE.format('main')} cannot be reached (UnsupportedProtocol) (2 tries)" in fetch()[1]
+
+
+def test_an_endpoint_that_is_not_a_hub_is_one_line(hub):
     hub.is_hub = False
     line = f"127.0.0.1:{hub.port} does not answer as the Hugging Face hub does; check HF_ENDPOINT and your proxy"
     assert line in fetch()[1]
@@ -500,6 +505,8 @@ def test_the_command_shows_the_mirror_and_the_cache_before_it_asks(hub, own_home
             HubFile("jane/net", "model", "main", "a.csv"),
         ),
         ("https://huggingface.co/datasets/jane/photos/blob/main/a.csv", None),
+        ("https://huggingface.co/datasets/jane--doe/photos/resolve/main/a.csv", None),  # not a valid name
+        ("https://huggingface.co/datasets/jane/photos/resolve/main/..%2F..%2Fa.csv", None),
         ("https://huggingface.co.example.org/datasets/jane/photos/resolve/main/a.csv", None),
         ("http://huggingface.co/datasets/jane/photos/resolve/main/a.csv", None),
         ("https://example.org/https://huggingface.co/jane/net/resolve/main/a.csv", None),

@@ -11,6 +11,7 @@ import pytest
 
 import geobench
 from geobench import Model, Options, Predictions, ResultError, evaluate, get_dataset, get_gallery, get_model, run, train
+from geobench.data import dataset as dataset_module
 from geobench.data.dataset import Dataset
 from geobench.data.registration import add_dataset
 from geobench.plugins import Plugin, registry
@@ -125,6 +126,16 @@ def other_version_of_geobench(world):
     world.monkeypatch.setattr(provenance, "version", lambda name: "9.9")
 
 
+def other_code(world):
+    """Let another class, of the same name and with the same statements, encode the images."""
+
+    class Edited(type(world.encoder)):
+        def encode_images(self, batch):
+            return super().encode_images(batch) * 2
+
+    world.encoder.__class__ = Edited
+
+
 def csv_gallery(world, text="latitude,longitude\n1,2\n3,4\n"):
     Path("gallery.csv").write_text(text)
     world.gallery = "gallery.csv"
@@ -143,6 +154,9 @@ RESULT = {
     "the encoder": lambda w: w.define(default_encoder="efficientnet_lite0"),
     "the weights of the encoder": lambda w: w.monkeypatch.setattr(w.encoder, "weights_key", lambda: "tiny-2"),
     "the preprocessing": lambda w: w.monkeypatch.setattr(w.encoder, "describe", lambda: "5×5 pixels"),
+    "the code of the encoder": other_code,
+    "the normalisation of the encoder": lambda w: setattr(w.encoder, "normalisation", ((0.5,) * 3, (0.5,) * 3)),
+    "what must be known of the encoder": lambda w: w.monkeypatch.setattr(w.encoder, "caveat", lambda: "random weights"),
     "the precision": lambda w: w.monkeypatch.setattr(w.encoder, "precision", lambda device: "bfloat16"),
     "the crops": lambda w: setattr(w, "options", Options(crops=5, workers=0)),
     "top k": lambda w: setattr(w, "options", Options(top_k=2, workers=0)),
@@ -286,6 +300,8 @@ TRAINING = {
     "the encoder": lambda w: {"encoder": "efficientnet_lite0"},
     "the weights of the encoder": lambda w: w.monkeypatch.setattr(w.encoder, "weights_key", lambda: "tiny-2"),
     "the preprocessing": lambda w: w.monkeypatch.setattr(w.encoder, "describe", lambda: "5×5 pixels"),
+    "the code of the encoder": other_code,
+    "what must be known of the encoder": lambda w: w.monkeypatch.setattr(w.encoder, "caveat", lambda: "random weights"),
 }
 
 
@@ -377,21 +393,21 @@ def test_a_run_trains_a_model_with_the_encoder_and_crops_of_the_others(world, re
 
 def test_the_table_of_a_test_set_is_read_once_and_each_of_its_images_is_statted_once(world, monkeypatch):
     reads, stats = Counter(), Counter()
-    table, positions = Dataset.table, Dataset._read
+    table, positions = Dataset.table, dataset_module.read_rows
 
     def counted_table(self, *arguments):
         reads["table"] += 1
         return table(self, *arguments)
 
-    def counted_read(self, *arguments):
+    def counted_read(*arguments, **options):
         reads["read"] += 1
-        return positions(self, *arguments)
+        return positions(*arguments, **options)
 
     world.train()
     run(["random"], "mine", galleries=["land:5"])  # trains it, extracts nothing
     run(["nearest"], "mine", galleries=["land:5"])  # extracts
     monkeypatch.setattr(Dataset, "table", counted_table)
-    monkeypatch.setattr(Dataset, "_read", counted_read)
+    monkeypatch.setattr(dataset_module, "read_rows", counted_read)
     stat = os.stat
 
     def counted_stat(path, *arguments, **options):

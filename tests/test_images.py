@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
+from torchvision.transforms import FiveCrop, TenCrop
 
 from geobench import ImageError
 from geobench.images.decoding import open_image, views
@@ -98,7 +99,7 @@ def test_one_crop_is_the_image_itself():
 
 
 def test_five_crops_are_the_corners_and_the_centre():
-    # 40 pixels high: the side is 0.875 · 40 = 35, the right edge 60 − 35 = 25, the lower one 40 − 35 = 5.
+    # 40 pixels high: the side is 0.875 · 40 = 35, so there are 60 − 35 = 25 to its right and 40 − 35 = 5 below.
     image = noise(60, 40)
     places = [(0, 0), (25, 0), (0, 5), (25, 5), (12, 2)]
     pixels = np.asarray(image)
@@ -106,13 +107,25 @@ def test_five_crops_are_the_corners_and_the_centre():
         np.testing.assert_array_equal(np.asarray(view), pixels[y : y + 35, x : x + 35])
 
 
-def test_ten_crops_are_the_five_and_their_mirrors():
-    ten = [np.asarray(view) for view in views(noise(60, 40), 10)]
-    assert len(ten) == 10
-    for plain, mirrored, five in zip(ten[:5], ten[5:], views(noise(60, 40), 5), strict=True):
-        np.testing.assert_array_equal(plain, np.asarray(five))
-        np.testing.assert_array_equal(mirrored, plain[:, ::-1])
-        assert not np.array_equal(mirrored, plain)
+SIZES = [(60, 40), (40, 60), (61, 40), (63, 40), (48, 48), (101, 57), (57, 103), (7, 5), (1, 9)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_five_and_ten_crops_are_those_of_torchvision(size):
+    image = noise(*size)
+    side = max(1, round(0.875 * min(size)))
+    for crops, theirs in ((5, FiveCrop(side)), (10, TenCrop(side))):
+        for ours, judge in zip(views(image, crops), theirs(image), strict=True):
+            np.testing.assert_array_equal(np.asarray(ours), np.asarray(judge))
+
+
+def test_ten_crops_are_those_of_the_image_and_of_its_mirror_image():
+    image = noise(60, 40)
+    ten = [np.asarray(view) for view in views(image, 10)]
+    mirrored = views(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 5)
+    for view, other in zip(ten, [*views(image, 5), *mirrored], strict=True):
+        np.testing.assert_array_equal(view, np.asarray(other))
+    assert np.array_equal(ten[5], ten[1][:, ::-1]) and not np.array_equal(ten[5], ten[0])
 
 
 @pytest.mark.parametrize("crops", [1, 5, 10])

@@ -63,6 +63,56 @@ def test_in_1000_draws_the_interval_of_the_median_holds_the_truth_in_93_to_97_pe
     assert 93 <= coverage.median_coverage(make(n), alike) <= 97
 
 
+FEW = [
+    pytest.param(make, g, id=f"{make.__name__}-{g}") for make in (coverage.equal, coverage.unequal) for g in (2, 3, 6)
+]
+
+
+@pytest.mark.parametrize(("make", "photographers"), FEW)
+def test_in_1000_draws_the_intervals_of_few_photographers_hold_the_truth_and_none_is_too_narrow(make, photographers):
+    clusters = make(240, photographers)
+    for alike in (0.0, 0.1):
+        assert coverage.accuracy_coverage(clusters, 0.5, alike) >= 94
+        assert coverage.median_coverage(clusters, alike) >= 94
+        assert coverage.mean_coverage(clusters, alike) >= 94
+        assert coverage.narrow(clusters, 0.5, alike) == 0
+
+
+@pytest.mark.parametrize("photographers", [2, 3, 6])
+def test_few_photographers_never_make_an_interval_surer_than_independent_images_do(photographers):
+    clusters = coverage.equal(240, photographers)
+    for share in coverage.SHARES:
+        drawn = coverage.hits(np.random.default_rng(1), clusters, share, 0.0, 1000)
+        low, high = share_interval(drawn, clusters)
+        least, most = share_interval(drawn, coverage.alone(240))
+        assert (high - low >= most - least).all()
+        assert (clustered_mean(drawn.astype(float), clusters).effect >= 1).all()
+
+
+@pytest.mark.parametrize(("make", "n", "alike"), SETS)
+def test_the_floor_of_few_clusters_changes_nothing_for_many(make, n, alike, monkeypatch):
+    clusters = make(n)
+    drawn = coverage.hits(np.random.default_rng(2), clusters, 0.3, alike, 100)
+    errors = coverage.errors_of(np.random.default_rng(2), clusters, alike, 100)[0]
+    found = [*share_interval(drawn, clusters), *median_interval(errors, clusters)]
+    monkeypatch.setattr(statistics, "FEW", 0)
+    np.testing.assert_array_equal(found, [*share_interval(drawn, clusters), *median_interval(errors, clusters)])
+    assert not clusters.few
+
+
+@pytest.mark.parametrize("make", [coverage.pairs, coverage.photographers])
+def test_the_design_effect_of_many_clusters_may_be_below_1(make):
+    drawn = coverage.hits(np.random.default_rng(2), make(237), 0.3, 0.0, 100)
+    assert 20 < (clustered_mean(drawn.astype(float), make(237)).effect < 1).sum() < 80
+
+
+def test_clusters_are_few_by_their_effective_number():
+    assert coverage.equal(240, 9).few and not coverage.equal(240, 10).few
+    assert coverage.unequal(240, 10).few and coverage.unequal(240, 10).effective == pytest.approx(1.55, abs=0.01)
+    assert coverage.equal(240, 10).effective == 10
+    assert not coverage.alone(4).few and Clusters(np.array([0, 0, 1])).few and Clusters(np.zeros(5, dtype=np.intp)).few
+
+
 def test_an_interval_that_forgets_the_photographers_holds_the_truth_far_too_seldom():
     clusters = coverage.photographers(2997)
     drawn = coverage.hits(np.random.default_rng(0), clusters, 0.5, ALIKE, 1000)
@@ -163,6 +213,9 @@ def test_one_cluster_counts_as_one_observation():
     hits = np.repeat([1.0, 0.0], 500)[:, None]
     low, high = (float(end[0]) for end in share_interval(hits, Clusters(np.zeros(1000, dtype=np.intp))))
     assert low < 0.1 and high > 0.9
+    values = np.random.default_rng(0).normal(size=1000)
+    mean = clustered_mean(values, Clusters(np.zeros(1000, dtype=np.intp)))
+    assert (mean.se, mean.freedom) == (pytest.approx(values.std()), 1)
 
 
 def places(*latitudes):

@@ -13,11 +13,13 @@ from geobench import FeatureError, get_dataset
 from geobench.audits.fingerprints import FEATURELESS, OK, UNREADABLE, fingerprint, fingerprints, near_pairs
 from geobench.audits.leakage import audit
 from geobench.audits.overlap import photo_ids, same_photographer, twins
+from geobench.audits.subsets import Subset, score_subset
 from geobench.data.raster import RasterDataset
 from geobench.data.registration import add_dataset
 from geobench.data.tables.photographers import photographers
 from geobench.geo import unit_vectors
 from geobench.progress import SILENT
+from geobench.results import load_result, read_results
 
 N = 60  # images on each side, of places that are at least 600 km apart
 EACH = 10  # planted leaks of each kind
@@ -282,3 +284,20 @@ def test_three_thousand_against_a_million_needs_little_memory():
 )
 def test_wrong_usage_is_one_line_and_exits_with_2(cli, arguments, message):
     assert message in cli("datasets", "audit", "bluemarble", *arguments, exit_code=2).output
+
+
+def test_a_subset_is_another_result_which_depends_on_its_images(make_result):
+    result = make_result((0.0, 1.0, 10.0, None))
+    names = tuple(result.names)
+
+    def part(*kept):
+        left_out = tuple(name for name in names if name not in kept)
+        return score_subset(result, Subset("clean", "mine", "theirs", ("id",), 0, "2026", kept, left_out), None)
+
+    first, other = part(*names[:2]), part(*names[1:3])
+    assert len({result.key, first.key, other.key, part(*names).key}) == 4
+    assert first.key == part(*names[:2]).key
+    assert (first.subset, first.n, first.scores["acc_1km"], other.scores["acc_1km"]) == ("clean", 2, 50.0, 0.0)
+    assert read_results(first.save().parent)[0] == [first], "it is read back with its key"
+    old = score_subset(make_result(key="a" * 16), Subset("clean", "mine", "theirs", ("id",), 0, "", names, ()), None)
+    assert old.key != "a" * 16 and load_result(old.save()).key == old.key

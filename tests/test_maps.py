@@ -240,7 +240,7 @@ def test_a_model_that_tells_no_similarity_says_so_before_it_computes_anything(cr
     train("knn", data="bluemarble", encoder="tiny", limit=16, workers=0)
     done = cli("predict", crops[0], "--model", "knn", "--map", "map.png", exit_code=1)
     assert done.stderr.splitlines()[-1] == (
-        "Error: knn does not tell how similar a place is to a query: it has nothing to map."
+        "Error: knn has no similarity between a query and a place, so there is nothing to map."
     )
 
 
@@ -252,7 +252,7 @@ def test_a_file_of_another_kind_is_refused_with_those_that_there_are(geoclip, cr
 @pytest.mark.parametrize("wrong", [lambda n, m: np.zeros((m, n)), lambda n, m: np.full((n, m), np.nan)])
 def test_a_similarity_of_the_wrong_shape_or_not_finite_names_the_model(geoclip, crops, tmp_path, wrong):
     geoclip.similarity = lambda features, coordinates: wrong(len(features), len(coordinates))
-    with pytest.raises(PluginError, match="returned a similarity of the shape"):
+    with pytest.raises(PluginError, match="returned a similarity of shape"):
         predict(geoclip, crops[:1], "land:30", map_to=tmp_path / "map.png")
     assert not (tmp_path / "map.png").exists()
 

@@ -225,6 +225,7 @@ def test_a_test_set_names_its_thresholds_and_metrics(own_home, photos, make_resu
     own_set(own_home, photos, 'thresholds = [10, 1000]\nmetrics = ["geoscore@2000", "country", "acc_50km"]')
     names = ["acc_10km", "acc_50km", "acc_1000km", "geoscore@2000", "country"]
     assert [metric.name for metric in get_metrics("mine")] == names
+    assert [metric.name for metric in get_metrics("mine", [7])] == ["acc_7km", *names[1:2], *names[3:]]
     result = make_result((0.0, 0.3, 5.0, None))  # 0, 33.4, 556 km and a failed image, truly at 0, 0 in the sea
     assert list(result.scores) == names
     assert [result.scores[name] for name in names[:3]] == [25.0, 50.0, 75.0]
@@ -416,8 +417,9 @@ def test_a_metric_that_cannot_be_used_leaves_its_plugin_out(metrics_plugin, code
     assert get_metric("acc_25km").threshold_km == 25
 
 
-def test_a_metric_named_like_a_column_of_every_result_is_refused(register_metrics, make_result):
-    register_metrics(Metric("seed", "Seed", lambda images: images.errors_km))
+def test_a_metric_named_like_a_column_of_every_result_is_refused(metrics_plugin, make_result):
+    code = "register(Metric('seed', 'Seed', lambda images: images.errors_km))"
+    metrics_plugin(f"from geobench import Metric, hookimpl\n@hookimpl\ndef register_metrics(register):\n    {code}\n")
     with pytest.raises(PluginError, match="the metric 'seed' has the name of a column of every result; rename"):
         make_result().row()
 

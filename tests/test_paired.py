@@ -60,6 +60,31 @@ def test_what_would_take_too_long_is_near_the_exact_value(monkeypatch):
     assert sign_flip_p(sums) == pytest.approx(exact, abs=0.01)
 
 
+def test_no_p_value_of_few_clusters_is_below_the_least_that_swapping_them_can_give():
+    assert sign_flip_p([3, 2, 4, 5]) == 2 / 2**4
+    assert sign_flip_p([3.25, 2.5, 4.125, 5.3]) == 2 / 2**4  # by the normal distribution it would be 0.049
+    assert sign_flip_p([0.3]) == 1.0
+
+
+@pytest.mark.parametrize("photographers", [1, 2, 3])
+def test_a_difference_that_few_photographers_share_is_no_surer_than_that_of_independent_images(photographers):
+    a, b = np.tile(np.arange(40) < 20, photographers), np.tile(np.arange(40) < 22, photographers)
+    clusters = Clusters(np.repeat(np.arange(photographers), 40))
+    found, independent = accuracy_difference(a, b, clusters), accuracy_difference(a, b, alone(len(a)))
+    assert found.high - found.low > independent.high - independent.low > 5
+    assert found.low < found.value < found.high and found.p >= 2 / 2**photographers
+    means = mean_difference(a.astype(float), b.astype(float), clusters)
+    least = mean_difference(a.astype(float), b.astype(float), alone(len(a)))
+    assert means.high - means.low > least.high - least.low > 0 and means.p > 0.05
+
+
+def test_the_difference_of_medians_is_known_if_every_cluster_has_half_its_images_below_the_median():
+    """Fifty places with a near and a far photo each: the share below the median does not scatter between them."""
+    a = np.stack([np.linspace(1, 2, 50), np.linspace(100, 200, 50)], axis=1).ravel()
+    clusters = Clusters(np.arange(100) // 2)
+    assert np.isfinite(paired.linearised_median(a, clusters)).all()
+
+
 def test_adjusted_p_values_are_holms():
     rng = np.random.default_rng(2)
     for size in (1, 2, 7):

@@ -187,3 +187,20 @@ def test_an_image_that_the_model_itself_marks_as_failed_stays_failed():
     scattered = Predictions.scatter(of(2, failed=[0]), np.array([True, False, True]))
     assert scattered.failed.tolist() == [True, True, False]
     assert scattered.errors_km(np.zeros((3, 2)))[:2].tolist() == [FARTHEST_KM, FARTHEST_KM]
+
+
+def test_predictions_of_groups_of_images_are_joined_in_their_order():
+    one = Predictions.of(np.array([[[1.0, 2.0]]]), np.array([[0.5]]))
+    joined = Predictions.concatenate([one, Predictions.none(2), one])
+    assert len(joined) == 4 and joined.failed.tolist() == [False, True, True, False]
+    np.testing.assert_array_equal(joined.coordinates[[0, 3], 0], [[1.0, 2.0], [1.0, 2.0]])
+    assert joined.scores[3, 0] == 0.5
+    np.testing.assert_array_equal(joined[joined.failed].failed, [True, True])
+
+
+def test_predictions_with_different_numbers_per_image_are_not_joined():
+    one, two = (Predictions.of(np.zeros((1, k, 2)), np.zeros((1, k))) for k in (1, 2))
+    with pytest.raises(PluginError, match="must have one number of predictions per image, not 1, 2"):
+        Predictions.concatenate([one, two])
+    with pytest.raises(PluginError, match="not no group"):
+        Predictions.concatenate([])

@@ -112,7 +112,9 @@ def test_weights_are_not_needed_where_the_features_are_cached(tiny_encoder, monk
     train("knn", **KNN)
     assert not run("knn", "bluemarble", **SMALL).failures
     monkeypatch.setattr(tiny_encoder, "check", missing)
-    assert not run("knn", "bluemarble", force=True, **SMALL).failures
+    assert not run("knn", "bluemarble", folder="elsewhere", **SMALL).failures
+    (failure,) = run("knn", "bluemarble", force=True, **SMALL).failures  # which extracts them again
+    assert failure == "knn: the weights of tiny are not available"
 
 
 def test_a_device_or_a_results_folder_that_cannot_be_used_is_refused_at_once(own_home, tmp_path):

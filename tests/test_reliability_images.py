@@ -307,6 +307,7 @@ def alarm():
 def dataset_of(folder, images):
     """Write ``images`` and their table below ``folder``; return the data set."""
     (folder / "images").mkdir(parents=True)
+    (folder / "images" / "another.jpg").touch()  # an empty folder would be taken for a disk that is not mounted
     for image in images:
         if len(image.name) < 256:
             image.write(folder / "images" / image.name)

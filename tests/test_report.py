@@ -108,7 +108,7 @@ def test_the_intervals_are_clustered_by_the_photographer_that_the_set_names(make
     scores = scores_of(ScoredImages(moved.errors_km(truth)), get_metrics())
     result = replace(result, predictions=moved, truth=truth, scores=scores)
     result.save(FOLDER / "alone")
-    replace(result, extra=pd.DataFrame({"AUTHOR": [str(k // 10) for k in range(100)]})).save(FOLDER / "by")
+    replace(result, extra=pd.DataFrame({"AUTHOR": [f"user {k // 10}" for k in range(100)]})).save(FOLDER / "by")
     alone, by = (json.loads(report("json", FOLDER / name))[0] for name in ("alone", "by"))
     assert (alone["clustered_by"], alone["clusters"]) == ("coordinate", 100)
     assert (by["clustered_by"], by["clusters"]) == ("AUTHOR", 10)
@@ -456,3 +456,11 @@ def test_json_lists_what_a_row_is_best_at_and_csv_has_it_in_one_entry(make_resul
     best = json.loads(report("json"))[0]["best"]
     assert "acc_1km" in best and isinstance(best, list)
     assert " ".join(best) in report("csv")
+
+
+def test_a_model_without_features_does_not_bring_a_column_of_crops(make_result):
+    for name, crops in (("knn", 1), ("random", 0)):
+        make_result(model=name, crops=crops, gallery_hash=name).save(FOLDER)
+    assert "Crops" not in report("markdown", FOLDER)
+    make_result(model="geoclip", crops=10).save(FOLDER)
+    assert "Crops" in report("markdown", FOLDER)

@@ -10,7 +10,7 @@ import pytest
 
 import geobench
 from geobench import CheckpointError, Model, Options, Predictions, ScoredImages, get_dataset, get_model, run, train
-from geobench.audits.subsets import Subset
+from geobench.audits.subsets import Content, Subset
 from geobench.checkpoints import get_checkpoints
 from geobench.devices import peak_memory_mb
 from geobench.metrics import scores_of
@@ -294,8 +294,11 @@ def test_a_subset_keeps_the_columns_of_its_images_and_needs_the_predictions(cli,
     lines = [line + end for line, end in zip(metadata.read_text().splitlines(), ends, strict=True)]
     metadata.write_text("\n".join(lines) + "\n")
     cli("datasets", "add", "exam", "--images", images, "--metadata", metadata, "--encoder", "tiny")
-    names = tuple(get_dataset("exam").table("test")["image"])
-    Subset("clean", "exam", "lessons", ("id",), 0, "2026", kept=names[2:5], left_out=names[:2] + names[5:]).save()
+    exam, trained = get_dataset("exam"), train("random", **KNN)
+    table = exam.table("test")
+    names, contents = tuple(table["image"]), (Content.of(exam, "test", table, ()), Content(trained.table_hash, "", ""))
+    kept, left_out = names[2:5], names[:2] + names[5:]
+    Subset("clean", "exam", "bluemarble", ("id",), 0, "2026", kept, left_out, *contents).save()
     arguments = {"models": ["random"], "datasets": ["exam"], "galleries": ["land:5"], "subset": "clean"}
     for _ in range(2):  # fresh, and kept
         everything, clean = run(**arguments).results
@@ -316,16 +319,18 @@ def test_a_subset_without_an_audit_says_which_command_makes_it(cli, photos):
     assert "unknown subset 'cleen'; did you mean clean?" in cli(*arguments, "cleen", exit_code=2).output
 
 
-def test_an_audit_against_another_training_set_than_the_models_is_said(cli, photos, own_home):
+def test_an_audit_against_another_training_set_than_the_models_is_refused(cli, photos, own_home):
     exam_and_audit(cli, photos, own_home)
-    train("random", "bluemarble", encoder="tiny", limit=50)
-    said = cli("run", "--models", "random", "--datasets", "exam", "--subset", "clean").stderr
-    assert "the clean subset of exam was audited against lessons, the model was trained on bluemarble" in said
-    assert "geobench datasets audit exam --against bluemarble" in said
-    cli("datasets", "audit", "exam", "--against", "bluemarble", "--kinds", "id")
+    trained = train("random", "bluemarble", encoder="tiny", limit=50)
+    arguments = ("run", "--models", "random", "--datasets", "exam", "--subset", "clean")
+    done = cli(*arguments, exit_code=1)
     assert (
-        "was audited against" not in cli("run", "--models", "random", "--datasets", "exam", "--subset", "clean").stderr
-    )
+        f"the clean subset of exam was audited against lessons, {trained.spec} was trained on bluemarble; audit it: "
+        "geobench datasets audit exam --against bluemarble"
+    ) in done.stderr
+    assert "clean" not in done.stdout
+    cli("datasets", "audit", "exam", "--against", "bluemarble", "--kinds", "id")
+    assert "clean" in cli(*arguments).stdout  # the fifty images are a part of what was audited
 
 
 def test_images_that_came_after_the_audit_are_neither_clean_nor_not(cli, photos, own_home):
@@ -334,7 +339,8 @@ def test_images_that_came_after_the_audit_are_neither_clean_nor_not(cli, photos,
         file.write("new.jpg,1,2\n")
     train("random", "lessons", encoder="tiny")
     done = cli("run", "--models", "random", "--datasets", "exam", "--galleries", "30", "--subset", "clean", exit_code=1)
-    assert "1 images of exam, such as 'new.jpg', were not part of it when it was audited" in done.stderr
+    assert "exam has changed (names or positions) since its clean subset was made on" in done.stderr
+    assert "audit it again: geobench datasets audit exam --against lessons" in done.stderr
     assert "random" in done.stdout  # all images are scored all the same
 
 
@@ -351,3 +357,22 @@ def test_the_peak_memory_of_a_result_is_that_of_its_own_process():
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert peak_memory_mb() > held.nbytes / 2**20 > 380
     assert 5 < float(child.stdout) < 200
+
+
+def test_evaluate_takes_names_as_well_as_objects():
+    spec = train("random", **KNN).spec
+    named = geobench.evaluate(spec, "bluemarble", "land:30", Options(top_k=2), limit=10)
+    test_set = geobench.TestSet.of(get_dataset("bluemarble"), 10)
+    made = geobench.evaluate(get_model(spec), test_set, geobench.get_gallery("land:30"), Options(top_k=2))
+    assert named.key == made.key and named.scores == made.scores
+    default = geobench.evaluate(spec, get_dataset("bluemarble"), limit=10)
+    assert default.gallery == "training:200"  # the set's default of 21,000 points is larger than the training set
+
+
+def test_the_results_of_a_run_are_a_table_with_a_row_each():
+    train("random", **KNN)
+    summary = run("random", "bluemarble", galleries=["land:20", "land:30"], limit=10)
+    table = summary.to_frame()
+    assert table["gallery"].to_list() == ["land:20", "land:30"] and table["n"].to_list() == [10, 10]
+    assert table["acc_2500km"].to_list() == [result.scores["acc_2500km"] for result in summary.results]
+    assert table.equals(geobench.get_results()[table.columns])

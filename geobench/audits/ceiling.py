@@ -30,7 +30,7 @@ class Ceiling:
         gallery: its spec.
         size, distinct: points of the gallery, and distinct ones.
         n: images of the test set.
-        in_gallery: test coordinates that are in the gallery exactly.
+        in_gallery: test coordinates that the gallery holds, exactly or rounded: :meth:`geobench.Gallery.count_of`.
         scores: by the test set's metrics that need errors alone; no model that chooses from this gallery can be better.
     """
 
@@ -45,7 +45,7 @@ class Ceiling:
 
     @property
     def oracle(self) -> bool:
-        """Return whether the gallery contains many of the true positions: :func:`geobench.gallery.is_oracle`."""
+        """Return whether the gallery holds many of the true positions: :func:`geobench.gallery.is_oracle`."""
         return is_oracle(self.in_gallery, self.n)
 
     def row(self) -> dict[str, Any]:

@@ -13,12 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.audits.inspection import AMBIGUOUS, MISSING, OK, UNREADABLE, ImageStatuses, inspect_images
+from geobench.audits.inspection import (
+    AMBIGUOUS,
+    DAMAGED,
+    MISSING,
+    OK,
+    UNKNOWN,
+    UNREADABLE,
+    ImageStatuses,
+    inspect_images,
+)
 from geobench.audits.overlap import photo_ids
 from geobench.audits.pool import BLOCK
 from geobench.audits.positions import Finding, check_positions
 from geobench.data.stores.names import is_unread_name
-from geobench.data.tables.rows import SWAPPED
+from geobench.data.tables.coordinates import SWAPPED
 from geobench.geo import FloatArray, haversine_km
 from geobench.plugins import get_dataset
 from geobench.progress import SILENT, Progress
@@ -31,6 +40,7 @@ if TYPE_CHECKING:
 
 SAME_PLACE_KM = 1.0  # positions of one photo may differ by this much
 NAMES = 10  # listed of a group of duplicates
+LISTED = 10_000  # of the images that have another name than the table gives them: of a large set, all have one
 
 
 @dataclass(frozen=True)
@@ -101,19 +111,20 @@ def check(
     n = len(rows.table) + len(rows.problems)
     expected = dataset.count if purpose == "test" or split == "all" else None
     findings = [*check_positions(rows), *_invalid_rows(rows), *_count_mismatch(expected, n)]
+    findings += [Finding("columns", False, note) for note in rows.notes]
     statuses = inspect_images(dataset, purpose, rows.table["image"], quick, workers, progress)
     coordinates = rows.table[["latitude", "longitude"]].to_numpy(np.float64)
     findings += _image_problems(rows.table, statuses, dataset, purpose)
+    findings += _renamed(rows.table["image"], statuses, dataset, purpose)
     findings += _duplicates(rows.table["image"].to_numpy(object), coordinates, statuses)
-    found = (statuses.codes == OK) | (statuses.codes == UNREADABLE)
     return Check(
         dataset=name,
         split=split,
         expected=expected,
         listed=n,
-        found=int(found.sum()),
-        readable=None if quick else int((statuses.codes == OK).sum()),
-        scored=0 if rows.problems else n,
+        found=int(statuses.found.sum()),
+        readable=None if quick else int(np.isin(statuses.codes, (OK, DAMAGED)).sum()),
+        scored=0 if rows.problems or (rows.unit is not None and rows.unit.is_certain) else n,
         findings=sorted(findings, key=lambda finding: not finding.is_error),
         coordinates=coordinates,
     )
@@ -143,13 +154,15 @@ def _count_mismatch(expected: int | None, listed: int) -> Iterator[Finding]:
 
 
 def _image_problems(table: pd.DataFrame, statuses: ImageStatuses, dataset: Dataset, purpose: str) -> Iterator[Finding]:
-    """Yield findings on images that are missing, unreadable or ambiguous, and on files that are not listed."""
+    """Yield findings on images that are missing, cannot be read or are ambiguous, and on files that are not listed."""
     images = table["image"].to_numpy(object)
     missing = [str(image) for image in images[statuses.codes == MISSING]]
     if missing:
         yield Finding("missing", True, f"{len(missing):,} images are listed but missing; they count as misses", missing)
     for kind, code, text in (
         ("unreadable", UNREADABLE, "images cannot be read; they count as misses"),
+        ("damaged", DAMAGED, "images can be decoded, but a checksum in them is wrong: runs read what is left of them"),
+        ("not read", UNKNOWN, "images cannot be read just now; that says nothing about them, and stops a run"),
         ("ambiguous", AMBIGUOUS, "image names match more than one file"),
     ):
         items = [statuses.reasons[int(index)] for index in np.flatnonzero(statuses.codes == code)]
@@ -161,6 +174,23 @@ def _image_problems(table: pd.DataFrame, statuses: ImageStatuses, dataset: Datas
         more = f" ({unread:,} in an unsupported format such as HEIC)" if unread else ""
         text = f"{len(unlisted):,} images exist but are not listed{more}; runs ignore them"
         yield Finding("unlisted", False, text, unlisted)
+
+
+def _renamed(images: pd.Series[str], statuses: ImageStatuses, dataset: Dataset, purpose: str) -> Iterator[Finding]:
+    """Yield findings on images whose files the table calls differently: each may be another one, or one may be two."""
+    names = images.to_numpy(object)
+    rows = np.flatnonzero(statuses.found)
+    groups = _groups(rows, np.unique(statuses.file_names[rows], return_inverse=True)[1])
+    if groups:
+        text = f"{len(groups):,} files are listed under more than one name: at most one of the positions is theirs"
+        yield Finding("same file", True, text, [_listed(names[group]) for group in groups])
+    renamed = np.flatnonzero(statuses.renamed & statuses.found)
+    if len(renamed):
+        store = dataset.store(purpose, fresh=False)
+        pairs = [(names[row], store.find(names[row])) for row in renamed[:LISTED].tolist()]
+        items = [f"{name} = {stored.name}" for name, stored in pairs if stored is not None]
+        text = f"{len(renamed):,} images are found under another name than the table gives them, such as {items[0]}"
+        yield Finding("renamed", False, text, items)
 
 
 def _unlisted(listed: npt.NDArray[np.int64], dataset: Dataset, purpose: str) -> list[str]:
@@ -181,6 +211,7 @@ def _duplicates(images: npt.NDArray[np.object_], coordinates: FloatArray, status
 
     ids = pd.factorize(photo_ids(pd.Series(images, dtype=str)))[0]
     read = np.flatnonzero(statuses.digests.any(axis=1))
+    read = read[np.sort(np.unique(statuses.file_names[read], return_index=True)[1])]  # each file once
     bytes_ = np.unique(statuses.digests[read], axis=0, return_inverse=True)[1].ravel()
     for kind, rows, keys, text in (
         ("same id", np.arange(len(images)), ids, "photos are listed under more than one name"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from geobench import files
 from geobench.audits.fingerprints import BITS, DISTANCE, OK, fingerprints
 from geobench.audits.overlap import Matches, same_coordinate, same_id, same_photographer, twins
-from geobench.audits.subsets import Subset
+from geobench.audits.subsets import Content, Subset
 from geobench.data.tables.photographers import PHOTOGRAPHER
 from geobench.errors import DatasetError, DatasetNotFoundError, SettingError, unknown_name
 from geobench.plugins import get_dataset
@@ -35,6 +35,7 @@ class Leaks:
     Attributes:
         test, training: names of the data sets.
         images: names of the test images (n,) and of the training images.
+        contents: what was read of the test set and of the training set.
         distance: twins differ in at most this many bits of their fingerprints.
         matches: for each kind of leak that could be checked, in the order of ``KINDS``.
         remarks: a line for each kind that could not be checked, or not for every image.
@@ -43,6 +44,7 @@ class Leaks:
     test: str
     training: str
     images: tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]
+    contents: tuple[Content, Content]
     distance: int
     matches: dict[str, Matches]
     remarks: list[str]
@@ -82,7 +84,8 @@ class Leaks:
     def clean(self) -> Subset:
         """Return the test images that share nothing, as the subset ``clean``."""
         kept, left_out = (tuple(map(str, self.images[0][rows])) for rows in (~self.leaking, self.leaking))
-        return Subset("clean", self.test, self.training, tuple(self.matches), self.distance, now(), kept, left_out)
+        kinds = tuple(self.matches)
+        return Subset("clean", self.test, self.training, kinds, self.distance, now(), kept, left_out, *self.contents)
 
 
 def audit(
@@ -126,8 +129,9 @@ def audit(
             matches[kind] = found
         if remark:
             remarks.append(f"{kind}: {remark}")
-    images = tuple(side.table["image"].to_numpy(object) for side in (ours, theirs))
-    return Leaks(test, against, (images[0], images[1]), distance, matches, remarks)
+    images = ours.table["image"].to_numpy(object), theirs.table["image"].to_numpy(object)
+    contents = ours.content(matches), theirs.content(matches)
+    return Leaks(test, against, images, contents, distance, matches, remarks)
 
 
 class _Side:
@@ -136,6 +140,10 @@ class _Side:
     def __init__(self, dataset: Dataset, purpose: str) -> None:
         self.dataset, self.purpose = dataset, purpose
         self.table: pd.DataFrame = dataset.positions(purpose)  # images are needed only for twins
+
+    def content(self, kinds: Iterable[str]) -> Content:
+        """Return what an audit of ``kinds`` reads."""
+        return Content.of(self.dataset, self.purpose, self.table, tuple(kinds))
 
 
 @dataclass(frozen=True)

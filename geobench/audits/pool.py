@@ -31,7 +31,7 @@ def image_pool(
     Args:
         dataset: of the images.
         purpose: ``train`` or ``test``.
-        function: applied to each image; must not raise.
+        function: applied to each image; what it raises ends the work.
         workers: processes; 0 stays in this one, None takes one per available core, at most 16.
 
     Raises:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench.data.land import is_open_sea
-from geobench.data.tables.rows import SWAPPED, Rows
+from geobench.data.tables.coordinates import SWAPPED
+from geobench.data.tables.rows import Rows
 from geobench.geo import FloatArray, place_keys
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ def check_positions(rows: Rows) -> Iterator[Finding]:
     evidence = swap_evidence(coordinates) or (SWAPPED if SWAPPED in rows.advice else "")
     if evidence:
         yield Finding("swapped", True, evidence)
+    if rows.unit is not None:
+        text = rows.unit.text + ("; a run refuses the table" if rows.unit.is_certain else "")
+        yield Finding("unit", "radians" in text, text)
     zero = (np.abs(coordinates) < 1e-6).all(axis=1)
     if zero.any():
         yield Finding(

@@ -1,26 +1,65 @@
-"""Subsets of a test set, such as the ``clean`` one that an audit leaves, scored from the same predictions."""
+"""Subsets of a test set, such as the ``clean`` one that an audit leaves, scored from the same predictions.
+
+A subset belongs to the contents of two sets, not to their names: it is used only for the test set as it was audited,
+and for models trained on what it was audited against.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from geobench import files
+from geobench.data.tables.photographers import photographers
 from geobench.errors import DatasetError, ResultError, unknown_name
 from geobench.metrics import scores_of
+from geobench.models import hash_table
 from geobench.plugins import get_metrics
 from geobench.results import Result
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from geobench.data.dataset import Dataset
     from geobench.gallery import Gallery
 
 SUBSETS = ("clean",)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an audit read of a data set: digests that change with it.
+
+    Attributes:
+        table: of names and positions.
+        photographers: of who took the images; empty if that was not audited.
+        images: of the images; empty if they were not read.
+    """
+
+    table: str
+    photographers: str
+    images: str
+
+    @classmethod
+    def of(cls, dataset: Dataset, purpose: str, table: pd.DataFrame, kinds: Sequence[str]) -> Content:
+        """Return what an audit of ``kinds`` reads of the ``table`` of ``dataset`` to ``train`` or ``test`` on."""
+        names = photographers(table) if "photographer" in kinds else None
+        return cls(
+            table=hash_table(table),
+            photographers=files.digest(list(map(str, names))) if names is not None else "",
+            images=dataset.content_key(table, purpose) if "twin" in kinds else "",
+        )
+
+    def changes(self, now: Content) -> str:
+        """Return what differs from ``now``, as text; empty if nothing does."""
+        parts = {"table": "names or positions", "photographers": "photographers", "images": "images"}
+        return ", ".join(what for name, what in parts.items() if getattr(self, name) != getattr(now, name))
 
 
 @dataclass(frozen=True)
@@ -34,6 +73,7 @@ class Subset:
         kinds: of leaks that count, such as ``photographer``; ``distance`` is the largest of a twin.
         created: date and time.
         kept, left_out: names of images; together the whole test set at that time.
+        test, training: what was audited; None if it was not recorded, by an earlier version.
     """
 
     name: str
@@ -44,10 +84,13 @@ class Subset:
     created: str
     kept: tuple[str, ...]
     left_out: tuple[str, ...]
+    test: Content | None = None
+    training: Content | None = None
 
     def save(self) -> Path:
-        """Save it, replacing an earlier one of this name against the same training set; return its file."""
-        path = _folder(self.dataset) / f"{self.name}-against-{self.against}.json"
+        """Save it, replacing an earlier one for the same names and positions on both sides; return its file."""
+        tables = files.digest(*(content and content.table for content in (self.test, self.training)))
+        path = _folder(self.dataset) / f"{self.name}-against-{self.against}-{tables[:8]}.json"
         files.write_json(path, asdict(self))
         return path
 
@@ -63,13 +106,13 @@ class Subset:
         if unknown:
             raise DatasetError(
                 f"{len(unknown):,} images of {self.dataset}, such as {unknown[0]!r}, were not part of it when it was "
-                f"audited; audit it again: {_command(self.dataset, self.against)}"
+                f"audited; audit it again: {audit_command(self.dataset, self.against)}"
             )
         return np.array([image in kept for image in images], dtype=np.bool_)
 
 
 def get_subsets(dataset: str, name: str) -> list[Subset]:
-    """Return the subsets called ``name`` of the test set ``dataset``, one for each training set, the newest last.
+    """Return the subsets called ``name`` of the test set ``dataset``, one for each audit, the newest last.
 
     Raises:
         UnknownNameError: no such kind of subset.
@@ -79,24 +122,25 @@ def get_subsets(dataset: str, name: str) -> list[Subset]:
         raise unknown_name("subset", name, SUBSETS)
     found = [_load(path) for path in sorted(_folder(dataset).glob(f"{name}-against-*.json"))]
     if not found:
-        raise DatasetError(f"{dataset} has no {name} subset yet; to make it: {_command(dataset, 'TRAINING')}")
+        raise DatasetError(f"{dataset} has no {name} subset yet; to make it: {audit_command(dataset, 'TRAINING')}")
     return sorted(found, key=lambda subset: subset.created)
 
 
-def choose_subset(dataset: str, name: str, trained_on: str, say: Callable[[str], None]) -> Subset:
-    """Return the subset audited against ``trained_on``; if there is none, the newest, and ``say`` so."""
-    found = get_subsets(dataset, name)
-    fitting = [subset for subset in found if subset.against == trained_on]
-    if not fitting and trained_on:
-        say(
-            f"the {name} subset of {dataset} was audited against {found[-1].against}, the model was trained on "
-            f"{trained_on}: the scores may include leaks. Audit it: {_command(dataset, trained_on)}"
-        )
-    return (fitting or found)[-1]
-
-
-def score_subset(result: Result, subset: Subset, gallery: Gallery | None) -> Result:
+def score_subset(
+    result: Result,
+    subset: Subset,
+    gallery: Gallery | None,
+    in_training: npt.NDArray[np.bool_] | None = None,
+    remark: str = "",
+) -> Result:
     """Return the result of the images of ``result`` that are in ``subset``, from the same predictions.
+
+    Args:
+        result: of the whole test set.
+        subset: of the test set.
+        gallery: of the result; None if the model uses none.
+        in_training: (n,) which images the model was trained on; None if unknown.
+        remark: what a reader must know of the subset, for the record.
 
     Raises:
         DatasetError: none of them is, or one is unknown to the subset.
@@ -121,7 +165,8 @@ def score_subset(result: Result, subset: Subset, gallery: Gallery | None) -> Res
         failed=int(predictions.failed[rows].sum()),
         scores=scores_of(part, get_metrics(result.dataset)),
         in_gallery=gallery.count_of(truth[rows]) if gallery is not None else 0,
-        images=f"{result.images}; {subset.name}: {subset.describe()}",
+        in_training=_count(result, rows, in_training),
+        images=f"{result.images}; {subset.name}: {subset.describe()}{f' ({remark})' if remark else ''}",
         predictions=part.predictions,
         names=names[rows],
         truth=part.truth,
@@ -129,18 +174,27 @@ def score_subset(result: Result, subset: Subset, gallery: Gallery | None) -> Res
     )
 
 
+def _count(result: Result, rows: npt.NDArray[np.bool_], in_training: npt.NDArray[np.bool_] | None) -> int | None:
+    """Return how many of the images ``rows`` the model was trained on; None if unknown."""
+    if in_training is not None:
+        return int(in_training[rows].sum())
+    return 0 if result.in_training == 0 else None
+
+
+def audit_command(dataset: str, against: str) -> str:
+    """Return the command that audits ``dataset`` against a training set."""
+    return f"geobench datasets audit {dataset} --against {against}"
+
+
 def _folder(dataset: str) -> Path:
     return files.home() / "subsets" / dataset
-
-
-def _command(dataset: str, against: str) -> str:
-    return f"geobench datasets audit {dataset} --against {against}"
 
 
 def _load(path: Path) -> Subset:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        read = {f.name: values[f.name] for f in fields(Subset)}
-        return Subset(**(read | {name: tuple(read[name]) for name in ("kinds", "kept", "left_out")}))
+        contents: dict[str, Any] = {n: Content(**values[n]) for n in ("test", "training") if values.get(n)}
+        read: dict[str, Any] = {f.name: values[f.name] for f in fields(Subset) if f.name not in ("test", "training")}
+        return Subset(**(read | {name: tuple(read[name]) for name in ("kinds", "kept", "left_out")}), **contents)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is not a readable subset ({type(error).__name__}: {error}); delete it.") from error

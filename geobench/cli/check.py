@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, WORKERS, finish, goes_on, main, names, numbers, print_rows
+from geobench.cli.group import AS_JSON, WORKERS, finish, main, names, numbers, print_rows, resumable
 from geobench.cli.lists import datasets
 from geobench.progress import ConsoleProgress
 
@@ -89,7 +89,7 @@ def _show(found: Check) -> None:
 @click.option("--output", type=FILE, help="Write every pair to a CSV file.")
 @WORKERS
 @AS_JSON
-@goes_on
+@resumable
 def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None:
     """Find what the test set TEST shares with a training set, and save the images that share nothing as `clean`.
 
@@ -105,7 +105,8 @@ def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None
     twin          the same picture in another file: recompressed, resized, cropped by up to 3 % on each side
 
     The images are read once, for twins; their fingerprints are cached. What cannot be checked, such as twins of images
-    that are not on this machine, is reported, and is an error if --kinds names it.
+    that are not on this machine, is reported, and is an error if --kinds names it. `clean` is used as long as neither
+    set changes, and for models trained on what was audited, or on a part of it.
     """
     from geobench.audits.leakage import audit as find_leaks
 
@@ -143,8 +144,8 @@ def ceiling(as_json: bool, **options: Any) -> None:
     geobench ceiling --datasets im2gps3k --galleries land:21k,land:100k,land:500k
     geobench ceiling --datasets im2gps3k,gws15k --galleries 21k,100k --training mp16
 
-    A model that chooses from the gallery cannot do better than its nearest point. A gallery that contains at least a
-    tenth of the test coordinates exactly (to 11 cm) is an oracle, and is marked as one in every table.
+    A model that chooses from the gallery cannot do better than its nearest point. A gallery that holds at least 15 %
+    of the test coordinates, exactly or rounded, is an oracle, and is marked as one in every table.
     """
     from geobench.audits.ceiling import ceilings
 

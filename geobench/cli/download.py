@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, goes_on, print_rows
+from geobench.cli.group import AS_JSON, print_rows, resumable
 from geobench.cli.lists import datasets
 from geobench.progress import ConsoleProgress
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--accept-changed", is_flag=True, help="Accept a file that differs from the one downloaded before.")
 @AS_JSON
-@goes_on
+@resumable
 def download_dataset(name: str, split: str, yes: bool, accept_changed: bool, as_json: bool) -> None:
     """Download the data set NAME: show licence, size and addresses, and ask first.
 

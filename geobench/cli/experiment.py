@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, DEVICE, RESULTS, finish, goes_on, main, names, numbers, print_rows
+from geobench.cli.group import AS_JSON, DEVICE, RESULTS, finish, main, names, numbers, print_rows, resumable
 from geobench.progress import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _show(plan: Plan, as_json: bool) -> None:
 )
 @DEVICE
 @RESULTS
-@goes_on
+@resumable
 def run_experiment(
     name: str, workers: int, dry_run: bool, format: str, device: str, folder: Path, **options: Any
 ) -> None:

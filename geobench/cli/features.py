@@ -6,7 +6,7 @@ import json
 
 import click
 
-from geobench.cli.group import AS_JSON, BATCH, CROPS, DEVICE, WORKERS, goes_on, main, print_rows
+from geobench.cli.group import AS_JSON, BATCH, CROPS, DEVICE, WORKERS, main, print_rows, resumable
 from geobench.progress import SILENT, ConsoleProgress
 
 
@@ -25,8 +25,9 @@ from geobench.progress import SILENT, ConsoleProgress
 @DEVICE
 @WORKERS
 @BATCH
+@click.option("--force", is_flag=True, help="Extract again what is cached.")
 @AS_JSON
-@goes_on
+@resumable
 def features(
     dataset: str,
     split: str,
@@ -36,6 +37,7 @@ def features(
     device: str,
     workers: int | None,
     batch_size: int,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Encode the images of DATASET and cache their features for `train` and `run`.
@@ -63,6 +65,7 @@ def features(
             device=device,
             batch_size=batch_size,
             workers=default_workers(device) if workers is None else workers,
+            force=force,
             progress=ConsoleProgress() if group.main else SILENT,
         )
     if not group.main:

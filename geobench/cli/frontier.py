@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, CROPS, DEVICE, RESULTS, finish, goes_on, main, names, print_doubts
+from geobench.cli.group import AS_JSON, CROPS, DEVICE, RESULTS, finish, main, names, print_doubts, resumable
 from geobench.progress import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @DEVICE
 @AS_JSON
 @RESULTS
-@goes_on
+@resumable
 def frontier(crops: str, no_train: bool, output: Path | None, as_json: bool, folder: Path, **options: Any) -> None:
     """Show what a larger gallery brings and costs (accuracy, time per query, memory), and the smallest that is enough.
 

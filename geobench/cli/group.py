@@ -101,7 +101,7 @@ def _interrupt(number: int, frame: object) -> None:
     raise _Terminated
 
 
-def goes_on(command: Callable[P, R]) -> Callable[P, R]:
+def resumable(command: Callable[P, R]) -> Callable[P, R]:
     """Mark a command that saves what is done: interrupted and given again, it resumes."""
 
     @wraps(command)

@@ -190,8 +190,11 @@ def add(image_column: str, latitude_column: str, longitude_column: str, no_heade
     added = add_dataset(columns=columns, header=not no_header, progress=ConsoleProgress(), **options)
     place = added.dataset.folder / "dataset.toml"
     click.echo(f"{added.dataset.name}: {counted(added.images, 'image')}, defined in {place}")
+    for note in added.notes:
+        click.echo(f"{note[0].upper()}{note[1:]}.", err=True)
     for what, names in (
         ("listed but not there; counted as failed", added.missing),
+        ("found under another name than the table gives", [f"{a} = {b}" for a, b in added.renamed.items()]),
         ("without a position, not part of the set", added.without_position),
         ("in a format that is not read, not part of the set; save as JPEG, with EXIF", added.unread),
     ):

@@ -12,16 +12,16 @@ from geobench.progress import ConsoleProgress
 
 @main.command()
 @click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--text", "texts", multiple=True, metavar="TEXT", help="Look for this instead of a photo; repeatable.")
+@click.option("--text", "texts", multiple=True, metavar="TEXT", help="Query in words instead of a photo; repeatable.")
 @click.option("--model", default="geoclip", show_default=True, help="NAME or NAME@CHECKPOINT.")
 @click.option("--gallery", help="As in run.  [default: the training coordinates, at most 100k]")
-@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Places for each query.")
+@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Predictions for each query.")
 @click.option(
     "--map",
     "map_to",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw how similar all land is to each query: .png, .pdf or .svg.",
+    help="Draw the similarity of all land to each query: .png, .pdf or .svg.",
 )
 @DEVICE
 @AS_JSON
@@ -35,7 +35,7 @@ def predict(
     device: str,
     as_json: bool,
 ) -> None:
-    """Tell where each PHOTO was taken, or where a TEXT fits: the best places, with the model's score.
+    """Locate each PHOTO or TEXT: the best places with the model's scores.
 
     \b
     geobench predict holiday.jpg

@@ -1,4 +1,4 @@
-"""The commands that do the work, ``demo``, ``train`` and ``run``, and those that list plugins and encoders."""
+"""The commands ``demo``, ``train`` and ``run``, and those that list plugins and encoders."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from geobench.cli.group import (
     THRESHOLDS,
     WORKERS,
     finish,
-    goes_on,
     main,
     names,
     numbers,
     print_rows,
     results_table,
+    resumable,
 )
 from geobench.errors import PluginError
 from geobench.progress import ConsoleProgress, is_first_process
@@ -30,13 +30,13 @@ from geobench.progress import ConsoleProgress, is_first_process
 @main.command()
 @RESULTS
 @DEVICE
-@goes_on
+@resumable
 def demo(folder: Path, device: str) -> None:
-    """Train three models and the floor on embedded imagery, show the table (about three minutes on two cores)."""
+    """Train three models and two baselines on embedded imagery and show the tables (a few minutes on two cores)."""
     from geobench.experiments.demo import COMMANDS
     from geobench.experiments.demo import demo as run_demo
 
-    click.echo("This stands for:\n" + "\n".join(f"  {command}" for command in COMMANDS) + "\n", err=True)
+    click.echo("Equivalent to:\n" + "\n".join(f"  {command}" for command in COMMANDS) + "\n", err=True)
     outcome = run_demo(folder, device, ConsoleProgress())
     finish(outcome.failures, lambda: results_table(folder))
 
@@ -50,31 +50,31 @@ def demo(folder: Path, device: str) -> None:
 @click.option("--set", "assignments", metavar="NAME=VALUE", multiple=True, help="A hyper-parameter; repeatable.")
 @CROPS
 @click.option("--variant", default="", help="A named group of settings, such as paper or official for geoclip.")
-@click.option("--views", type=click.IntRange(0), default=0, help="Random views of each image in place of crops.")
-@click.option("--augmentation", help="Kind of the random views: simclr (the default) or official.")
+@click.option("--views", type=click.IntRange(0), default=0, help="Random views of each image, in place of crops.")
+@click.option("--augmentation", help="Kind of random views: simclr (default) or official.")
 @click.option("--live", is_flag=True, help="Draw new views at every step, not once beforehand.")
-@click.option("--limit", type=click.IntRange(1), help="Train on at most this many images.")
+@click.option("--limit", type=click.IntRange(1), help="Number of images to train on.")
 @click.option(
     "--fraction",
     type=float,
     default=1.0,
     show_default=True,
-    help="Train on this fraction of the images; for 0.2, 0.1 and 0.05 geoclip uses the paper's batch size.",
+    help="Fraction of the images to train on; for 0.2, 0.1 and 0.05 geoclip uses the paper's batch size.",
 )
 @DEVICE
 @WORKERS
 @BATCH
-@click.option("--force", is_flag=True, help="Train again even if the checkpoint exists.")
-@goes_on
+@click.option("--force", is_flag=True, help="Train again even if the checkpoint exists, on features extracted again.")
+@resumable
 def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
-    """Train MODEL and save its checkpoint. After an interruption, the same command resumes.
+    """Train MODEL and save its checkpoint. An interrupted training is resumed by the same command.
 
     \b
     geobench train geoclip
     geobench train geoclip --data mp16 --seed 1
     geobench train classifier --set min_images=20 --set "max_images=[2000, 500]"
 
-    Hyper-parameters of a model and their values: geobench models show MODEL
+    Hyper-parameters of a model: geobench models show MODEL
     """
     from geobench import train as run_train
     from geobench.settings import parse_assignments
@@ -92,17 +92,17 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 @click.option("--seeds", default="0", show_default=True, callback=numbers, help="Of the galleries' draws.")
 @CROPS
 @click.option("--top-k", type=click.IntRange(1), default=1, show_default=True, help="Predictions kept for each image.")
-@click.option("--limit", type=click.IntRange(1), help="Use at most this many images of each test set.")
-@click.option("--set", "assignments", metavar="NAME=VALUE", multiple=True, help="Of a model that needs no training.")
+@click.option("--limit", type=click.IntRange(1), help="Number of images of each test set.")
+@click.option("--set", "assignments", metavar="NAME=VALUE", multiple=True, help="Of a model without training.")
 @THRESHOLDS
 @click.option("--subset", help="clean: score the images that `datasets audit` kept as well, from the same predictions.")
 @DEVICE
 @WORKERS
 @BATCH
-@click.option("--no-train", is_flag=True, help="Refuse a model without a checkpoint instead of training it first.")
-@click.option("--force", is_flag=True, help="Evaluate again even if the result exists.")
+@click.option("--no-train", is_flag=True, help="Refuse a model without a checkpoint instead of training it.")
+@click.option("--force", is_flag=True, help="Evaluate again even if the result exists, on features extracted again.")
 @RESULTS
-@goes_on
+@resumable
 def run(
     crops: str,
     top_k: int,
@@ -168,7 +168,7 @@ def plugins(as_json: bool, strict: bool) -> None:
 @main.command()
 @AS_JSON
 def encoders(as_json: bool) -> None:
-    """List the encoders; a pattern stands for every name that matches it."""
+    """List the encoders; a pattern stands for every name that it matches."""
     from geobench import get_encoders
 
     rows = [

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Gt
@@ -15,9 +16,12 @@ from geobench.data.definitions import OtherTable, Split, Status, read_definition
 from geobench.data.remote_files import RemoteFile
 from geobench.data.stores.catalogue import first_broken
 from geobench.data.stores.layouts import is_there, open_store, recognise
-from geobench.data.tables.rows import Rows, read_rows, read_table
+from geobench.data.tables.choice import Match
+from geobench.data.tables.columns import has_choice
+from geobench.data.tables.rows import Rows, read_rows
 from geobench.errors import DatasetError, DatasetNotFoundError
 from geobench.images.decoding import open_image
+from geobench.images.reading import file_bytes
 from geobench.progress import SILENT, Progress
 from geobench.settings.declarations import validate, validated
 
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
 
     from geobench.data.stores.store import Store
 
-Table = TypeVar("Table")
 LIMIT_SEED = 0
 """``limit`` draws the same images whatever the model's seed, so that two seeds differ in training alone."""
 
@@ -79,6 +82,8 @@ class Dataset:
 
     def __init_subclass__(cls, kind: str) -> None:
         """Let a TOML choose this class with ``kind = "..."``; if its splits have other keys, it declares ``splits``."""
+        if "read_image" in cls.__dict__:  # features would be of other images than it returns
+            raise TypeError(f"{cls.__name__} must override image_bytes and decode_image instead of read_image.")
         Dataset.kinds[kind] = cls
 
     @classmethod
@@ -114,14 +119,18 @@ class Dataset:
         return "all"
 
     def prepare(self, purpose: str, progress: Progress = SILENT) -> None:
-        """List the images of an archive, once, where there is one; whatever needs the list makes it too, in silence.
+        """List the images of an archive, if there is one, and report how the table is read, if that needs to be known.
+
+        Whatever needs the list makes it too, without progress.
 
         Raises:
-            DatasetError: what is there is no layout that geobench reads, or an archive is damaged or cut off.
+            DatasetError: what is there is no layout that geobench reads, or an archive is damaged or truncated.
         """
         split = self.split_for(purpose)
         if is_there(self._images(split)) and (store := self.store(purpose)).kind != "folder":
             store.prepare(progress)
+        for note in self.notes(purpose):
+            progress.say(f"{self.name}: {note}.")
 
     def table(self, purpose: str, limit: int | None = None) -> pd.DataFrame:
         """Return the table to ``train`` or ``test`` on: ``image``, ``latitude``, ``longitude`` and extra columns.
@@ -138,24 +147,34 @@ class Dataset:
         return limited(self.positions(purpose), limit)
 
     def positions(self, purpose: str) -> pd.DataFrame:
-        """Return the whole :meth:`table`; its images need not be on this machine, where the table is a file."""
-        return self._read(read_table, purpose)
+        """Return the whole :meth:`table`; its images need not be on this machine if the table is a file."""
+        return self.rows(purpose).usable()
 
     def rows(self, purpose: str) -> Rows:
         """Return the rows of :meth:`positions` that can be used, and what is wrong with the others."""
-        return self._read(read_rows, purpose)
-
-    def _read(self, reader: Callable[[Path, Mapping[str, str | int], bool], Table], purpose: str) -> Table:
-        """Return what ``reader`` makes of a split's table; an error names the shards that the table was made from."""
         path, columns, header = self._table_file(purpose)
+        if not path.is_relative_to(files.home() / "index"):
+            return read_rows(path, columns, header, resolve=partial(self._matches, purpose))
+        where = f"{self._images(self.split_for(purpose))}: what is told of its images"
         try:
-            return reader(path, columns, header)
+            return read_rows(path, columns, header)._replace(where=where, more=first_broken(path))
         except DatasetError as error:
-            if not path.is_relative_to(files.home() / "index"):
-                raise
-            told = str(error).replace(str(path), f"{self._images(self.split_for(purpose))}: what is told of its images")
-            broken = first_broken(path)
-            raise DatasetError(f"{told} {broken}".rstrip()) from None
+            raise DatasetError(f"{str(error).replace(str(path), where)} {first_broken(path)}".rstrip()) from None
+
+    def notes(self, purpose: str) -> Sequence[str]:
+        """Return what is to be said of the table: which column names the images, if several could."""
+        if not self.stored or not self._metadata(self.split_for(purpose)).is_file():
+            return ()
+        path, columns, header = self._table_file(purpose)
+        return self.rows(purpose).notes if has_choice(path, columns, header) else ()
+
+    def _matches(self, purpose: str, names: Sequence[str]) -> list[Match | None] | None:
+        """Return the image that each of ``names`` refers to, None for none; None if the images are not here."""
+        try:
+            store = self.store(purpose)
+        except DatasetError:
+            return None
+        return [_match(store, name) for name in names]
 
     def _table_file(self, purpose: str) -> tuple[Path, Mapping[str, str | int], bool]:
         """Return the file of a split's table, which of its columns are which, and whether it has a header."""
@@ -172,7 +191,7 @@ class Dataset:
                 f"{self.name}: there is no table: {metadata} is not there, and {store.path} tells no positions; give "
                 "them as a CSV file (geobench datasets add --metadata), or read them from the photos (--exif)."
             )
-        return inside, {role: name for role, name in self.columns.items() if role != "image"}, True
+        return inside, {**self.columns, "image": "image"}, True
 
     def store(self, purpose: str, *, fresh: bool = True) -> Store:
         """Return where the images to ``train`` or ``test`` on lie.
@@ -191,11 +210,31 @@ class Dataset:
         return open_store(self._images(split), self._layout(split), self._id_column(), fresh=fresh)
 
     def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
-        """Return the image called ``image`` as upright RGB; raise ``ImageError`` where it cannot be read.
+        """Return the image called ``image`` as upright RGB.
 
-        ``side`` is the shorter side in pixels that is needed: :func:`geobench.images.decoding.open_image`.
+        Args:
+            image: its name in the table.
+            purpose: ``train`` or ``test``.
+            side: the shorter side in pixels that is needed: :func:`geobench.images.decoding.open_image`.
+
+        Raises:
+            ImageError: it is missing or cannot be decoded, and counts as failed.
+            StorageError: the system cannot read it just now, which says nothing about the image.
         """
-        return open_image(self.store(purpose, fresh=False).image_file(image), image, side)
+        return self.decode_image(self.image_bytes(image, purpose), image, side)
+
+    def image_bytes(self, image: str, purpose: str) -> bytes:
+        """Return the content of an image: the bytes of its file, or, if it has none, bytes that identify it.
+
+        Raises:
+            ImageError: it is missing.
+            StorageError: the system cannot read it just now.
+        """
+        return file_bytes(self.store(purpose, fresh=False).image_file(image), image)
+
+    def decode_image(self, content: bytes, image: str, side: int | None = None) -> Image.Image:
+        """Return the image with the given ``content`` as :meth:`read_image` does."""
+        return open_image(content, image, side)
 
     def content_key(self, table: pd.DataFrame, purpose: str) -> str:
         """Return 16 digits for the images of ``table``: names, and what changes when a file does: sizes and times."""
@@ -255,38 +294,21 @@ class Dataset:
 Dataset.kinds["folder"] = Dataset
 
 
+def _match(store: Store, name: str) -> Match | None:
+    """Return the image in ``store`` that ``name`` refers to, None if it is none or not a single one."""
+    try:
+        found = store.find(name)
+    except DatasetError:
+        return None
+    return Match(found.name, store.is_exact(name, found)) if found is not None else None
+
+
 def limited(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     """Return ``limit`` rows of ``table`` drawn with a fixed seed, in their order; all of them where it is None."""
     if limit is None or limit >= len(table):
         return table
     rows = np.sort(np.random.default_rng(LIMIT_SEED).permutation(len(table))[:limit])
     return table.iloc[rows].reset_index(drop=True)
-
-
-def own_datasets() -> Iterator[Dataset]:
-    """Yield the data sets that the user added: ``GEOBENCH_HOME/data/*/dataset.toml``; a broken one is left out."""
-    return (found for found in _own_definitions().values() if isinstance(found, Dataset))
-
-
-def broken_definitions() -> dict[str, DatasetError]:
-    """Return what is wrong with each definition of the user's own that cannot be used, by the name of its folder."""
-    return {name: found for name, found in _own_definitions().items() if isinstance(found, DatasetError)}
-
-
-def _own_definitions() -> dict[str, Dataset | DatasetError]:
-    found: dict[str, Dataset | DatasetError] = {}
-    for path in sorted((files.home() / "data").glob("[!.]*/dataset.toml")):
-        try:
-            found[path.parent.name] = Dataset.from_toml(path)
-        except DatasetError as error:
-            found[path.parent.name] = error
-    return found
-
-
-def missing_images(dataset: Dataset, table: pd.DataFrame, purpose: str) -> list[str]:
-    """Return the images of ``table`` that are not where its images are."""
-    store = dataset.store(purpose)
-    return [image for image in table["image"] if store.find(image) is None]
 
 
 def stamp(path: Path) -> tuple[int, int]:

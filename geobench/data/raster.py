@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -88,9 +89,13 @@ class RasterDataset(Dataset, kind="raster"):
 
     def rows(self, purpose: str) -> Rows:
         """Return the table of a split, whose rows all can be used."""
-        return Rows(self.table(purpose), [], "")
+        return Rows(self.table(purpose), [])
 
-    def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
+    def image_bytes(self, image: str, purpose: str) -> bytes:
+        """Return what identifies a crop: the map, the size and the centre."""
+        return json.dumps([self.raster, self.crop_km, self.crop_pixels, image]).encode()
+
+    def decode_image(self, content: bytes, image: str, side: int | None = None) -> Image.Image:
         """Cut the crop whose name is its centre, such as ``+45.76000+4.84000``."""
         try:
             split = max(image.rfind("+"), image.rfind("-"))

@@ -10,16 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geobench import files
-from geobench.data.dataset import Dataset, broken_definitions, missing_images
+from geobench.data.dataset import Dataset
+from geobench.data.own import broken_definitions
 from geobench.data.stores.layouts import is_there, open_store
 from geobench.data.stores.store import Store
 from geobench.errors import DatasetError, ImageError
 from geobench.images.exif import exif_position
 from geobench.plugins import get_datasets, get_encoder
 from geobench.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,19 @@ class Registered:
     Attributes:
         dataset: the data set.
         images: number of rows; the files listed in ``missing`` do not exist.
+        renamed: the file of each image that the table calls differently, by its name in the table.
         without_position: photos without a position in their EXIF; they are not part of the data set.
         unread: photos in formats that are not read, such as HEIC, and not listed; they are not part of the data set.
+        notes: lines on how the table is read, such as which of two columns names the images.
     """
 
     dataset: Dataset
     images: int
     missing: list[str]
+    renamed: dict[str, str]
     without_position: list[str]
     unread: list[str]
+    notes: tuple[str, ...] = ()
 
 
 def add_dataset(
@@ -71,7 +79,9 @@ def add_dataset(
         progress: reports progress.
 
     Raises:
-        DatasetError: the name is taken or malformed; the images or the table cannot be used.
+        DatasetError: the name is taken or malformed; the images or the table cannot be used; several columns may name
+            the images, or two rows are the same image.
+        StorageError: a photo cannot be read just now.
     """
     folder = _new_folder(name, replace)
     get_encoder(encoder)  # refuse an unknown one at once
@@ -96,15 +106,54 @@ def add_dataset(
     with files.replacing_folder(folder) as temporary:
         without = _write_exif_table(store, temporary / "metadata.csv", progress) if exif else []
         local = split | ({"metadata": str(temporary / "metadata.csv")} if exif else {})
-        table = Dataset(**{**values, "splits": {"all": local}}).positions("test")
+        rows = Dataset(**{**values, "splits": {"all": local}}).rows("test")
+        table = rows.usable()
+        if "image" in rows.chosen and not store.has_fields:
+            values["columns"] = columns | {"image": rows.chosen["image"]}
         (temporary / "dataset.toml").write_text(_as_toml(values | {"count": len(table)}), encoding="utf-8")
         dataset = Dataset.from_toml(temporary / "dataset.toml")
-        missing = missing_images(dataset, table, "test")
-        if len(missing) == len(table):
-            raise _none_found(missing, metadata, images, store)
-    listed = set(table["image"])
+        located = locate_images(dataset, table)
+        if len(located.missing) == len(table):
+            raise _none_found(located.missing, metadata, images, store)
+    listed = {*table["image"], *located.renamed.values()}
     unread = [name for name in store.unread() if name not in listed]
-    return Registered(dataset, len(table), missing, without, unread)
+    return Registered(dataset, len(table), located.missing, located.renamed, without, unread, tuple(rows.notes))
+
+
+class Located(NamedTuple):
+    """Where the images of a table are.
+
+    Attributes:
+        missing: names of those that are not there.
+        renamed: the file of each image that the table calls differently, by its name in the table.
+    """
+
+    missing: list[str]
+    renamed: dict[str, str]
+
+
+def locate_images(dataset: Dataset, table: pd.DataFrame, purpose: str = "test") -> Located:
+    """Return where the images of ``table`` are.
+
+    Raises:
+        DatasetError: two rows are the same image, or a name may be two images.
+    """
+    store = dataset.store(purpose)
+    found = Located([], {})
+    row_of: dict[tuple[int, str], str] = {}
+    for image in table["image"]:
+        stored = store.find(image)
+        if stored is None:
+            found.missing.append(image)
+            continue
+        if (other := row_of.setdefault((stored.part, stored.name), image)) != image:
+            raise DatasetError(
+                f"{dataset.name}: the rows of {other!r} and {image!r} are both the image {stored.name!r} in "
+                f"{store.path}; list it once, by its own name."
+            )
+        if not store.is_exact(image, stored):
+            found.renamed[image] = stored.name
+    return found
 
 
 def _none_found(missing: Sequence[str], metadata: Path | None, images: Path, store: Store) -> DatasetError:

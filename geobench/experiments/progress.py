@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from geobench.checkpoints import find_checkpoint
 from geobench.experiments.plans import Evaluation, Plan
-from geobench.progress import Advance, Progress
+from geobench.progress import Progress, WithoutRepeats
 from geobench.provenance import now
 from geobench.train import ALREADY_TRAINED
 
@@ -26,6 +25,7 @@ class EvaluationRecord:
         result: the name of the result file; empty if the evaluation failed.
         created: when the result was created.
         failure: why there is none, one line.
+        warning: that the model was trained on test images, one line; empty if it was not.
     """
 
     evaluation: Evaluation
@@ -33,31 +33,12 @@ class EvaluationRecord:
     result: str = ""
     created: str = ""
     failure: str = ""
+    warning: str = ""
 
 
 def label(plan: Plan, evaluation: Evaluation) -> str:
     """Return the name of ``evaluation`` in progress messages."""
     return f"{plan.rows[evaluation.row].title}, seed {evaluation.seed}, on {evaluation.dataset}"
-
-
-class WithoutRepeats(Progress):
-    """Passes every message on once: twelve training runs need not repeat what they have in common."""
-
-    def __init__(self, target: Progress) -> None:
-        self.target = target
-        self.said: set[str] = set()
-
-    def say(self, message: str) -> None:
-        """Show ``message`` unless it was shown before."""
-        if message not in self.said:
-            self.said.add(message)
-            self.target.say(message)
-
-    @contextmanager
-    def track(self, what: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
-        """Yield the ``advance`` of the target."""
-        with self.target.track(what, total, unit, done) as advance:
-            yield advance
 
 
 class TrainingMessages(WithoutRepeats):
@@ -111,12 +92,13 @@ class EvaluationProgress:
     def _status(self, record: EvaluationRecord) -> str:
         if record.failure:
             return f"failed: {record.failure}"
+        warning = f"; {record.warning}" if record.warning else ""
         if record.created < self.started:
-            return f"already done, {record.result}"
+            return f"already done, {record.result}{warning}"
         checkpoint = find_checkpoint(record.spec) if "@" in record.spec else None
         trained = checkpoint is not None and checkpoint.created >= self.started
         training = f"trained in {checkpoint.seconds:.0f} s, " if trained and checkpoint is not None else ""
-        return f"{training}{record.spec}, {record.result}"
+        return f"{training}{record.spec}, {record.result}{warning}"
 
 
 def _duration(seconds: float) -> str:

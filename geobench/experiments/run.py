@@ -13,7 +13,7 @@ from geobench import files
 from geobench.devices import cores, pick_device
 from geobench.distributed import local_device
 from geobench.errors import DatasetNotFoundError, GeobenchError
-from geobench.evaluate import Options
+from geobench.evaluate import Options, overlap_warning
 from geobench.experiments.planning import configuration
 from geobench.experiments.plans import Evaluation, Plan, Task, trains, with_galleries_that_exist
 from geobench.experiments.processes import CrashedTask, independent_processes, order_for, run_in_processes
@@ -24,11 +24,10 @@ from geobench.experiments.progress import (
     ForwardedMessages,
     Say,
     TrainingMessages,
-    WithoutRepeats,
     label,
 )
 from geobench.plugins import get_dataset
-from geobench.progress import SILENT, Progress
+from geobench.progress import SILENT, Progress, WithoutRepeats
 from geobench.results import FOLDER
 from geobench.run import run
 from geobench.train import train
@@ -219,9 +218,8 @@ def _evaluated(spec: str, evaluation: Evaluation, how: Mapping[str, Any], progre
     if outcome.failures:
         return EvaluationRecord(evaluation, spec, failure=outcome.failures[0])
     (result,) = outcome.results
-    return EvaluationRecord(
-        evaluation, spec, result.path.name if result.path else f"{result.stem}.json", result.created
-    )
+    name = result.path.name if result.path else f"{result.stem}.json"
+    return EvaluationRecord(evaluation, spec, name, result.created, warning=overlap_warning(result))
 
 
 def _line(error: BaseException) -> str:

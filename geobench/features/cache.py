@@ -1,13 +1,14 @@
 """The feature cache: features are extracted once, in bounded memory, and stored under a key of all they depend on.
 
 A finished entry is a folder ``GEOBENCH_HOME/features/KEY`` with ``features.npy`` (n, views, d) float32, ``ok.npy``
-(n,), ``failures.jsonl`` and ``about.json``. During extraction (:mod:`geobench.features.extraction`) it is called
-``KEY.partial``.
+(n,), ``digests.npy`` (n, 2), ``failures.jsonl`` and ``about.json``. During extraction
+(:mod:`geobench.features.extraction`) it is called ``KEY.partial``.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,9 @@ import numpy.typing as npt
 from geobench import files
 from geobench.distributed import current
 from geobench.errors import FeatureError, SettingError, as_plugin_error
+from geobench.features.code import features_code
 from geobench.features.decoding import Decoder
+from geobench.features.digests import Digests, read_digests
 from geobench.features.extraction import FeatureExtraction
 from geobench.images.decoding import CROPS
 from geobench.progress import SILENT, Progress
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
     from geobench.features.encoders import Encoder
     from geobench.images.augmentation import Augmentation
 
+DIGESTS = "digests.npy"
+FEW = 100_000
+"""Digests that features lack are added to at most this many images: reading these takes a minute or two."""
+
 
 @dataclass(frozen=True)
 class Features:
@@ -39,7 +46,7 @@ class Features:
     Attributes:
         array: (n, views, d) float32, memory-mapped; zeros for failed images.
         ok: (n,), False if the image could not be read.
-        key: hash of the images, the encoder, its weights and the crops.
+        key: hash of the images, the crops, and the encoder with its weights, preprocessing and code.
     """
 
     array: npt.NDArray[np.float32]
@@ -60,6 +67,22 @@ class Features:
         about: dict[str, Any] = json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
         return about
 
+    @property
+    def digests(self) -> Digests | None:
+        """Return the digests (n, 2) of the images, memory-mapped, zeros for failed ones; None if they were not kept.
+
+        Features that an earlier version extracted have none, unless there are few enough to read the images again.
+        """
+        path = self.folder / DIGESTS
+        if not path.exists():
+            return None
+        try:
+            return files.read_array(path, np.uint64, (len(self), 2), mapped=True)
+        except (OSError, ValueError) as error:
+            raise FeatureError(
+                f"{path}: the digests of the images are damaged ({error}); delete the file and run again."
+            ) from error
+
 
 def extract(
     dataset: Dataset,
@@ -73,6 +96,7 @@ def extract(
     batch_size: int = 64,
     workers: int = 0,
     images_key: str = "",
+    force: bool = False,
     progress: Progress = SILENT,
 ) -> Features:
     """Return the features of the images in ``table``, from the cache if they are in it.
@@ -91,6 +115,8 @@ def extract(
         batch_size: views encoded together; it does not affect the features.
         workers: processes that decode; with 0 a thread of this one does.
         images_key: ``dataset.content_key(table, purpose)``, if already known: computing it stats every image.
+        force: extract them again if they are in the cache. They replace the old ones only when complete, and a process
+            that has the old ones open keeps them.
         progress: reports progress.
 
     Raises:
@@ -104,16 +130,29 @@ def extract(
     decoder = Decoder(dataset, encoder, purpose, crops, augmentation)
     key = group.share(_key(decoder, table, device, images_key) if group.main else "")
     folder = files.home() / "features" / key
-    if not group.share(folder.is_dir()):
+    if group.share(force or not folder.is_dir()):
         with files.locked(folder, progress.say) if group.main else nullcontext():
-            if not group.share(folder.is_dir()):  # another process may have finished while this one waited
+            if group.share(force or not folder.is_dir()):  # another process may have finished while this one waited
                 partial = folder.with_suffix(".partial")
+                if force and group.main:
+                    shutil.rmtree(partial, ignore_errors=True)  # an interrupted extraction may be as old as the rest
+                group.wait()
                 with as_plugin_error(f"the encoder {encoder.name}", f"on {dataset.name}"):
                     FeatureExtraction(decoder, table, partial).run(device, batch_size, workers, progress)
                 if group.main:
-                    partial.rename(folder)
+                    files.move_into_place(partial, folder)
                 group.wait()
-    return _open(folder, key, len(table))
+    features = _open(folder, key, len(table))
+    if group.main and len(table) <= FEW and not (folder / DIGESTS).exists():
+        _add_digests(features, dataset, table, purpose, progress)
+    return features
+
+
+def _add_digests(features: Features, dataset: Dataset, table: pd.DataFrame, purpose: str, progress: Progress) -> None:
+    """Add the digests to features that an earlier version extracted; their key says that no image has changed since."""
+    digests = read_digests(dataset, list(table["image"]), purpose, progress)
+    digests[~features.ok] = 0
+    files.write_array(features.folder / DIGESTS, digests)
 
 
 def is_cached(
@@ -127,14 +166,10 @@ def is_cached(
 def _key(decoder: Decoder, table: pd.DataFrame, device: str, images_key: str = "") -> str:
     """Return 16 hexadecimal digits, a hash of everything the features depend on."""
     augmentation, encoder = decoder.augmentation, decoder.encoder
-    precision = encoder.precision(device)
     return files.digest(
         images_key or decoder.dataset.content_key(table, decoder.purpose),
-        encoder.name,
-        encoder.weights_key(),
+        [encoder.name, encoder.weights_key(), encoder.describe(), features_code(encoder), encoder.precision(device)],
         asdict(augmentation) if augmentation is not None else decoder.crops,
-        {"jpeg_decoded_to": decoder.jpeg_decoded_to},
-        *([precision] if precision != "float32" else []),
     )
 
 

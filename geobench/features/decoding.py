@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geobench.errors import FeatureError, GeobenchError, ImageError, as_plugin_error
+from geobench.features.digests import NONE, Digests, as_array, digest_of
 from geobench.features.prefetch import prefetched
-from geobench.images.decoding import CROP_SHARE, DRAFT_FACTOR, views
+from geobench.images.decoding import views
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,11 +30,13 @@ class Batch(NamedTuple):
     Attributes:
         names: of the images.
         errors: why each image cannot be read; empty if it can.
+        digests: (n, 2) of what was read, zeros for an image that cannot be read.
         inputs: (readable images, views, 3, h, w), None if no image is readable.
     """
 
     names: list[str]
     errors: list[str]
+    digests: Digests
     inputs: Tensor | None
 
 
@@ -49,18 +51,6 @@ class Decoder:
     augmentation: Augmentation | None
 
     @property
-    def side(self) -> int | None:
-        """Return the shorter side in pixels to which images are scaled, None if all pixels count (random views)."""
-        if self.encoder.side is None or self.augmentation is not None:
-            return None
-        return self.encoder.side if self.crops == 1 else math.ceil(self.encoder.side / CROP_SHARE)
-
-    @property
-    def jpeg_decoded_to(self) -> int | None:
-        """Return the shorter side in pixels above which a JPEG may be decoded at a reduced scale, for the record."""
-        return None if self.side is None else DRAFT_FACTOR * self.side
-
-    @property
     def views(self) -> int:
         """Return the number of views of an image that are encoded."""
         return self.augmentation.views if self.augmentation is not None else self.crops
@@ -70,8 +60,9 @@ class Decoder:
         import torch
 
         images = [self._inputs(name) for name in names]
-        readable = [inputs for inputs, _ in images if inputs is not None]
-        return Batch(names, [error for _, error in images], torch.stack(readable) if readable else None)
+        readable = [inputs for inputs, _, _ in images if inputs is not None]
+        digests = as_array([digest for _, digest, _ in images])
+        return Batch(names, [error for _, _, error in images], digests, torch.stack(readable) if readable else None)
 
     def __getitem__(self, names: list[str]) -> Batch | GeobenchError:
         """Return the result of ``decode``, or its error: torch turns an exception of a worker into a traceback."""
@@ -81,17 +72,20 @@ class Decoder:
         except GeobenchError as error:
             return error
 
-    def _inputs(self, name: str) -> tuple[Tensor | None, str]:
-        """Return the inputs (views, 3, h, w) of an image, or None and the reason."""
+    def _inputs(self, name: str) -> tuple[Tensor | None, bytes, str]:
+        """Return the inputs (views, 3, h, w) of an image and its digest, or None, no digest and the reason."""
         import torch
 
         try:
-            image = self.dataset.read_image(name, self.purpose, self.side)
+            content = self.dataset.image_bytes(name, self.purpose)
+            image = self.dataset.decode_image(content, name)
         except ImageError as error:
-            return None, str(error) or "unreadable"
+            return None, NONE, str(error) or "unreadable"
         if self.augmentation is not None:
-            return self.augmentation.inputs(image, name, self.encoder), ""
-        return torch.stack([self.encoder.preprocess(view) for view in views(image, self.crops)]), ""
+            inputs = self.augmentation.inputs(image, name, self.encoder)
+        else:
+            inputs = torch.stack([self.encoder.preprocess(view) for view in views(image, self.crops)])
+        return inputs, digest_of(content), ""
 
 
 @contextmanager

@@ -22,21 +22,20 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 class Encoder(ABC):
     """The contract of an encoder. ``load`` is called once, before anything is encoded.
 
+    Cached features are reused as long as name, ``weights_key``, ``describe``, ``normalisation``, precision and code
+    (:mod:`geobench.features.code`) are the same. All of these are asked for before ``load``.
+
     Attributes:
         name: such as ``ViT-L-14/openai``.
         dim: feature width d; known after ``load``.
         device: that it computes on.
-        side: shorter side in pixels to which ``preprocess`` scales an image; None if it may use every pixel. If set,
-            large JPEGs are decoded at a reduced scale: :func:`geobench.images.decoding.open_image`. Known before
-            ``load``.
         normalisation: mean and standard deviation of each channel by which ``preprocess`` scales pixels in [0, 1]; None
-            if it does something else. Known after ``load``.
+            if it does something else. Known before ``load``.
     """
 
     name: str
     dim: int
     device: str = "cpu"
-    side: int | None = None
     normalisation: Normalisation | None = None
 
     @abstractmethod
@@ -45,14 +44,34 @@ class Encoder(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """Return a one-line description of the preprocessing, for the record of a run."""
+        """Return the preprocessing in one line, with every setting that changes it: it is recorded with each result."""
 
     @abstractmethod
     def weights_key(self) -> str:
-        """Return a hash of the weights; it is part of the key of cached features."""
+        """Return a hash of the weights, or the name of released weights that never change."""
+
+    def check_weights(self, key: str, user: str) -> None:
+        """Raise ``EncoderError`` unless these are the weights that ``user``, such as ``knn@ID``, was trained with.
+
+        Args:
+            key: their ``weights_key``.
+            user: named in the error.
+        """
+        if key != self.weights_key():
+            raise EncoderError(
+                f"{user} was trained on features of {self.name} with other weights ({key}, here {self.weights_key()}); "
+                f"use those, or train again."
+            )
+
+    def caveat(self) -> str:
+        """Return what must be known to read its results, as one sentence; empty if there is nothing to say.
+
+        Such as weights that may not be those its name stands for.
+        """
+        return ""
 
     def check(self) -> None:
-        """Raise ``EncoderError`` if the weights are not available: before the work, and without loading them.
+        """Raise ``EncoderError`` if the weights are not available or not usable: before any work, without loading them.
 
         Weights that ``load`` would download are best downloaded here.
         """
@@ -85,9 +104,14 @@ def encode(encoder: Encoder, batch: Tensor) -> Tensor:
 
 
 def file_key(path: Path) -> str:
-    """Return 16 digits that stand for the content of a weights file, which is read once while it does not change."""
+    """Return 16 digits that stand for the content of a weights file."""
+    return file_digest(path)[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits; it is read once as long as it does not change."""
     status = path.stat()
-    return _sha256(path.resolve(), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)[:16]
+    return _sha256(path.resolve(), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 @lru_cache(maxsize=64)

@@ -28,6 +28,7 @@ class ShardBuilder:
         self.encoder, self.tile, self.rows = encoder, tile, rows
         self.features = np.zeros((len(rows), *shape), dtype=np.float32)
         self.ok = np.zeros(len(rows), dtype=np.bool_)
+        self.digests = np.zeros((len(rows), 2), dtype=np.uint64)
         self.failures: list[dict[str, str]] = []
         self.filled = 0
         self.encoding_s = 0.0
@@ -41,6 +42,7 @@ class ShardBuilder:
             self._store_pending()
             self.pending = readable, encoded
         self.ok[readable] = True
+        self.digests[self.filled : self.filled + len(batch.names)] = batch.digests
         pairs = zip(batch.names, batch.errors, strict=True)
         self.failures += [{"image": name, "reason": error} for name, error in pairs if error]
         self.filled += len(batch.names)
@@ -58,7 +60,7 @@ class ShardBuilder:
         self._store_pending()
         now, process = time.monotonic(), f"{socket.gethostname()}:{os.getpid()}"
         record = ShardRecord(tuple(self.failures), now - started, self.encoding_s, process)
-        shards.write(self.rows, self.features, self.ok, record)
+        shards.write(self.rows, {"features": self.features, "ok": self.ok, "digests": self.digests}, record)
         return now
 
     def _store_pending(self) -> None:

@@ -131,7 +131,6 @@ class FeatureExtraction:
             "images": len(self.table),
             "encoder": decoder.encoder.name,
             "preprocessing": decoder.encoder.describe(),
-            "jpeg_decoded_to": decoder.jpeg_decoded_to,
             "crops": decoder.crops,
             "augmentation": asdict(decoder.augmentation) if decoder.augmentation is not None else None,
         }

@@ -65,14 +65,18 @@ class Shards:
         """Return the file of a shard."""
         return self.folder / f"{rows.start:010d}-{rows.stop:010d}{SUFFIX}"
 
-    def write(
-        self, rows: range, features: npt.NDArray[np.float32], ok: npt.NDArray[np.bool_], record: ShardRecord
-    ) -> None:
-        """Write a shard atomically; its content is synced to disk before the file gets its name."""
+    def write(self, rows: range, arrays: dict[str, npt.NDArray[Any]], record: ShardRecord) -> None:
+        """Write a shard atomically; its content is synced to disk before the file gets its name.
+
+        Args:
+            rows: of the shard.
+            arrays: ``features`` (rows, views, d), ``ok`` (rows,) and ``digests`` (rows, 2) of the images.
+            record: how they were computed.
+        """
         from safetensors.numpy import save_file
 
         with files.replacing(self.path(rows)) as temporary:
-            save_file({"features": features, "ok": ok}, temporary, {RECORD: json.dumps(asdict(record))})
+            save_file(arrays, temporary, {RECORD: json.dumps(asdict(record))})
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
 
@@ -94,7 +98,9 @@ class Shards:
         return {entry.name for entry in os.scandir(self.folder)} if self.folder.is_dir() else set()
 
     def join(self, target: Path) -> Iterator[tuple[range, ShardRecord]]:
-        """Write ``features.npy``, ``ok.npy`` and ``failures.jsonl`` to ``target``, with one shard in memory at a time.
+        """Write the arrays and ``failures.jsonl`` to ``target``, with one shard of features in memory at a time.
+
+        There is no ``digests.npy`` if a shard has none, as those of an extraction that an earlier version began.
 
         Yields:
             the rows and the record of each shard, in order.
@@ -103,6 +109,7 @@ class Shards:
             FeatureError: a shard is missing or damaged.
         """
         ok = np.zeros(self.shape[0], dtype=np.bool_)
+        digests: npt.NDArray[np.uint64] | None = np.zeros((self.shape[0], 2), dtype=np.uint64)
         with (
             files.replacing(target / "features.npy") as features,
             files.replacing(target / "failures.jsonl") as failures,
@@ -115,11 +122,16 @@ class Shards:
                 tensors, record = self._read(rows)
                 array.write(np.ascontiguousarray(tensors["features"], dtype="<f4").data)
                 ok[rows.start : rows.stop] = tensors["ok"]
+                digests = digests if "digests" in tensors else None
+                if digests is not None:
+                    digests[rows.start : rows.stop] = tensors["digests"]
                 log.writelines(json.dumps(failure) + "\n" for failure in record.failures)
                 yield rows, record
             array.flush()
             os.fsync(array.fileno())
         files.write_array(target / "ok.npy", ok)
+        if digests is not None:
+            files.write_array(target / "digests.npy", digests)
 
     def remove(self) -> None:
         """Remove the shards once they have been joined."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geobench.errors import ImageError
+from geobench.images.reading import check_regular, file_bytes
 from geobench.images.signatures import HEAD, describe_content
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ CROPS = (1, 5, 10)
 CROP_SHARE = 0.875
 """Side of a corner crop over the image's shorter side: 224 of 256, as in the ten crops of ImageNet evaluation."""
 DRAFT_FACTOR = 2
-"""A JPEG decoded at a reduced scale keeps at least this many pixels per pixel of the encoder's input."""
+"""A JPEG decoded at a reduced scale keeps at least this many pixels per pixel that is asked for."""
 MAX_ASPECT = 100
 """Only the middle of a longer image is returned: resized for an encoder, 1 × 20,000 pixels would take gigabytes."""
 _UPRIGHT = {
@@ -43,70 +44,76 @@ def open_image(file: Path | bytes, name: str = "", side: int | None = None) -> I
     Args:
         file: an image file, or its bytes.
         name: for error messages; that of the file if empty.
-        side: pixels needed along the shorter side: a JPEG whose shorter side is at least four times as long is decoded
-            at 1/2, 1/4 or 1/8, to no less than twice ``side``. None decodes it in full.
+        side: pixels needed along the shorter side, for thumbnails and fingerprints: a JPEG whose shorter side is at
+            least four times as long is decoded at 1/2, 1/4 or 1/8, to no less than twice ``side``. None decodes it in
+            full. Features always come from the full decode.
 
     Raises:
-        ImageError: it cannot be read; says why.
+        ImageError: it is missing or cannot be decoded; says why.
+        StorageError: the system cannot read the file just now.
     """
     from PIL import Image
 
     name = name or (file.name if isinstance(file, Path) else "image")
+    content = file_bytes(file, name)
     try:
-        with opened(file) as image:
+        with opened(content) as image:
             if image.format == "EPS":
                 raise ImageError("PostScript is a program, which is not run")
             if side is not None:
                 image.draft(None, (DRAFT_FACTOR * side, DRAFT_FACTOR * side))
-            transposition = _UPRIGHT.get(_orientation(image))
+            image.load()
+            transposition = _UPRIGHT.get(_orientation(image))  # after loading: Pillow turns a TIFF by itself
             upright = _middle(_rgb(image))
             return upright if transposition is None else upright.transpose(Image.Transpose[transposition])
     except MemoryError:
         raise
     except Exception as error:  # decoders raise anything on hostile files, and one image must not end a run
-        raise ImageError(f"{name}: {_reason(file, error)}") from error
+        raise ImageError(f"{name}: {_reason(content, error)}") from error
 
 
 @contextmanager
 def opened(file: Path | bytes) -> Iterator[Image.Image]:
-    """Yield the image, undecoded; never block on a pipe.
+    """Yield the image, undecoded; never block on a pipe. Of a path no more is read than is asked for.
 
     Pillow's warnings are suppressed: an image is either read or counted as failed, and there may be millions.
     """
     from PIL import Image
 
-    if isinstance(file, Path) and file.is_dir():
-        raise ImageError("is a folder")
-    if isinstance(file, Path) and file.exists() and not file.is_file():
-        raise ImageError("is not a regular file but a pipe, a socket or a device")
+    if isinstance(file, Path):
+        check_regular(file.stat())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         with Image.open(BytesIO(file) if isinstance(file, bytes) else file) as image:
             yield image
 
 
-def _reason(file: Path | bytes, error: Exception) -> str:
-    """Return in one line why ``file`` cannot be read."""
+def checksum_error(content: bytes) -> str:
+    """Return which checksum of an image file is wrong; '' if none is, or if its format has none.
+
+    Of the formats that are read only PNG has one for every part of a file, which decoding leaves unread in places.
+    """
+    try:
+        with opened(content) as image:
+            if image.format == "PNG":
+                image.verify()
+    except Exception as error:  # verify() raises SyntaxError, OSError, struct.error, …
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
+
+
+def _reason(content: bytes, error: Exception) -> str:
+    """Return in one line why an image file with ``content`` cannot be read."""
     from PIL import UnidentifiedImageError
 
     if isinstance(error, ImageError):
         return str(error)
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
     if isinstance(error, UnidentifiedImageError):
-        head = file[:HEAD] if isinstance(file, bytes) else _head(file)
-        content = describe_content(head)
-        if content.endswith("image"):
-            return f"is {content} with a damaged beginning"
-        return f"is {content or 'of an unknown format'}, which cannot be read" if head else "is empty"
+        what = describe_content(content[:HEAD])
+        if what.endswith("image"):
+            return f"is {what} with a damaged beginning"
+        return f"is {what or 'of an unknown format'}, which cannot be read" if content else "is empty"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(HEAD)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -142,14 +149,20 @@ def _middle(image: Image.Image) -> Image.Image:
 
 
 def views(image: Image.Image, crops: int) -> list[Image.Image]:
-    """Return the views of ``image`` to encode: itself (1), corners and centre (5), and their mirror images (10)."""
+    """Return the views of ``image`` to encode: itself (1), its corners and centre (5), those of its mirror too (10).
+
+    They are torchvision's ``FiveCrop`` and ``TenCrop`` with a side of :data:`CROP_SHARE` of the shorter side.
+    """
     from PIL import ImageOps
 
     if crops == 1:
         return [image]
-    width, height = image.size
-    side = max(1, round(CROP_SHARE * min(width, height)))
-    right, bottom = width - side, height - side
-    corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), (right // 2, bottom // 2)]
-    crop_views = [image.crop((x, y, x + side, y + side)) for x, y in corners]
-    return crop_views if crops == 5 else crop_views + [ImageOps.mirror(view) for view in crop_views]
+    five = _corners_and_centre(image)
+    return five if crops == 5 else five + _corners_and_centre(ImageOps.mirror(image))
+
+
+def _corners_and_centre(image: Image.Image) -> list[Image.Image]:
+    side = max(1, round(CROP_SHARE * min(image.size)))
+    right, bottom = image.width - side, image.height - side
+    places = [(0, 0), (right, 0), (0, bottom), (right, bottom), (round(right / 2), round(bottom / 2))]
+    return [image.crop((x, y, x + side, y + side)) for x, y in places]

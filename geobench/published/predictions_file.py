@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geobench.data.tables.columns import AXES, RECOGNISED
+from geobench.data.tables.choice import Column, Resolve, choose_axis, choose_image_column
+from geobench.data.tables.columns import AXES, RECOGNISED, recognised
 from geobench.data.tables.parsing import SEPARATORS, TextRows, encoding_of, first_row
 from geobench.errors import DatasetError, ResultError, SettingError
 from geobench.geo import FloatArray, valid_if_swapped
+from geobench.published.matching import check_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,16 +33,21 @@ NOTHING = ("", "nan", "none", "null", "n/a")
 """Values that mean no prediction; the image is then a miss."""
 
 
-def read_predictions(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+def read_predictions(path: Path, columns: Mapping[str, str], resolve: Resolve | None = None) -> pd.DataFrame:
     """Return the predictions in ``path``: ``line``, ``image``, ``latitude``, ``longitude``, ``score``, ``order``.
 
     ``order`` is what the predictions for an image are sorted by, best first; positions are NaN if there is no
-    prediction. ``attrs["columns"]`` has the file's name for each role. A file of ours, with ``latitude_1``,
-    ``latitude_2``, … in a row, gives a prediction for each.
+    prediction. ``attrs["columns"]`` has the file's name for each role, ``attrs["notes"]`` lines on how it was chosen. A
+    file of ours, with ``latitude_1``, ``latitude_2``, … in a row, gives a prediction for each.
+
+    Args:
+        path: CSV or JSON Lines.
+        columns: the file's names for roles; those of others are recognised.
+        resolve: looks for images by name, to tell which of several recognised columns names them.
 
     Raises:
         SettingError: ``columns`` names a role other than ``image``, ``latitude``, ``longitude``, ``rank``, ``score``.
-        ResultError: the file is not a table of predictions; names the line.
+        ResultError: the file is not a table of predictions; names the line. Several columns may have a role.
     """
     import pandas as pd
 
@@ -49,7 +57,8 @@ def read_predictions(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     records = _long(list(_json_lines(path) if _is_json(path) else _csv_rows(path)))
     if not records:
         raise ResultError(f"{path} contains no predictions; it needs a row for each image: id, latitude, longitude.")
-    found = find_columns(path, list(dict.fromkeys(name for _, record in records for name in record)), columns)
+    candidates = find_columns(path, list(dict.fromkeys(name for _, record in records for name in record)), columns)
+    found, notes = _chosen(path, records, candidates, resolve)
     text = {role: [_text(record.get(name)) for _, record in records] for role, name in found.items()}
     lines = [line for line, _ in records]
     numbers = {role: _numbers(values, role, lines, path) for role, values in text.items() if role != "image"}
@@ -59,27 +68,27 @@ def read_predictions(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     order = pd.Series(numbers["rank"]) if "rank" in numbers else by_score
     axes = {axis: numbers[axis] for axis in AXES}
     table = pd.DataFrame({"line": lines, "image": text["image"], **axes, "score": score, "order": order.fillna(np.inf)})
-    table.attrs["columns"] = found
+    table.attrs["columns"], table.attrs["notes"] = found, notes
     return table
 
 
-def find_columns(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:
-    """Return the column of ``path`` for each role: given by ``columns``, or recognised by its name."""
+def find_columns(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the columns of ``path`` that may have each role: the one in ``columns``, or all that are recognised."""
     by_lower = {name.strip().lower(): name for name in names}
-    found = {}
+    found: dict[str, list[str]] = {}
     for role, wanted in columns.items():
         if wanted.strip().lower() not in by_lower:
             raise ResultError(f"{path} has no column {wanted!r} for the {role}; it has {_listed(names)}.")
-        found[role] = by_lower[wanted.strip().lower()]
-    plain = {"image": RECOGNISED["image"], **OPTIONAL}
-    for role, candidates in plain.items():
-        name = next((by_lower[candidate] for candidate in candidates if candidate in by_lower), None)
-        if role not in found and name is not None:
-            found[role] = name
+        found[role] = [by_lower[wanted.strip().lower()]]
+    for role, usual in {"image": RECOGNISED["image"], **OPTIONAL}.items():
+        there = [by_lower[name] for name in usual if name in by_lower]
+        if there:
+            found.setdefault(role, there)
     for affix in AFFIXES:
-        pair = {axis: _first(by_lower, [affix.format(name) for name in RECOGNISED[axis]]) for axis in AXES}
+        bare = [name for axis in AXES for name in RECOGNISED[axis] if affix.format(name) in by_lower]
+        pair = {axis: [by_lower[affix.format(name)] for name in recognised(bare, axis)] for axis in AXES}
         if all(pair.values()):
-            found = {axis: str(name) for axis, name in pair.items()} | found
+            found = pair | found
             break
     missing = [role for role in RECOGNISED if role not in found]
     if missing:
@@ -90,8 +99,35 @@ def find_columns(path: Path, names: Sequence[str], columns: Mapping[str, str]) -
     return found
 
 
-def _first(by_lower: Mapping[str, str], candidates: Sequence[str]) -> str | None:
-    return next((by_lower[candidate] for candidate in candidates if candidate in by_lower), None)
+def _chosen(
+    path: Path,
+    records: Sequence[tuple[int, dict[str, Any]]],
+    candidates: Mapping[str, Sequence[str]],
+    resolve: Resolve | None,
+) -> tuple[dict[str, str], list[str]]:
+    """Return the column of each role, and notes on those that were chosen among several by their content."""
+    import pandas as pd
+
+    found, notes = {role: names[0] for role, names in candidates.items()}, []
+    lines = [line for line, _ in records]
+    for role in (role for role, names in candidates.items() if len(names) > 1):
+        columns = [
+            Column(name, pd.Series([_text(record.get(name)) for _, record in records], index=lines, dtype=str))
+            for name in candidates[role]
+        ]
+        remedy = partial(_remedy, role)
+        try:
+            if role == "image":
+                chosen = choose_image_column(str(path), columns, resolve, remedy)
+                found[role] = columns[chosen.number].name
+                notes += [chosen.note] if chosen.note else []
+            elif role in AXES:
+                found[role] = columns[choose_axis(str(path), role, columns, remedy)].name
+            else:
+                check_order(str(path), columns, [_text(record.get(found["image"])) for _, record in records], remedy)
+        except DatasetError as error:
+            raise ResultError(str(error)) from None
+    return found, notes
 
 
 def _is_json(path: Path) -> bool:
@@ -99,6 +135,13 @@ def _is_json(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+
+
+def _remedy(role: str, name: str) -> str:
+    return (
+        f"name the right one: columns={{{role!r}: {name!r}}} in Python, or geobench score FILE --dataset NAME "
+        f"--columns {role}={name}"
+    )
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

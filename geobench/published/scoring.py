@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geobench import files
-from geobench.data.stores.names import key_of
+from geobench.data.tables.columns import AXES
 from geobench.errors import ResultError, SettingError
-from geobench.geo import FloatArray, haversine_km
+from geobench.geo import FloatArray, haversine_km, invalid_rows
 from geobench.metrics import ScoredImages, scores_of
 from geobench.plugins import get_dataset, get_metrics
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
 from geobench.provenance import now
+from geobench.published.matching import Matched, match_ids, matches
 from geobench.published.predictions_file import read_predictions
 from geobench.results import Result
 
@@ -30,19 +31,8 @@ if TYPE_CHECKING:
 SHOWN = 3  # ids that a message names
 SWAPPED_AT_LEAST = 10
 """With this many images or fewer, swapped columns and a file that contains the truth cannot be recognised."""
-
-
-@dataclass(frozen=True)
-class Matched:
-    """Which image of the data set each id refers to.
-
-    Attributes:
-        rows: (n,) row of the data set for each id in the file, −1 for none.
-        loosely: ids that match without their folder or suffix, or with ``_`` for ``/``.
-    """
-
-    rows: np.ndarray[Any, np.dtype[np.int64]]
-    loosely: list[str] = field(default_factory=list)
+TRUTH_KM = 0.01
+"""Closer to the truth than any model's prediction: a true position, rounded to four decimals or more."""
 
 
 def score_file(
@@ -73,19 +63,22 @@ def score_file(
     """
     dataset = get_dataset(dataset) if isinstance(dataset, str) else dataset
     name = _checked(path.stem if name is None else name)
-    found = read_predictions(path, columns or {})
     table = dataset.positions("test")
     truth = table[["latitude", "longitude"]].to_numpy(np.float64)
+    images = table["image"].to_list()
+    found = read_predictions(path, columns or {}, partial(matches, images))
+    for note in (*dataset.notes("test"), *found.attrs["notes"]):
+        progress.say(f"{note}.")
     ids = found["image"].to_list()
-    matched = match_ids(ids, table["image"].to_list())
+    matched = match_ids(ids, images)
     if not (matched.rows >= 0).any():
         raise ResultError(
             f"{path}: none of its {len(set(ids)):,} ids is an image of {dataset.name}: {_some(ids)} there, "
-            f"{_some(table['image'].to_list())} here; is it the right data set, and the right column (columns: "
+            f"{_some(images)} here; is it the right data set, and the right column (columns: "
             "image=NAME)?"
         )
-    predictions = _predictions(found, matched.rows, len(table), path)
-    if not columns:
+    predictions = _predictions(found, matched.rows, images, path)
+    if not {*AXES} <= {*(columns or {})}:
         _check_plausible(predictions, truth, path, found.attrs["columns"])
     unknown = [image for image, row in zip(ids, matched.rows, strict=True) if row < 0]
     _report(progress, predictions, unknown, matched, dataset.name)
@@ -103,51 +96,22 @@ def _checked(name: str) -> str:
     return name.strip()
 
 
-def match_ids(ids: Sequence[str], images: Sequence[str]) -> Matched:
-    """Return which of ``images`` each of ``ids`` refers to: the one of the same name, else the only similar one.
-
-    Names are similar if they agree without the suffix of an image, with ``/`` and ``_`` the same; then without folders.
-    """
-    exact = {image: row for row, image in enumerate(images)}
-    rows = np.array([exact.get(image, -1) for image in ids], dtype=np.int64)
-    loosely: list[str] = []
-    for plain in (_flat, _last):
-        alike = _only(images, plain)
-        for i in np.flatnonzero(rows < 0).tolist():
-            rows[i] = alike.get(plain(ids[i]), -1)
-            if rows[i] >= 0:
-                loosely.append(ids[i])
-    return Matched(rows, loosely)
-
-
-def _only(images: Sequence[str], plain: Any) -> dict[str, int]:
-    """Return the row of each simplified name that only one image has, −1 for those that several have."""
-    rows: dict[str, int] = {}
-    for row, image in enumerate(images):
-        key = plain(image)
-        rows[key] = -1 if key in rows else row
-    return rows
-
-
-def _flat(image: str) -> str:
-    return key_of(str(_path(image)))
-
-
-def _last(image: str) -> str:
-    return key_of(_path(image).name)
-
-
-def _path(image: str) -> PurePosixPath:
-    return PurePosixPath(image.replace("\\", "/"))
-
-
-def _predictions(table: pd.DataFrame, rows: np.ndarray[Any, Any], n: int, path: Path) -> Predictions:
-    """Return the predictions in ``table`` for n images, best first; ``rows`` are the images they are for.
+def _predictions(table: pd.DataFrame, rows: np.ndarray[Any, Any], images: Sequence[str], path: Path) -> Predictions:
+    """Return the predictions in ``table`` for n ``images``, best first; ``rows`` are the images they are for.
 
     If an image has fewer predictions than others, its last one is repeated: that changes no accuracy of the top k.
     """
+    n = len(images)
     known = table.assign(row=rows).loc[rows >= 0]
     known = known.loc[known["latitude"].notna()].sort_values(["row", "order"], kind="stable")
+    ids = known.drop_duplicates(["row", "image"])
+    doubled = ids.loc[ids.duplicated("row", keep=False)]
+    if len(doubled):
+        first, second = (row for _, row in doubled.head(2).sort_values("line").iterrows())
+        raise ResultError(
+            f"{path}: lines {first['line']} and {second['line']}, {first['image']!r} and {second['image']!r}, are both "
+            f"for the image {images[int(first['row'])]!r}; keep those of its own name."
+        )
     same = known.duplicated(["row", "order"])
     if same.any():
         second = known.loc[same].iloc[0]
@@ -175,18 +139,23 @@ def _check_plausible(predictions: Predictions, truth: FloatArray, path: Path, co
         return
     placed, there = predictions.coordinates[ok, 0], truth[ok]
     error = haversine_km(placed, there)
-    if np.mean(error == 0) > 0.9:
+    if np.mean(error < TRUTH_KM) > 0.9:
         raise ResultError(
-            f"{path}: {np.count_nonzero(error == 0):,} of {len(error):,} positions equal the true ones to the last "
-            "digit, as in the set's own table. Name the predicted columns: latitude=NAME,longitude=NAME."
+            f"{path}: {np.count_nonzero(error < TRUTH_KM):,} of {len(error):,} positions are the true ones, to "
+            f"{1000 * TRUTH_KM:g} m, as in the set's own table. Name the predicted columns: "
+            "latitude=NAME,longitude=NAME."
         )
-    turned = placed[:, ::-1]
-    if (np.abs(turned[:, 0]) <= 90).all() and 2 * np.median(haversine_km(turned, there)) < np.median(error):
-        raise ResultError(
-            f"{path}: latitude and longitude look swapped: the median error is {np.median(error):,.0f} km as they "
-            f"are, {np.median(haversine_km(turned, there)):,.0f} km the other way round. Name both columns: "
-            f"latitude={columns['longitude']},longitude={columns['latitude']}"
-        )
+    for what, other, advice in (
+        ("latitude and longitude look swapped", placed[:, ::-1], "latitude={longitude},longitude={latitude}"),
+        ("positions look like radians", np.degrees(placed), "latitude={latitude},longitude={longitude}"),
+    ):
+        if not len(invalid_rows(other)) and 2 * np.median(haversine_km(other, there)) < np.median(error):
+            raise ResultError(
+                f"{path}: {what}: the median error is {np.median(error):,.0f} km as they are, "
+                f"{np.median(haversine_km(other, there)):,.0f} km otherwise. "
+                f"{'Name both columns' if 'swapped' in what else 'Write degrees; to score them as they are'}: "
+                f"{advice.format(**columns)}"
+            )
 
 
 def _report(progress: Progress, predictions: Predictions, unknown: list[str], matched: Matched, dataset: str) -> None:

@@ -75,7 +75,7 @@ def _entries(row: Row, here: Sequence[Row], numbers: dict[str, int]) -> dict[str
     texts = _our_texts(row) if row.results else _published_texts(row, numbers)
     if not any(result.subset for result in ours):
         del texts["Subset"]
-    if len({result.crops for result in ours}) == 1:
+    if len({result.crops for result in ours if result.crops}) <= 1:  # 0: a model that uses no features
         del texts["Crops"]
     heads = headings(row.metrics, FIXED)
     entries = {head: Entry(text) for head, text in texts.items()} | {

@@ -83,7 +83,7 @@ class Comparison:
 
     def to_record(self) -> dict[str, Any]:
         """Return everything but the images as JSON values; None for what is NaN."""
-        named = ("dataset", "subset", "model", "checkpoint", "gallery", "seed", "crops", "key")
+        named = ("dataset", "subset", "model", "checkpoint", "gallery", "seed", "crops", "in_training", "key")
         sides = {side: {name: getattr(result, name) for name in named} for side, result in self._sides()}
         lines = [
             {"score": line.score, "threshold_km": line.threshold_km, "a": line.a, "b": line.b}

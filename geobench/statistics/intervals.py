@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from geobench.metrics import Metric
 
 LEVEL = 0.95
+FEW = 10
+"""Below this effective number of clusters a design effect below 1 is taken for luck: see :attr:`Clusters.few`."""
 
 Interval = tuple[float, float]
 
@@ -51,6 +53,21 @@ class Clusters:
     def largest_effect(self) -> float:
         """Return the design effect if all images of a cluster had one value: the mean cluster size of an image."""
         return float((self.sizes**2).sum() / self.sizes.sum())
+
+    @property
+    def effective(self) -> float:
+        """Return the number of clusters of equal size that vary as much: Kish 1965, (Σ size)² / Σ size²."""
+        return float(self.sizes.sum() ** 2 / (self.sizes**2).sum())
+
+    @property
+    def few(self) -> bool:
+        """Return whether the clusters are too few to show how much images of one cluster have in common.
+
+        The variance between g clusters has at most g − 1 degrees of freedom. For two photographers whose photos are
+        independent it comes out so small one time in six that the interval would be a fifth as wide as it should be.
+        Images that are each a cluster of their own are never too few.
+        """
+        return len(self.sizes) < len(self.labels) and self.effective < FEW
 
     @cached_property
     def _grouped(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -96,7 +113,7 @@ class Mean:
 
     Attributes:
         value: the mean.
-        effect: the design effect: its variance over that of n independent images.
+        effect: the design effect: its variance over that of n independent images; at least 1 if clusters are few.
         se: its standard error.
         alike: the intraclass correlation, 0 to 1.
         freedom: Satterthwaite's degrees of freedom of the standard error, for clusters of these sizes.
@@ -121,7 +138,8 @@ def clustered_mean(values: FloatArray, clusters: Clusters) -> Mean:
     """Return the mean of ``values`` (n, …) with its standard error, from the residuals of clusters.
 
     The variance is the linearised one of survey statistics, g/(g−1) · Σ (sum − size · mean)² / n². Constant values, or
-    a single cluster, tell nothing about the intraclass correlation; then each cluster counts as one observation.
+    a single cluster, tell nothing about the intraclass correlation; then each cluster counts as one observation. With
+    few clusters the variance is at least that of n independent images.
     """
     n, sizes = len(values), clusters.sizes
     mean = values.mean(axis=0)
@@ -132,6 +150,8 @@ def clustered_mean(values: FloatArray, clusters: Clusters) -> Mean:
     worst = clusters.largest_effect
     with np.errstate(invalid="ignore", divide="ignore"):
         effect = np.where((alone > 0) & (g > 1), variance / alone, worst)
+    if clusters.few:
+        effect = np.maximum(effect, 1.0)
     alike = np.clip((effect - 1) / (worst - 1), 0, 1) if worst > 1 else np.zeros_like(effect)
     return Mean(mean, effect, np.sqrt(effect * alone), alike, _freedom(sizes, alike))
 

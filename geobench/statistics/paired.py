@@ -41,7 +41,8 @@ def sign_flip_p(sums: npt.ArrayLike) -> float:
 
     If every cluster is one image and ``sums`` are −1, 0 and 1, this is McNemar's exact test. With clusters it is the
     exact form of the test of Yang, Sun and Hardin 2010. If the exact distribution would take too long, or the sums are
-    not whole numbers, a normal distribution of the same variance replaces it.
+    not whole numbers, a normal distribution of the same variance replaces it; its p-value is never below the smallest
+    that swapping so few clusters can give, 2 / 2^g.
 
     Args:
         sums: (g,) for each cluster, hits of B minus hits of A.
@@ -54,7 +55,7 @@ def sign_flip_p(sums: npt.ArrayLike) -> float:
     if np.abs(steps - whole).max() > WHOLE or np.count_nonzero(whole > 1) * whole.sum() > EXACT_STEPS:
         from scipy.special import ndtr
 
-        return float(2 * ndtr(-abs(found.sum()) / np.sqrt((steps**2).sum())))
+        return max(float(2 * ndtr(-abs(found.sum()) / np.sqrt((steps**2).sum()))), 2.0 ** (1 - len(steps)))
     chances = _sum_of_halves(whole)
     away = np.abs(2 * np.arange(len(chances)) - whole.sum())
     return float(min(1.0, chances[away >= abs(round(found.sum()))].sum()))
@@ -134,7 +135,7 @@ def linearised_median(values: FloatArray, clusters: Clusters) -> FloatArray:
     below = (values <= median).astype(np.float64)
     low, high = median_interval(values, clusters)
     mean = clustered_share(below, clusters)
-    width_of_share = min(1.0, float(mean.t) * np.sqrt(float(mean.effect) / len(values)))
+    width_of_share = np.clip(float(mean.t) * np.sqrt(float(mean.effect) / len(values)), 1 / len(values), 1.0)
     influence: FloatArray = median + (0.5 - below) * float(high - low) / width_of_share
     return influence
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from geobench import Checkpoint, CheckpointError, GalleryError, get_encoder
+from geobench import Checkpoint, CheckpointError, GalleryError
 from geobench.checkpoints import weights_digest
 
 from .config import GeoClipConfig
@@ -135,7 +135,7 @@ def _checkpoint(identifier, folder, gallery, versions):
         images=MP16_IMAGES,
         unreadable=0,
         encoder=ENCODER,
-        encoder_weights=get_encoder(ENCODER).weights_key(),
+        encoder_weights=ENCODER.partition("/")[2],
         crops=1,
         augmentation={},
         limit=None,

@@ -1,9 +1,10 @@
-"""Coverage of the 95 % confidence intervals, by simulation: python tests/benchmarks/coverage.py [DRAWS]
+"""Coverage of the 95 % confidence intervals, by simulation: python tests/benchmarks/coverage.py [few] [DRAWS [IMAGES]]
 
 A test set of n images is drawn 1,000 times from a population whose accuracy, median and difference between two models
 are known. Images are independent, come in pairs of one place, or are clustered by photographer, a few of whom took most
 of them. Outcomes within a cluster have the given intraclass correlation. The percentile bootstrap over clusters is
-shown for comparison.
+shown for comparison. With ``few``, sets of two to ten photographers are drawn; in parentheses is the coverage without
+the floor that the design effect of few clusters has.
 """
 
 import sys
@@ -11,11 +12,13 @@ from statistics import NormalDist
 
 import numpy as np
 
-from geobench.statistics.intervals import Clusters, median_interval, share_interval
+from geobench.statistics import intervals
+from geobench.statistics.intervals import Clusters, clustered_mean, median_interval, share_interval
 from geobench.statistics.paired import accuracy_difference, linearised_median, mean_difference
 
 SHARES = (0.05, 0.15, 0.35, 0.5, 0.7, 0.9)
 SMALL_SHARES = (0.005, 0.01, 0.02)
+FEW_CLUSTERS = (2, 3, 4, 6, 10)
 RESAMPLES = 500
 SPREAD = 2.0  # of the logarithm of an error
 
@@ -44,6 +47,19 @@ def photographers(n):
     return Clusters(np.repeat(np.arange(count), sizes)[:n], "author")
 
 
+def equal(n, count):
+    """Return n images by ``count`` photographers who took as many each."""
+    return Clusters(np.arange(n) * count // n, "author")
+
+
+def unequal(n, count):
+    """Return n images by ``count`` photographers, of whom the first took four fifths and the others as many each."""
+    others = n // 5
+    return Clusters(
+        np.concatenate([np.zeros(n - others, int), 1 + np.arange(others) * (count - 1) // others]), "author"
+    )
+
+
 def hits(rng, clusters, share, alike, draws):
     """Return hits (n, draws) with this expected share; the probability of each cluster is beta-distributed."""
     shape = (len(clusters.sizes), draws)
@@ -55,10 +71,17 @@ def hits(rng, clusters, share, alike, draws):
 
 
 def errors_of(rng, clusters, alike, draws, models=1):
-    """Return lognormal errors (models, n, draws) of median 1; models largely share the difficulty of an image."""
-    common = np.sqrt(alike) * rng.normal(size=(len(clusters.sizes), draws))[clusters.labels]
-    hard = common + np.sqrt(1 - alike) * rng.normal(size=common.shape)
-    own = rng.normal(size=(models, *common.shape)) if models > 1 else 0 * hard[None]
+    """Return lognormal errors (models, n, draws) of median 1; models largely share the difficulty of an image.
+
+    What they share and what each has of its own are both correlated within a cluster: a model may suit a photographer.
+    """
+
+    def normal():
+        common = np.sqrt(alike) * rng.normal(size=(len(clusters.sizes), draws))[clusters.labels]
+        return common + np.sqrt(1 - alike) * rng.normal(size=common.shape)
+
+    hard = normal()
+    own = np.stack([normal() for _ in range(models)]) if models > 1 else 0 * hard[None]
     mixed = 0.8 * hard + 0.6 * own if models > 1 else hard[None]
     return np.exp(SPREAD * mixed)
 
@@ -88,6 +111,20 @@ def median_coverage(clusters, alike, draws=1000, seed=0):
     return holds(*median_interval(errors_of(np.random.default_rng(seed), clusters, alike, draws)[0], clusters), 1.0)
 
 
+def mean_coverage(clusters, alike, draws=1000, seed=0):
+    """Return the coverage in percent of the interval of the mean logarithm of the error."""
+    mean = clustered_mean(np.log(errors_of(np.random.default_rng(seed), clusters, alike, draws)[0]), clusters)
+    return holds(mean.value - mean.t * mean.se, mean.value + mean.t * mean.se, 0.0)
+
+
+def narrow(clusters, share, alike, draws=1000, seed=0):
+    """Return how many intervals in percent are less than half as wide as if all images were independent."""
+    drawn = hits(np.random.default_rng(seed), clusters, share, alike, draws)
+    low, high = share_interval(drawn, clusters)
+    least, most = share_interval(drawn, alone(len(drawn)))
+    return 100.0 * float(np.mean(high - low < (most - least) / 2))
+
+
 def difference_coverage(clusters, alike, shift, draws=1000, seed=0):
     """Return the coverage for the differences in accuracy and in median, and how often p is below 0.05, in percent."""
     rng = np.random.default_rng(seed)
@@ -104,6 +141,42 @@ def difference_coverage(clusters, alike, shift, draws=1000, seed=0):
         found["median"] += middle.low <= truth[1] <= middle.high
         found["rejected"] += change.p < 0.05
     return {name: 100 * float(count) / draws for name, count in found.items()}
+
+
+def few_coverages(clusters, draws):
+    """Return, by what is estimated, its coverages with each correlation, and the intervals that are too narrow."""
+    found = {"accuracy": [], "rare": [], "median": [], "mean": [], "difference": [], "of medians": [], "narrow": []}
+    for alike in (0.0, 0.1, 0.3):
+        found["accuracy"] += [accuracy_coverage(clusters, share, alike, draws) for share in SHARES[1:-1]]
+        found["rare"] += [accuracy_coverage(clusters, share, alike, draws) for share in (SHARES[0], SHARES[-1])]
+        found["median"].append(median_coverage(clusters, alike, draws))
+        found["mean"].append(mean_coverage(clusters, alike, draws))
+        paired = difference_coverage(clusters, alike, 0.2, draws // 4)
+        found["difference"].append(paired["accuracy"])
+        found["of medians"].append(paired["median"])
+        found["narrow"] += [narrow(clusters, share, alike, draws) for share in SHARES]
+    return found
+
+
+def main_few(draws, n=240):
+    """Print the coverages for few photographers, with the floor of the design effect and without it."""
+    print(
+        f"{n} images, correlation 0, 0.1 and 0.3; {draws:,} draws, {draws // 4:,} for differences; "
+        "without the floor in parentheses"
+    )
+    for make in (equal, unequal):
+        for count in FEW_CLUSTERS:
+            clusters, threshold = make(n, count), intervals.FEW
+            floored = few_coverages(clusters, draws)
+            intervals.FEW = 0
+            free = few_coverages(clusters, draws)
+            intervals.FEW = threshold
+            print(f"{make.__name__}, {count} photographers, {clusters.effective:.1f} effective")
+            for name, each in floored.items():
+                print(
+                    f"  {name} {min(each):.1f}–{max(each):.1f} ({min(free[name]):.1f}–{max(free[name]):.1f})",
+                    flush=True,
+                )
 
 
 def main(draws):
@@ -128,4 +201,5 @@ def main(draws):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    numbers = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
+    (main_few if "few" in sys.argv else main)(*numbers or [1000])

@@ -11,7 +11,7 @@ import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -61,10 +61,7 @@ class HubFile:
         from huggingface_hub import try_to_load_from_cache
 
         revision = revision or self.revision
-        try:
-            found = try_to_load_from_cache(self.repository, self.path, revision=revision, repo_type=self.kind)
-        except ValueError:  # a name that cannot be that of a repository
-            return None
+        found = try_to_load_from_cache(self.repository, self.path, revision=revision, repo_type=self.kind)
         return Path(found).resolve() if isinstance(found, str) else None
 
 
@@ -94,7 +91,11 @@ def parse_address(url: str) -> HubFile | None:
     if match is None:
         return None
     kind, repository, revision, path = match.groups()
-    return HubFile(repository, kind or "model", unquote(revision), unquote(path))
+    file = HubFile(repository, kind or "model", unquote(revision), unquote(path))
+    with suppress(ValueError):  # not a valid name of a repository
+        if file.url() and ".." not in PurePosixPath(file.path).parts:  # of the repository, or its folder in the cache
+            return file
+    return None
 
 
 def address_in_use(url: str) -> str:
@@ -115,9 +116,9 @@ def look_up(file: HubFile, token: str, patience: Patience) -> HubVersion:
     """
     from huggingface_hub import errors, get_hf_file_metadata
 
+    url = file.url()
+    token = _token_for(url, token)
     try:
-        url = file.url()
-        token = _token_for(url, token)
         found = get_hf_file_metadata(url, token=token or False, user_agent="geobench")
     except errors.OfflineModeIsEnabled as error:
         raise AddressError("is not asked, because HF_HUB_OFFLINE is set") from error
@@ -125,8 +126,6 @@ def look_up(file: HubFile, token: str, patience: Patience) -> HubVersion:
         raise _explain(error, file, bool(token), patience) from error
     except errors.HTTPError as error:  # type: ignore[attr-defined]  # httpx's; from huggingface_hub 2.0 httpx2's
         raise TransientError(f"cannot be reached ({type(error).__name__})") from error
-    except ValueError as error:  # a name that cannot be that of a repository
-        raise AddressError(f"has no {file.kind} {file.repository}") from error
     if not (found.commit_hash and found.etag):
         raise AddressError("does not answer as the Hugging Face hub does; check HF_ENDPOINT and your proxy")
     sha256 = found.etag if re.fullmatch("[0-9a-f]{64}", found.etag) else ""

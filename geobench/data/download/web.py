@@ -191,8 +191,8 @@ def body(response: Response, patience: Patience) -> Iterator[bytes]:
 
 
 def host(url: str) -> str:
-    """Return the host (and port) of an address, for messages."""
-    return urlsplit(url).netloc
+    """Return the host (and port) of an address, for messages; all of an address that has none."""
+    return urlsplit(url).netloc or url
 
 
 def _origin(url: str) -> tuple[str, str]:

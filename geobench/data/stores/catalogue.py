@@ -69,6 +69,10 @@ class PerThread(threading.local, Generic[Handle]):
             self.current = (os.getpid(), key, opened())
         return self.current[2]
 
+    def drop(self) -> None:
+        """Forget the handle: after an error of the disk it may be of no use."""
+        self.current = None
+
 
 def _hash(text: str) -> int:
     return zlib.crc32(text.encode("utf-8", "replace"))

@@ -15,7 +15,8 @@ import numpy as np
 from geobench.data.stores.catalogue import ListedImage, StoredImage
 from geobench.data.stores.names import is_unread_name
 from geobench.data.stores.store import Advance, Store
-from geobench.errors import ImageError
+from geobench.errors import ImageError, StorageError
+from geobench.images.reading import not_read, retried
 from geobench.progress import Progress
 
 CLOCK_S = 2.0  # a folder last changed this long ago cannot change again without a new modification time
@@ -34,11 +35,26 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
         return len(parts) == 1 and parts[0].is_dir()
 
     def image_file(self, image: str) -> Path | bytes:
-        """Return the file of an image; raise ``ImageError`` if there is none."""
+        """Return the file of an image.
+
+        Raises:
+            ImageError: there is none.
+            StorageError: the folder is gone or empty, as if a disk were not mounted.
+        """
         found = self.find(image)
         if found is None:
+            self._refuse_if_gone()
             raise ImageError(f"{image}: there is no such file in {self.path}")
         return self.parts[0] / found.name
+
+    def _refuse_if_gone(self) -> None:
+        try:
+            with os.scandir(self.parts[0]) as entries:
+                if next(entries, None) is not None:
+                    return
+        except OSError as error:
+            raise not_read(str(self.path), error) from error
+        raise StorageError(f"{self.path} is empty; is its disk mounted? The same command resumes once it is.")
 
     def find(self, image: str) -> StoredImage | None:
         """Return the file called ``image``, else the only one that can be meant."""
@@ -60,11 +76,12 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
         return stamps
 
     def _status(self, image: str) -> os.stat_result | None:
-        """Return the status of a file in the folder, None if there is none."""
+        """Return the status of a file in the folder, None if there is none; ``StorageError`` if that is unknown."""
         if image.startswith("/") or ".." in image.split("/"):
             return None
+        path = f"{self.parts[0]}/{image}"
         try:
-            status = os.stat(f"{self.parts[0]}/{image}")  # noqa: PTH116  creating a Path for each of millions costs more than this
+            status = retried(lambda: os.stat(path), path)  # noqa: PTH116  a Path for each of millions costs more
         except (OSError, ValueError):
             return None
         return None if stat.S_ISDIR(status.st_mode) else status
@@ -74,9 +91,12 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
     def _list_all(self, progress: Progress) -> Iterator[ListedImage]:
         self._folders: dict[str, int] = {}
         with progress.track(f"index of {self.path}", 0, "images") as advance:
-            for image in self._below(""):
-                advance(1)
-                yield image
+            try:
+                for image in self._below(""):
+                    advance(1)
+                    yield image
+            except OSError as error:
+                raise not_read(error.filename or str(self.path), error) from error
 
     def list_part(self, number: int, advance: Advance) -> Iterator[ListedImage]:
         """Yield the images of the whole tree."""

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geobench.data.stores.catalogue import ListedImage, PerThread, StoredImage
-from geobench.data.stores.store import MAX_BYTES, Advance, Store, unreadable
+from geobench.data.stores.store import Advance, Store, unreadable
 from geobench.data.stores.tars import scalars
 from geobench.data.tables.columns import RECOGNISED
 from geobench.errors import DatasetError, ImageError
+from geobench.images.reading import MAX_BYTES, is_passing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +31,7 @@ class _Shards(Store):
     """Files of records, each with an image and its name."""
 
     carries_table = True
+    has_fields = True
 
     @classmethod
     def claims(cls, parts: Sequence[Path]) -> bool:
@@ -149,6 +151,9 @@ class ParquetStore(_Shards, kind="parquet", what="parquet files with a column of
         try:
             content = self._rows.get(image.part, lambda: _Rows(path)).image_in(image.offset)
         except (pa.ArrowException, OSError) as error:
+            self._rows.drop()  # its position in the row group is lost
+            if is_passing(error) or isinstance(error, FileNotFoundError):
+                raise
             raise ImageError(f"{image.name}: row {image.offset + 1:,} of {path.name} is damaged ({error})") from None
         if not content:
             raise ImageError(f"{image.name}: row {image.offset + 1:,} of {path.name} has no image")
@@ -168,7 +173,7 @@ class _Rows:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self.file = pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER)
+        self.file = pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER, page_checksum_verification=True)
         schema = self.file.schema_arrow
         inside = {f.name: [g.name for g in f.type] for f in schema if pa.types.is_struct(f.type)}
         binary = [f.name for f in schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)]

@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from geobench import files
 from geobench.data.stores.catalogue import Catalogue, ListedImage, PerThread, StoredImage, write_catalogue
 from geobench.data.stores.names import is_image_name, is_unread_name
-from geobench.errors import DatasetError, ImageError
+from geobench.errors import DatasetError, ImageError, StorageError
+from geobench.images.reading import MAX_BYTES, is_passing, not_read, retried
 from geobench.progress import SILENT, Progress
 
 ZIP = b"PK\3\4"  # its first bytes
 FORMAT = 2  # of the catalogues; one of another format is rebuilt
 MB = 1_000_000
-MAX_BYTES = 1 << 30
-"""Maximum size of an image file: anything that claims more is damaged or malicious."""
 
 Advance = Callable[[int], None]
 
@@ -32,6 +30,7 @@ class Store(ABC):
         what: its name in error messages.
         suffixes: of its files.
         carries_table: whether it can contain the positions of its images.
+        has_fields: whether its images are records, one of whose fields is the name: ``id_column``.
         path: as given in the definition.
         parts: the files that it consists of.
         id_column: the column or field with the name of an image, if it is not recognised.
@@ -42,6 +41,7 @@ class Store(ABC):
     what: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
     carries_table: ClassVar[bool] = False
+    has_fields: ClassVar[bool] = False
 
     def __init_subclass__(cls, kind: str = "", what: str = "") -> None:
         """Register this class as ``kind``; a common base class of several kinds has none."""
@@ -72,7 +72,7 @@ class Store(ABC):
 
     @abstractmethod
     def read(self, image: StoredImage) -> bytes:
-        """Return the bytes of an image file; raise ``ImageError``, or an error that :meth:`reading` converts."""
+        """Return the bytes of an image; raise ``ImageError`` if they are damaged, ``OSError`` if they are not read."""
 
     def is_image(self, name: str) -> bool:
         """Return whether the file called ``name`` is an image; archives also contain other files."""
@@ -169,11 +169,16 @@ class Store(ABC):
             raise DatasetError(f"{self.path}: the image {image!r} may be {either}; list each by its full name, once.")
         return found[0] if found else None
 
+    def is_exact(self, image: str, stored: StoredImage) -> bool:
+        """Return whether ``image`` is the name of ``stored``, or its name below the folder that all images share."""
+        return stored.name == image or stored.name == self.catalogue.prefixes.get(stored.part, "") + image
+
     def image_file(self, image: str) -> Path | bytes:
         """Return the file of an image, or its bytes.
 
         Raises:
-            ImageError: it does not exist, or cannot be read.
+            ImageError: it does not exist, or its archive holds nothing that can be read.
+            StorageError: the system cannot read the archive just now, or it is no longer what was listed.
             DatasetError: the name is ambiguous.
         """
         found = self.find(image)
@@ -183,29 +188,31 @@ class Store(ABC):
             raise ImageError(f"{image}: {found.problem}")
         if found.size > MAX_BYTES:
             raise ImageError(f"{image}: {found.size:,} bytes; at most {MAX_BYTES:,} are read")
-        with self.reading(image):
-            return self.read(found)
-
-    @contextmanager
-    def reading(self, image: str) -> Iterator[None]:
-        """Convert an ``OSError`` while reading an image into an ``ImageError``."""
+        what = f"{image} in {self.parts[found.part]}"
         try:
-            yield
-        except OSError as error:
-            raise ImageError(f"{image}: {self.path}: {error.strerror or error}") from error
+            return retried(lambda: self.read(found), what)
+        except OSError as error:  # of the archive, and not of the image
+            raise not_read(what, error) from error
 
     def stamps(self, images: Sequence[str]) -> Any:
         """Return a value that changes with any of ``images``; for an archive, with any of its files."""
         return self.stamp()
 
     def bytes_at(self, part: int, offset: int, size: int) -> bytes:
-        """Return ``size`` bytes of a part; raise ``ImageError`` if it is too short."""
-        file = self._opened.get(part, lambda: self.parts[part].open("rb", buffering=0))
-        found = os.pread(file.fileno(), size, offset)
-        while 0 < len(found) < size and (more := os.pread(file.fileno(), size - len(found), offset + len(found))):
-            found += more
+        """Return ``size`` bytes of a part; raise ``StorageError`` if it is shorter than when it was listed."""
+        try:
+            file = self._opened.get(part, lambda: self.parts[part].open("rb", buffering=0))
+            found = os.pread(file.fileno(), size, offset)
+            while 0 < len(found) < size and (more := os.pread(file.fileno(), size - len(found), offset + len(found))):
+                found += more
+        except OSError:
+            self._opened.drop()
+            raise
         if len(found) < size:
-            raise ImageError(f"{self.parts[part].name} is truncated at byte {offset + len(found):,}")
+            raise StorageError(
+                f"{self.parts[part]} ends at byte {offset + len(found):,}, before an image that was listed in it: it "
+                "has changed since. Run the same command again once it is complete."
+            )
         return found
 
 
@@ -216,7 +223,9 @@ def head(path: Path, size: int = 512) -> bytes:
 
 
 def unreadable(path: Path, what: str, error: object) -> DatasetError:
-    """Return the error for a file that is damaged, or a zip under another name."""
+    """Return the error for a file that is damaged, a zip under another name, or cannot be read just now."""
+    if isinstance(error, OSError) and is_passing(error):
+        return DatasetError(f"{path} cannot be read: {error.strerror}; run the same command again.")
     if what != "zip archive" and head(path, len(ZIP)) == ZIP:
         return DatasetError(f"{path} is not a {what} but a zip archive; rename it to .zip, or set layout to 'zip'.")
     reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__

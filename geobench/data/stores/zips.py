@@ -13,9 +13,10 @@ from stat import S_ISLNK
 from typing import BinaryIO, NamedTuple
 
 from geobench.data.stores.catalogue import ListedImage, StoredImage
-from geobench.data.stores.store import MAX_BYTES, ZIP, Advance, Store, head, unreadable
+from geobench.data.stores.store import ZIP, Advance, Store, head, unreadable
 from geobench.data.stores.tars import OUTSIDE, hidden, plain
 from geobench.errors import ImageError
+from geobench.images.reading import MAX_BYTES
 
 # Structures of PKWARE's APPNOTE.TXT, with section numbers.
 LOCAL = struct.Struct("<4s22xHH")  # 4.3.7: lengths of name and extra field

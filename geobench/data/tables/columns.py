@@ -1,4 +1,4 @@
-"""Which column of a table is which, as given or recognised by name, and which separator makes them all appear."""
+"""Which columns of a table may have which role, as given or recognised by name, and which separator shows them all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ RECOGNISED = {
     "latitude": ("latitude", "lat", "gps_latitude", "y"),
     "longitude": ("longitude", "lon", "lng", "long", "gps_longitude", "x"),
 }
-"""Column names that are recognised, case-insensitive, in this order."""
+"""Column names that are recognised, case-insensitive. If a table has several for one role, its content decides."""
+PLANE = {"latitude": "y", "longitude": "x"}
+"""Names that may as well be those of pixels or of a map's grid: they count together, and beside no other."""
 AXES = {"latitude": 90.0, "longitude": 180.0}
 """The coordinates and their bounds in degrees."""
 SHOWN = 12  # column names in an error
@@ -29,12 +31,18 @@ class Layout:
     Attributes:
         rows: its rows as text.
         header_line: the line of the header, 0 if there is none.
-        names: of the columns, without duplicates; the roles are called ``image``, ``latitude`` and ``longitude``.
+        header: the names of the columns as the file has them, '' if it has none.
+        candidates: the columns that may have each role, counted from 0; one if it was given.
     """
 
     rows: TextRows
     header_line: int
-    names: tuple[str, ...]
+    header: tuple[str, ...]
+    candidates: Mapping[str, tuple[int, ...]]
+
+    def called(self, column: int) -> str:
+        """Return how the file calls a column."""
+        return repr(self.header[column]) if self.header[column] else f"column {column + 1}"
 
 
 def find_layout(path: Path, columns: Mapping[str, str | int], header: bool, roles: Sequence[str]) -> Layout:
@@ -68,12 +76,48 @@ def find_layout(path: Path, columns: Mapping[str, str | int], header: bool, role
     return found[0]
 
 
+def has_choice(path: Path, columns: Mapping[str, str | int], header: bool) -> bool:
+    """Return whether several columns of ``path`` could name the image, by its header alone; False if it has none."""
+    if "image" in columns or not header:
+        return False
+    try:
+        encoding = encoding_of(path)
+        headers = [first_row(TextRows(path, encoding, separator))[1] for separator in SEPARATORS]
+    except DatasetError:
+        return False
+    return any(len(recognised([name.strip().lower() for name in names], "image")) > 1 for names in headers)
+
+
 def advice_on(role: str) -> str:
     """Return what to do if the column of ``role`` is not recognised in the table of a data set."""
     return (
         f"Correct the header, or name the column: geobench datasets add NAME … --{role}-column COLUMN (with --replace "
         "if NAME exists)."
     )
+
+
+def unique_names(header: Sequence[str], roles: Mapping[int, str]) -> tuple[str, ...]:
+    """Return ``header`` with the columns of ``roles`` called by their role, and nameless or repeated ones numbered."""
+    taken = set(roles.values())
+    unique = []
+    for index, name in enumerate(header):
+        if index in roles:
+            unique.append(roles[index])
+            continue
+        numbered = f"{name} (column {index + 1})" if name else f"column {index + 1}"
+        unique.append(numbered if not name or name in taken else name)
+        taken.add(unique[-1])
+    return tuple(unique)
+
+
+def recognised(names: Sequence[str], role: str) -> list[str]:
+    """Return those of ``names``, all in lower case, that are recognised for ``role``: the most usual first."""
+    found = [name for name in RECOGNISED[role] if name in names]
+    plane = PLANE.get(role)
+    other = [name for axis in PLANE if axis != role for name in RECOGNISED[axis] if name in names]
+    if plane in found and (len(found) > 1 or any(name not in PLANE.values() for name in other)):
+        found.remove(plane)
+    return found
 
 
 def _layout(
@@ -86,52 +130,46 @@ def _layout(
         first = first[:-1]
     names = [name.strip() for name in first] if header else [""] * len(first)
     found = {role: _find(rows.path, names, role, columns.get(role), roles) for role in roles}
-    if len(set(found.values())) < len(roles):
+    if len({candidates[0] for candidates in found.values()}) < len(roles):
         raise DatasetError(f"{rows.path}: {', '.join(roles)} must be different columns.")
-    for role, index in found.items():
+    for role, (index, *_) in found.items():
         if not header and role in AXES and not _NUMBER.fullmatch(first[index]):
             raise DatasetError(
                 f"{rows.path}: line {line}: column {index + 1}, {first[index][:40]!r}, is not a {role}; is it the "
                 "right column?"
             )
-    return Layout(rows, line if header else 0, _unique(names, {index: role for role, index in found.items()}))
+    return Layout(rows, line if header else 0, tuple(names), found)
 
 
-def _unique(names: Sequence[str], roles: Mapping[int, str]) -> tuple[str, ...]:
-    """Return ``names`` with those of ``roles`` replaced by their role, and nameless or repeated ones numbered."""
-    taken = set(roles.values())
-    unique = []
-    for index, name in enumerate(names):
-        if index in roles:
-            unique.append(roles[index])
-            continue
-        numbered = f"{name} (column {index + 1})" if name else f"column {index + 1}"
-        unique.append(numbered if not name or name in taken else name)
-        taken.add(unique[-1])
-    return tuple(unique)
-
-
-def _find(path: Path, names: Sequence[str], role: str, wanted: str | int | None, roles: Sequence[str]) -> int:
-    """Return the index of the column of ``role``."""
-    listed = ", ".join(name[:40] if name.isprintable() else repr(name[:40]) for name in names[:SHOWN])
-    listed += f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+def _find(
+    path: Path, names: Sequence[str], role: str, wanted: str | int | None, roles: Sequence[str]
+) -> tuple[int, ...]:
+    """Return the indices of the columns that may have the ``role``: one if it is ``wanted``, else all recognised."""
     if isinstance(wanted, int):
         if not 1 <= wanted <= len(names):
             raise DatasetError(f"{path} has no column {wanted} for the {role}; it has {len(names)}.")
-        return wanted - 1
+        return (wanted - 1,)
     if names and not any(names):  # a table without a header
         raise DatasetError(
             f"{path} is read without a header: state which of its {len(names)} columns, counted from 1, is the {role}: "
             f"geobench datasets add NAME … --{role}-column NUMBER."
         )
     lower = [name.lower() for name in names]
-    for candidate in (wanted.lower(),) if wanted else RECOGNISED[role]:
+    found = ([wanted.lower()] if wanted.lower() in lower else []) if wanted else recognised(lower, role)
+    for candidate in found:
         if lower.count(candidate) > 1:
             raise DatasetError(f"{path} has {lower.count(candidate)} columns called {candidate!r}; rename all but one.")
-        if candidate in lower:
-            return lower.index(candidate)
+    if not found:
+        raise _missing(path, names, role, wanted, roles)
+    return tuple(map(lower.index, found))
+
+
+def _missing(path: Path, names: Sequence[str], role: str, wanted: str | None, roles: Sequence[str]) -> DatasetError:
+    """Return the error for a table of which no column has the ``role``."""
+    listed = ", ".join(name[:40] if name.isprintable() else repr(name[:40]) for name in names[:SHOWN])
+    listed += f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     looked_for = repr(wanted) if wanted else ", ".join(RECOGNISED[role])
     advice = advice_on(role) if "image" in roles else f"Call it {role}."
     if any(map(_NUMBER.fullmatch, names)):
         advice = "Its first line looks like a row of data; add a header above it."
-    raise DatasetError(f"{path} has no {role} column (looked for {looked_for}); it has {listed}. {advice}")
+    return DatasetError(f"{path} has no {role} column (looked for {looked_for}); it has {listed}. {advice}")

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from geobench.data.tables.columns import AXES, RECOGNISED, Layout, find_layout
+from geobench.data.tables.choice import Column, Resolve, choose_axis, choose_image_column, remedy_for
+from geobench.data.tables.columns import AXES, RECOGNISED, Layout, find_layout, unique_names
+from geobench.data.tables.coordinates import Unit, other_unit, parse_coordinates, shortened
 from geobench.errors import DatasetError
-from geobench.geo import FloatArray, invalid_rows, valid_if_swapped
+from geobench.geo import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +22,6 @@ ROWS_AT_ONCE = (
     10_000  # kept as Python strings; much larger blocks are slower, because the garbage collector visits each string
 )
 SHOWN = 3  # problems listed in an error
-SWAPPED = "latitude and longitude look swapped: swap their names in the header, or the numbers of their columns"
 _UNUSABLE_NAMES = {
     "the image name is empty": r"^$",
     "image {name} leads outside the folder of the images; give its path relative to that folder": (
@@ -33,8 +34,6 @@ _UNUSABLE_NAMES = {
         r"^=[A-Z]+[0-9(]|^#(?:N/A|NAME\?|REF!|VALUE!|NUM!|DIV/0!|NULL!)$"
     ),
 }
-_DECIMAL_COMMA = r"\s*[+\-−]?[0-9]{1,3},[0-9]+\s*"
-_SEXAGESIMAL = re.compile(r"[°º'′’\"″]|[0-9]\s*[NSEWO]\s*$|^\s*[NSEWO]\s*[0-9]", re.IGNORECASE)
 
 
 class Problem(NamedTuple):
@@ -54,14 +53,47 @@ class Problem(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The usable rows of a table, indexed by line, the problems of all others, and advice on them."""
+    """The rows of a table.
+
+    Attributes:
+        table: those that can be used, indexed by line.
+        problems: of all others.
+        advice: on the problems.
+        unit: why the coordinates are not degrees, if they look like something else.
+        where: the file, for messages; ``more`` is added to one about the problems.
+        chosen: the file's name of a column that was chosen among several, by its role.
+        notes: lines on what was chosen, for the user.
+    """
 
     table: pd.DataFrame
     problems: list[Problem]
-    advice: str
+    advice: str = ""
+    unit: Unit | None = None
+    where: str = ""
+    more: str = ""
+    chosen: Mapping[str, str] = {}
+    notes: Sequence[str] = ()
+
+    def usable(self) -> pd.DataFrame:
+        """Return the table with its rows numbered from 0; raise ``DatasetError`` if a row or the unit is wrong."""
+        if self.problems:
+            shown = "; ".join(f"line {problem.line}: {problem.reason}" for problem in self.problems[:SHOWN])
+            n = len(self.table) + len(self.problems)
+            raise DatasetError(
+                f"{self.where}: {len(self.problems):,} of {n:,} rows cannot be used: {shown}; "
+                f"{self.advice or 'correct or remove them'}. {self.more}".rstrip()
+            )
+        if self.unit is not None and self.unit.is_certain:
+            raise DatasetError(f"{self.where}: {self.unit.text}.")
+        return self.table.reset_index(drop=True)
 
 
-def read_table(path: Path, columns: Mapping[str, str | int] | None = None, header: bool = True) -> pd.DataFrame:
+def read_table(
+    path: Path,
+    columns: Mapping[str, str | int] | None = None,
+    header: bool = True,
+    resolve: Resolve | None = None,
+) -> pd.DataFrame:
     """Return the table in the text file ``path``: ``image``, ``latitude``, ``longitude`` and all other columns.
 
     Args:
@@ -69,20 +101,19 @@ def read_table(path: Path, columns: Mapping[str, str | int] | None = None, heade
         columns: the file's names, or numbers counted from 1, for ``image``, ``latitude`` and ``longitude``, if they are
             not recognised.
         header: False for a file without a header; ``columns`` are then numbers.
+        resolve: looks for images by name, to tell which of several recognised columns names them.
 
     Raises:
-        DatasetError: the file is missing, empty or not a table; a column is missing; a row is unusable.
+        DatasetError: the file is missing, empty or not a table; a column is missing, or it cannot be told which of
+            several it is; a row is unusable.
     """
-    rows = read_rows(path, columns, header)
-    _refuse(path, rows)
-    return rows.table.reset_index(drop=True)
+    return read_rows(path, columns, header, resolve=resolve).usable()
 
 
 def read_coordinates(path: Path) -> FloatArray:
     """Return the coordinates (n, 2) in the CSV file ``path``; raise ``DatasetError`` as :func:`read_table` does."""
-    rows = read_rows(path, roles=tuple(AXES))
-    _refuse(path, rows)
-    coordinates: FloatArray = rows.table[list(AXES)].to_numpy(np.float64)
+    table = read_rows(path, roles=tuple(AXES)).usable()
+    coordinates: FloatArray = table[list(AXES)].to_numpy(np.float64)
     return coordinates
 
 
@@ -91,45 +122,68 @@ def read_rows(
     columns: Mapping[str, str | int] | None = None,
     header: bool = True,
     roles: Sequence[str] = tuple(RECOGNISED),
+    resolve: Resolve | None = None,
 ) -> Rows:
     """Return the usable rows of ``path`` and the problems of all others; arguments as for :func:`read_table`.
 
     Raises:
-        DatasetError: the file is missing, empty or not a table; a column is missing.
+        DatasetError: the file is missing, empty or not a table; a column is missing, or it cannot be told which of
+            several it is.
     """
+    import pandas as pd
+
     layout = find_layout(path, columns or {}, header, roles)
     problems: list[Problem] = []
     table = _read(layout, problems)
     if table.empty and not problems:
         raise DatasetError(f"{path} has no rows below its header.")
-    coordinates, wrong, advice = _coordinates(table)
+    number_of, notes = _choose(layout, table, resolve)
+    table.columns = pd.Index(unique_names(layout.header, {number: role for role, number in number_of.items()}))
+    coordinates, reasons, advice = parse_coordinates(table)
+    wrong = _coordinate_problems(table, reasons)
     table["latitude"], table["longitude"] = coordinates.T
     if "image" in roles:
         table["image"] = table["image"].str.strip()
         wrong |= _name_problems(table)
         wrong |= _repeated(_without(table, wrong))
     table = _without(table, wrong)
-    others = [name for name in layout.names if name not in roles]
-    return Rows(table[[*roles, *others]], sorted([*problems, *wrong.values()]), advice)
-
-
-def _refuse(path: Path, rows: Rows) -> None:
-    """Raise ``DatasetError`` if there are unusable rows; names the first three."""
-    if not rows.problems:
-        return
-    shown = "; ".join(f"line {problem.line}: {problem.reason}" for problem in rows.problems[:SHOWN])
-    n = len(rows.table) + len(rows.problems)
-    raise DatasetError(
-        f"{path}: {len(rows.problems):,} of {n:,} rows cannot be used: {shown}; "
-        f"{rows.advice or 'correct or remove them'}."
+    others = [name for name in table.columns if name not in roles]
+    chosen = {role: layout.header[number] for role, number in number_of.items() if len(layout.candidates[role]) > 1}
+    return Rows(
+        table[[*roles, *others]],
+        sorted([*problems, *wrong.values()]),
+        advice,
+        other_unit(table[list(AXES)].to_numpy(np.float64)),
+        str(path),
+        chosen=chosen,
+        notes=notes,
     )
 
 
+def _choose(layout: Layout, table: pd.DataFrame, resolve: Resolve | None) -> tuple[dict[str, int], list[str]]:
+    """Return the number of the column of each role, and notes on those that were chosen among several."""
+    found, notes = {}, []
+    for role, numbers in layout.candidates.items():
+        if len(numbers) == 1:
+            found[role] = numbers[0]
+            continue
+        columns = [Column(layout.header[number], table[number]) for number in numbers]
+        where, remedy = str(layout.rows.path), remedy_for(role, "image" in layout.candidates)
+        if role == "image":
+            chosen = choose_image_column(where, columns, resolve, remedy)
+            notes += [chosen.note] if chosen.note else []
+            found[role] = numbers[chosen.number]
+        else:
+            found[role] = numbers[choose_axis(where, role, columns, remedy)]
+    return found, notes
+
+
 def _read(layout: Layout, problems: list[Problem]) -> pd.DataFrame:
-    """Return the rows as text, indexed by line; rows of the wrong length are added to ``problems``."""
+    """Return the rows as text, indexed by line, columns by number; rows of the wrong length go to ``problems``."""
     import pandas as pd
 
-    names, width = list(layout.names), len(layout.names)
+    width = len(layout.header)
+    names = list(range(width))
     frames = [pd.DataFrame(columns=names, index=pd.Index([], dtype=np.int64), dtype=str)]
     for block in layout.rows.blocks(ROWS_AT_ONCE):
         all_fit = set(map(len, block[1])) == {width} and block[0][0] > layout.header_line
@@ -145,7 +199,7 @@ def _fitting(
     lines: list[int], rows: list[list[str]], layout: Layout, problems: list[Problem]
 ) -> tuple[list[int], list[list[str]]]:
     """Return the rows below the header that have its length, ignoring additional empty fields."""
-    width = len(layout.names)
+    width = len(layout.header)
     kept: tuple[list[int], list[list[str]]] = [], []
     for line, row in zip(lines, rows, strict=True):
         if line <= layout.header_line:
@@ -164,7 +218,7 @@ def _name_problems(table: pd.DataFrame) -> dict[int, Problem]:
     """Return the problems of the lines whose image cannot be the name of a file in a folder."""
     suspicious = table["image"][table["image"].str.contains("|".join(_UNUSABLE_NAMES.values()))]
     return {
-        line: Problem(line, name, "image", reason.format(name=_short(name)))
+        line: Problem(line, name, "image", reason.format(name=shortened(name)))
         for line, name in zip(suspicious.index.tolist(), suspicious, strict=True)
         for reason in [next(why for why, pattern in _UNUSABLE_NAMES.items() if re.search(pattern, name))]
     }
@@ -183,72 +237,15 @@ def _repeated(table: pd.DataFrame) -> dict[int, Problem]:
     firsts = table["image"][table["image"].isin(again) & ~repeated]
     line_of = dict(zip(firsts, firsts.index.tolist(), strict=True))
     return {
-        line: Problem(line, name, "repeated", f"image {_short(name)} is already listed on line {line_of[name]}")
+        line: Problem(line, name, "repeated", f"image {shortened(name)} is already listed on line {line_of[name]}")
         for line, name in zip(again.index.tolist(), again, strict=True)
     }
 
 
-def _coordinates(table: pd.DataFrame) -> tuple[FloatArray, dict[int, Problem], str]:
-    """Return the coordinates (n, 2), the problems of lines with unusable ones, and advice on all of them."""
-    comma = _has_decimal_commas(table)
-    coordinates = np.stack([_numbers(table[axis], comma) for axis in AXES], axis=1)
-    wrong = {}
-    for row in invalid_rows(coordinates):
-        line = int(table.index[row])
-        texts = {axis: str(table[axis].iloc[row]) for axis in AXES}
-        reason = ", ".join(filter(None, map(_reason, AXES, texts.values(), coordinates[row].tolist())))
-        image = str(table["image"].iloc[row]) if "image" in table else ""
-        wrong[line] = Problem(line, image, "coordinates", reason)
-    return coordinates, wrong, _advice(coordinates) if wrong else ""
-
-
-def _has_decimal_commas(table: pd.DataFrame) -> bool:
-    """Return whether every comma in the coordinates is a decimal one: no field has a point, none has two commas."""
-    texts = [table[axis] for axis in AXES]
-    with_comma = [text[text.str.contains(",", regex=False)] for text in texts]
-    return (
-        any(map(len, with_comma))
-        and all(bool(text.str.fullmatch(_DECIMAL_COMMA).all()) for text in with_comma)
-        and not any(bool(text.str.contains(".", regex=False).any()) for text in texts)
-    )
-
-
-def _numbers(texts: pd.Series[str], decimal_comma: bool) -> FloatArray:
-    """Return ``texts`` as numbers, NaN for what is not a number. A typographic minus sign is accepted."""
-    import pandas as pd
-
-    if decimal_comma:
-        texts = texts.str.replace(",", ".", regex=False)
-    numbers = pd.to_numeric(texts, errors="coerce").to_numpy(np.float64, copy=True)
-    odd = np.flatnonzero(np.isnan(numbers))
-    if len(odd):
-        again = texts.iloc[odd].str.strip().str.replace("−", "-", regex=False)
-        numbers[odd] = pd.to_numeric(again, errors="coerce").to_numpy(np.float64)
-    return numbers
-
-
-def _reason(axis: str, text: str, value: float) -> str:
-    if not text.strip():
-        return f"{axis} is empty"
-    if np.isfinite(value):
-        return f"{axis} {_short(text)} is beyond ±{AXES[axis]:.0f}" if abs(value) > AXES[axis] else ""
-    if "," in text:
-        return f"{axis} {_short(text)} has a comma where others have a point, or has two; write 48.85"
-    if _SEXAGESIMAL.search(text):
-        return f"{axis} {_short(text)} is not in decimal degrees; write 48.85, south and west negative"
-    return f"{axis} {_short(text)} is not a number"
-
-
-def _advice(coordinates: FloatArray) -> str:
-    """Return advice on the unusable coordinates, from all coordinates together."""
-    finite = coordinates[np.isfinite(coordinates).all(axis=1)]
-    if valid_if_swapped(finite):
-        return SWAPPED
-    longitude = finite[:, 1]
-    if (longitude > 180).any() and ((longitude >= 0) & (longitude <= 360)).all():
-        return "longitudes run from 0 to 360: subtract 360 from those above 180"
-    return ""
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:39]}…")
+def _coordinate_problems(table: pd.DataFrame, reasons: Mapping[int, str]) -> dict[int, Problem]:
+    """Return the problems of the lines whose coordinates cannot be used, from ``reasons`` by row."""
+    problems = {}
+    for row, reason in reasons.items():
+        line, image = int(table.index[row]), str(table["image"].iloc[row]) if "image" in table else ""
+        problems[line] = Problem(line, image, "coordinates", reason)
+    return problems

@@ -1,0 +1,218 @@
+"""Every open_clip model as an encoder, by architecture and tag (``ViT-L-14/openai``) or a local weights file."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import warnings
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from textwrap import shorten
+
+from geobench import Encoder, EncoderError, file_key, files, hookimpl, unknown_name
+
+from . import preprocessing, weights_file
+from .weights_file import OPENAI
+
+DEFAULT = "ViT-L-14/openai"
+SUFFIXES = (".safetensors", ".pt", ".bin")
+FOLDER = "weights"
+"""In ``GEOBENCH_HOME``: ``weights/ViT-L-14/openai.pt`` is read instead of downloading ``ViT-L-14/openai``."""
+
+
+class OpenClip(Encoder):
+    """A CLIP model of the package ``open_clip``: its image features, projected into the space shared with text.
+
+    The name is ``ARCHITECTURE/TAG``, or ``ARCHITECTURE/PATH`` of a weights file (``.safetensors``, ``.pt``, ``.bin``).
+    What a tag's weights need is known; for a file, ``preprocessing.py`` says where it is stated. OpenAI's own archive
+    is recognised by its digest.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.architecture, _, self.tag = name.partition("/")
+        self.weights = Path(self.tag).expanduser() if Path(self.tag).suffix else None
+
+    @property
+    def file(self) -> Path | None:
+        """Return the local file of the weights: the one named, or that in ``FOLDER`` for the tag; else None."""
+        if self.weights is not None:
+            if not self.weights.is_file():
+                raise EncoderError(f"{self.name}: there is no weights file {self.weights}.")
+            return self.weights
+        places = [self._place(suffix) for suffix in SUFFIXES]
+        return next((place for place in places if place.is_file()), None)
+
+    def _place(self, suffix: str) -> Path:
+        return files.home() / FOLDER / self.architecture / f"{self.tag}{suffix}"
+
+    @cached_property
+    def preprocessing(self):
+        """Return how images are prepared and which activation the model has; known without the weights.
+
+        Raises:
+            EncoderError: it cannot be known for this file.
+        """
+        self._check_name()
+        file = self.file
+        openais = file is not None and weights_file.is_openais(self.architecture, file)
+        if self.weights is None and openais and self.tag != OPENAI:
+            right = file.with_stem(OPENAI).name
+            raise EncoderError(f"{file} holds OpenAI's weights, not those of {self.name}; rename it to {right}.")
+        if self.weights is None or openais:
+            return preprocessing.of_tag(self.architecture, OPENAI if openais else self.tag)
+        return preprocessing.of_file(self.architecture, file)
+
+    @property
+    def normalisation(self):
+        """Return mean and standard deviation of each channel."""
+        return self.preprocessing.mean, self.preprocessing.std
+
+    def load(self, device: str = "cpu") -> None:
+        """Build the model and read its weights: from a local file, else as open_clip finds them (it may download)."""
+        import open_clip
+        import torch
+
+        wanted, file = self.preprocessing, self.file
+        with self._explained(file):
+            model, preprocess = self._create(self.tag if file is None else None, wanted)
+            if file is not None:
+                weights_file.fill(model, self.architecture, file)
+        self.model, self._preprocess, self.device = model.eval().to(device, torch.float32), preprocess, device
+        self.dim = int(open_clip.get_model_config(self.architecture)["embed_dim"])
+
+    def check(self) -> None:
+        """Raise if the weights are not available, or their preprocessing not known; those of a tag are downloaded."""
+        self.describe()
+        if self.file is None:
+            import open_clip
+
+            with self._explained(None):
+                open_clip.download_pretrained(open_clip.get_pretrained_cfg(self.architecture, self.tag))
+
+    @contextmanager
+    def _explained(self, file):
+        """Turn whatever open_clip and its libraries raise into an ``EncoderError`` of one line."""
+        # They log every retry of a download; what the user needs is the one line below.
+        logging.disable(logging.ERROR)
+        try:
+            with warnings.catch_warnings(action="ignore"):  # torch warns of other libraries' pickles in its own words
+                yield
+        except EncoderError:
+            raise
+        except pickle.UnpicklingError:
+            raise EncoderError(f"{file} holds more than tensors and is refused; nothing in it was executed.") from None
+        except Exception as error:  # errors of hub, network and files of several libraries
+            reason = shorten(str(error), 300, placeholder=" …")
+            raise EncoderError(
+                f"the weights of {self.name} are not available ({type(error).__name__}: {reason}); "
+                f"{self._remedy(file)}."
+            ) from error
+        finally:
+            logging.disable(logging.NOTSET)
+
+    def _remedy(self, file) -> str:
+        if file is not None:
+            return f"{file} is damaged, or of another architecture than {self.architecture}"
+        openais = " or OpenAI's own file as .pt" if self.tag == OPENAI else " or .pt, .bin"
+        return (
+            f"without a network, put a file with them at {self._place('.safetensors')}{openais}; "
+            f"the encoder efficientnet_lite0 needs no download"
+        )
+
+    def _create(self, tag, wanted):
+        """Return open_clip's model and its preprocessing, with the weights of ``tag``, or without any."""
+        import open_clip
+
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            self.architecture,
+            pretrained=tag,
+            pretrained_hf=False,  # no other weights for a text tower that is about to be filled
+            weights_only=True,
+            # Tags of plain names need it too, and open_clip only warns.
+            force_quick_gelu=wanted.quick_gelu,
+            image_mean=wanted.mean,
+            image_std=wanted.std,
+            image_interpolation=wanted.interpolation,
+            image_resize_mode=wanted.resize_mode,
+        )
+        return model, preprocess
+
+    def _check_name(self) -> None:
+        import open_clip
+
+        if open_clip.get_model_config(self.architecture) is None:
+            raise unknown_name("open_clip architecture", self.architecture, open_clip.list_models())
+        tags = open_clip.list_pretrained_tags_by_model(self.architecture)
+        if self.weights is None and self.tag not in tags:
+            raise unknown_name(f"tag of {self.architecture}", self.tag, tags, "A weights file works as well.")
+
+    def describe(self) -> str:
+        """Return preprocessing, activation, and where they are stated."""
+        import open_clip
+
+        wanted = self.preprocessing
+        size = open_clip.get_model_config(self.architecture)["vision_cfg"].get("image_size", 224)
+        return f"{wanted.describe(size)}; float16 on a GPU"
+
+    def precision(self, device):
+        """Return half precision on a GPU, as the weights were released and several times as fast."""
+        return "float16" if device.startswith("cuda") else "float32"
+
+    def weights_key(self) -> str:
+        """Return the tag, which names released weights, or digits for a local file that is not known to hold them."""
+        file = self.file
+        return self.tag if file is None or self._is_published(file) else file_key(file)
+
+    def caveat(self) -> str:
+        """Return that the weights are a local file's, if it is not known to hold those that the name stands for."""
+        file = self.file
+        if file is None or self.weights is not None or self._is_published(file):
+            return ""
+        claimed = preprocessing.stated(self.architecture, file).get("tag") == self.tag
+        known = "stated, but not known," if claimed else "not known"
+        local = f"{self.architecture}/{file.name}"
+        return f"the weights of {self.name} were read from the local file {local}, which is {known} to hold them."
+
+    def check_weights(self, key, user) -> None:
+        """Accept a local file in place of a tag's weights only if it holds them, or is stated to."""
+        file = self.file
+        if file is None or self.weights is not None or key != self.tag or self._is_published(file):
+            return super().check_weights(key, user)
+        if preprocessing.stated(self.architecture, file).get("tag") == key:
+            return None
+        archive = f"OpenAI's own {self.architecture.removesuffix(preprocessing.QUICK)}.pt" if key == OPENAI else ""
+        raise EncoderError(
+            f"{user} was trained with the weights released as {self.name}, and {file} is not known to hold them. "
+            f"{f'Put {archive} there; ' if archive else ''}or remove the file, and they are downloaded; or, if it "
+            f'holds them all the same, write tag = "{key}" into {preprocessing.beside(file)}: results will say so.'
+        )
+
+    def _is_published(self, file) -> bool:
+        """Return whether ``file`` is OpenAI's own archive, in the place of its weights."""
+        return self.tag == OPENAI and weights_file.is_openais(self.architecture, file)
+
+    def preprocess(self, image):
+        """Return the model's input."""
+        return self._preprocess(image)
+
+    def encode_images(self, batch):
+        """Return (n, d), not normalised, as the projection gives it."""
+        return self.model.encode_image(batch).float()
+
+    def encode_texts(self, texts):
+        """Return (n, d) for ``texts``."""
+        import open_clip
+        import torch
+
+        tokens = open_clip.get_tokenizer(self.architecture)(list(texts)).to(self.device)
+        with torch.inference_mode():
+            return self.model.encode_text(tokens).float()
+
+
+@hookimpl
+def register_encoders(register):
+    """Register the default for photos by name, and every other open_clip model by pattern."""
+    register(DEFAULT, OpenClip)
+    register("*/*", OpenClip)
