@@ -191,7 +191,7 @@ def test_the_command_shows_every_group_and_the_same_numbers_as_csv_and_json(deta
     path = detailed([PARIS, LYON, LIMA], [PARIS, PARIS, None], S3_Label=["0", "0", "2"]).result.save()
     shown = cli("breakdown", path, "--by", "scene", "--smallest", 1).output
     assert "indoor" in shown and "urban" in shown and "Continent 2500 km" in shown and "weighted by area" in shown
-    rows = json.loads(cli("breakdown", path, "--by", "scene", "--smallest", 1, "--json").output)
+    rows = json.loads(cli("breakdown", path, "--by", "scene", "--smallest", 1, "--json").stdout)
     assert [row["group"] for row in rows[:2]] == ["indoor", "urban"] and rows[0]["acc_750km"] == 100
     table = cli("breakdown", path, "--by", "scene", "--smallest", 1, "--format", "csv").output
     read = list(csv.DictReader(io.StringIO(table)))

@@ -125,10 +125,10 @@ def test_the_command_shows_a_table_and_the_same_numbers_as_json(make_result, cli
     path = make_result(model="geoclip").save()
     shown = cli("calibration", path).output
     assert "City 25 km" in shown and "ECE" in shown and "--top-k 100" in shown
-    rows = json.loads(cli("calibration", path, "--json").output)
+    rows = json.loads(cli("calibration", path, "--json").stdout)
     assert [row["km"] for row in rows] == [1, 25, 200, 750, 2500]
     assert rows[1]["accuracy"] == rows[1]["top_1"] == 25.0 and rows[1]["ece"] is not None
-    assert json.loads(cli("calibration", path, "--ranks-only", "--format", "json").output)[0]["ece"] is None
+    assert json.loads(cli("calibration", path, "--ranks-only", "--format", "json").stdout)[0]["ece"] is None
     assert cli("calibration", path, "--format", "csv").output.startswith(
         "dataset,subset,model,checkpoint,gallery,seed,"
     )
@@ -157,7 +157,7 @@ def test_predictions_without_scores_are_not_said_to_be_in_no_order(make_result, 
     path = replace(
         result, predictions=Predictions(result.predictions.coordinates, none, result.predictions.failed)
     ).save()
-    rows = json.loads(cli("calibration", path, "--json").output)
+    rows = json.loads(cli("calibration", path, "--json").stdout)
     assert {row[name] for row in rows for name in ("half", "area", "gain", "auroc", "ece")} == {None}
     assert rows[1]["accuracy"] == 25.0
     assert "have no scores" in cli("calibration", path).output

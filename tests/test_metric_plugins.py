@@ -143,7 +143,7 @@ def test_they_are_in_a_breakdown_with_intervals(two_metrics, cli):
     assert weighted.intervals["right_country"][0] < weighted.scores["right_country"]
     shown = cli("breakdown", path, "--smallest", 10).output
     assert "Within 100 km" in shown and "Right country" in shown
-    assert json.loads(cli("breakdown", path, "--smallest", 10, "--json").output) == to_rows(found)
+    assert json.loads(cli("breakdown", path, "--smallest", 10, "--json").stdout) == to_rows(found)
 
 
 def test_they_are_compared_and_tested_as_the_accuracies_are(two_metrics, cli):

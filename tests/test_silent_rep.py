@@ -124,6 +124,7 @@ def test_seeds_of_one_training_on_random_views_are_one_row(desk):
         run(desk.train(seed=seed, views=2).spec, "exam", options=ONE_PROCESS)
     (row,) = shown()
     assert row.model == "knn@lessons"
+    assert all(result.training == all_results()[0].training for result in all_results())
     assert row.spread["mean_km"] == pytest.approx(np.std([r.scores["mean_km"] for r in all_results()], ddof=1))
 
 
@@ -423,7 +424,8 @@ def test_a_comparison_uses_the_photographers_of_the_newer_result(desk):
 
 
 def test_seeds_of_galleries_that_are_not_drawn_make_no_rows_and_no_spread(desk):
-    desk.train("random")
+    for model in ("random", "knn"):
+        desk.train(model)
     gallery_file(0)
     _, stderr = desk.run("random,knn", "--galleries", "80,places.csv,20", "--seeds", "0,1,2")
     assert stderr.count("evaluated once") == 4  # the whole training set and the file, seeds 1 and 2
@@ -497,6 +499,19 @@ def test_a_pair_of_photo_sets_without_an_audit_is_named_with_the_command(desk):
     assert "Not audited for photos of exam that are also in lessons: knn@lessons-s0-" in stdout and command in stdout
     desk.cli("datasets", "audit", "exam", "--against", "lessons", "--kinds", "id")
     assert "Not audited" not in report("table")
+
+
+def test_an_audit_of_other_photos_than_those_trained_on_is_no_audit(desk):
+    desk.run(desk.train(limit=40).spec)
+    desk.cli("datasets", "audit", "exam", "--against", "lessons", "--kinds", "id")
+    assert "not audited" not in kinds()  # a part of what was audited
+    desk.edit(moved, "lessons")
+    desk.run(desk.train().spec)
+    (doubt,) = [doubt for doubt in doubts(shown()) if doubt.kind == "not audited"]
+    assert doubt.text.startswith(
+        "The audit is of other images or positions for photos of exam that are also in lessons"
+    )
+    assert [row.results[0].training_images for row in doubt.rows] == [80]
 
 
 def test_crops_of_a_map_need_no_audit(cli):
@@ -575,6 +590,18 @@ def test_other_weights_in_the_place_of_released_ones_are_refused_and_the_result_
     assert len(all_results()) == 1
     place.unlink()
     assert "kept the result" in desk.run(released, "--galleries", "land:40", "--device", "cpu")[1]
+
+
+def test_what_an_encoder_says_of_its_weights_is_under_the_table_and_such_results_are_rows_of_their_own(make_result):
+    for weights, caveat in (("openai", ""), ("0123456789abcdef", "the weights of X are not known to hold them.")):
+        make_result([1.0, 2.0], encoder_weights=weights, encoder_caveat=caveat).save()
+    assert sorted(row.model.partition(" ")[2] for row in shown()) == [
+        "(encoder weights=0123)",
+        "(encoder weights=openai)",
+    ]
+    told = "The weights of X are not known to hold them: knn@mine-s0-0a0b0c0d (encoder weights=0123)."
+    for format in ("table", "markdown", "html", "json", "csv"):
+        assert told in report(format)
 
 
 def test_a_record_states_the_versions_of_what_decodes_encodes_and_brings_weights(desk):

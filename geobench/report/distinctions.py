@@ -17,8 +17,8 @@ VISIBLE = frozenset(
     | {"gallery", "gallery_size", "gallery_content"}
 )
 """Facts that a table shows in a column or as part of the model's name, or that are looked at on their own."""
-REPEATED = frozenset({"training.encoder", "training.encoder_weights"})
-"""Facts that another one states: a model only runs on features of the encoder that it was trained with."""
+REPEATED = frozenset({"training.encoder", "training.encoder_weights", "training.encoder_caveat", "encoder_caveat"})
+"""Facts that another one or a note states: a model only runs on features of the encoder that it was trained with."""
 BY_IMAGES = dict.fromkeys(("table_hash", "images_key", "columns_hash"), ("subset", "n"))
 BY_TRAINING = dict.fromkeys(("training.table_hash", "training.images_key"), ("model", "trained_on", "training_images"))
 COMPARED = BY_IMAGES | BY_TRAINING

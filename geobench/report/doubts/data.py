@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 
-from geobench.audits.subsets import SUBSETS, get_subsets
+from geobench.audits.subsets import SUBSETS, Subset, get_subsets
+from geobench.checkpoints import find_checkpoint
 from geobench.errors import GeobenchError
 from geobench.plugins import get_dataset
 from geobench.report.doubts.doubt import Doubt, named, rows_by
 from geobench.report.rows import Row
+from geobench.results import Result
 
 VERSIONS = {
     "test_hash": "names or true positions differ; they are not compared",
@@ -27,12 +29,16 @@ def trained_on_test_images(ours: Sequence[Row]) -> Iterator[Doubt]:
 
 
 def not_audited(ours: Sequence[Row]) -> Iterator[Doubt]:
-    """Pairs of photo sets without an audit on this machine; the crops of a map are drawn apart."""
+    """Pairs of photo sets without an audit on this machine that fits; the crops of a map are drawn apart."""
     for (dataset, training), rows in rows_by(ours, lambda result: (result.dataset, result.trained_on)).items():
-        if _holds_photos(dataset) and _holds_photos(training) and not _is_audited(dataset, training):
-            text = f"Not audited for photos of {dataset} that are also in {training}: {named(rows, ours)}"
-            command = f"geobench datasets audit {dataset} --against {training}"
-            yield Doubt("not audited", tuple(rows), f"{text} ({command}).")
+        if not (_holds_photos(dataset) and _holds_photos(training)):
+            continue
+        audits = _audits(dataset, training)
+        unfit = tuple(row for row in rows if not any(_fits(audit, row.results[0]) for audit in audits))
+        text = "The audit is of other images or positions" if audits else "Not audited"
+        command = f"geobench datasets audit {dataset} --against {training}"
+        shared = f"for photos of {dataset} that are also in {training}: {named(unfit, ours)}"
+        yield Doubt("not audited", unfit, f"{text} {shared} ({command}).")
 
 
 def _holds_photos(dataset: str) -> bool:
@@ -43,14 +49,32 @@ def _holds_photos(dataset: str) -> bool:
         return False
 
 
-def _is_audited(dataset: str, training: str) -> bool:
-    for name in SUBSETS:
-        try:
-            if any(subset.against == training for subset in get_subsets(dataset, name)):
-                return True
-        except GeobenchError:  # there is none
-            continue
-    return False
+def _audits(dataset: str, training: str) -> list[Subset]:
+    """Return the audits of ``dataset`` against ``training`` on this machine."""
+    try:
+        return [subset for name in SUBSETS for subset in get_subsets(dataset, name) if subset.against == training]
+    except GeobenchError:  # there is none
+        return []
+
+
+def _fits(audit: Subset, result: Result) -> bool:
+    """Return whether ``audit`` is of what ``result`` was trained and tested on, or of sets of which these are parts."""
+    if audit.test is None or audit.training is None:
+        return False
+    whole = not result.subset and result.n == len(audit.kept) + len(audit.left_out)
+    if whole and audit.test.table != result.test_hash:
+        return False
+    learnt = result.training.get("table_hash", "")
+    return learnt in ("", audit.training.table) or _is_limited(result)
+
+
+def _is_limited(result: Result) -> bool:
+    """Return whether a model was trained on a part of its set, as far as its checkpoint is here to tell."""
+    try:
+        checkpoint = find_checkpoint(result.spec) if result.checkpoint else None
+    except GeobenchError:
+        return False
+    return checkpoint is not None and checkpoint.limit is not None
 
 
 def oracle(ours: Sequence[Row]) -> Iterator[Doubt]:
@@ -58,8 +82,9 @@ def oracle(ours: Sequence[Row]) -> Iterator[Doubt]:
     for row in ours:
         if row.oracle:
             first = row.results[0]
-            text = f"Oracle: {first.gallery} holds {first.in_gallery:,} of the {first.n:,} test coordinates exactly; "
-            yield Doubt("oracle", (row,), f"{text}{first.spec} against it is not part of the comparison.")
+            held = f"{first.in_gallery:,} of the {first.n:,} test coordinates exactly or rounded"
+            text = f"Oracle: {first.gallery} holds {held}; {first.spec} against it is not part of the comparison."
+            yield Doubt("oracle", (row,), text)
 
 
 def outdated_gallery(ours: Sequence[Row]) -> Iterator[Doubt]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from operator import attrgetter
-from pathlib import PurePath
 
 from geobench.provenance import DISTRIBUTION
 from geobench.report.doubts.doubt import Doubt, named, rows_by
@@ -40,16 +39,12 @@ def encoded_differently(ours: Sequence[Row]) -> Iterator[Doubt]:
                 yield Doubt("encoded differently", tuple(rows), f"{encoder}: {what} among rows ({each}).")
 
 
-def weights_not_released(ours: Sequence[Row]) -> Iterator[Doubt]:
-    """Rows of an encoder ``ARCHITECTURE/TAG`` whose weights are not known to be those released as ``TAG``.
-
-    Such an encoder gives the tag as the key of weights that it knows; a path in place of the tag is a file's own name.
-    """
-    for (encoder, weights), rows in rows_by(ours, lambda result: (result.encoder, result.encoder_weights)).items():
-        tag = encoder.partition("/")[2]
-        if tag and weights not in ("", tag) and not PurePath(tag).suffix:
-            text = f"The weights used as {encoder} ({weights}) are not known to be those released under that name"
-            yield Doubt("weights not released", tuple(rows), f"{text}: {named(rows, ours)}.")
+def caveat_of_encoder(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows of an encoder that has something to say of itself, such as weights that are not known to be the released."""
+    for caveat, rows in rows_by(ours, attrgetter("encoder_caveat")).items():
+        if caveat:
+            text = f"{caveat[:1].upper()}{caveat[1:].rstrip('.')}: {named(rows, ours)}."
+            yield Doubt("caveat of the encoder", tuple(rows), text)
 
 
 def other_version(ours: Sequence[Row]) -> Iterator[Doubt]:
@@ -90,7 +85,7 @@ def measured_more_than_once(ours: Sequence[Row]) -> Iterator[Doubt]:
 KINDS: tuple[Callable[[Sequence[Row]], Iterator[Doubt]], ...] = (
     few_clusters,
     encoded_differently,
-    weights_not_released,
+    caveat_of_encoder,
     other_version,
     record_of_form_1,
     seeds_without_effect,
