@@ -486,6 +486,18 @@ def test_an_audit_of_the_whole_set_fits_a_model_trained_on_a_part(exam, cli, par
         FittingSubsets("clean").choose(get_dataset("exam"), checkpoint)
 
 
+def test_a_part_of_a_set_that_grew_since_its_audit_is_refused(exam, cli):
+    images, metadata, lessons, table = exam
+    joined = [row for row in table_of(metadata) if row["image"].startswith("other-")]
+    for row in joined:
+        shutil.copy(images / row["image"], lessons / row["image"])
+    write_table(table, table_of(table) + joined)
+    train("knn", "mine", limit=7, device="cpu")
+    assert "which has changed since; audit it again: geobench datasets audit exam --against mine" in refused(cli)
+    audited(cli)
+    assert "no image is left" in refused(cli)
+
+
 def test_the_content_of_the_training_set_chooses_the_audit_and_not_its_name(exam, cli):
     add_dataset("renamed", exam[2], exam[3], encoder="tiny")
     checkpoint = train("knn", "renamed", device="cpu")
