@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from geobench.cli.group import AS_JSON, THRESHOLDS, main
-
-if TYPE_CHECKING:
-    from geobench.analysis.details import DetailedResult
 
 RESULTS = click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=click.Path(path_type=Path))
 FORMAT = click.option(
@@ -55,9 +51,11 @@ def breakdown(
     GeoNames' places, without a network. Below the groups are all images, and all images weighted by area and by
     population, which shows what a test set from a few well-photographed places hides.
     """
+    from geobench.analysis.details import load_detailed
     from geobench.analysis.tables import show_breakdown
 
-    click.echo(show_breakdown(_loaded(results), by, smallest, "json" if as_json else style, thresholds_km))
+    detailed = [load_detailed(path) for path in results]
+    click.echo(show_breakdown(detailed, by, smallest, "json" if as_json else style, thresholds_km))
 
 
 @main.command()
@@ -86,18 +84,8 @@ def calibration(
     For a model whose scores are probabilities (geoclip), the expected calibration error is shown too. Other scores,
     such as the densities of knn, only order the images; what depends on the order alone is shown for every model.
     """
+    from geobench.analysis.details import load_detailed
     from geobench.analysis.tables import show_calibration
 
-    click.echo(show_calibration(_loaded(results), probabilities, "json" if as_json else style, thresholds_km))
-
-
-def _loaded(results: tuple[Path, ...]) -> list[DetailedResult]:
-    """Return the results in detail; report those of a model that was trained on test images."""
-    from geobench.analysis.details import load_detailed
-    from geobench.evaluate import overlap_warning
-
     detailed = [load_detailed(path) for path in results]
-    for warning in dict.fromkeys(overlap_warning(each.result) for each in detailed):
-        if warning:
-            click.echo(warning, err=True)
-    return detailed
+    click.echo(show_calibration(detailed, probabilities, "json" if as_json else style, thresholds_km))
