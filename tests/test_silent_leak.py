@@ -264,6 +264,7 @@ def test_a_checkpoint_that_kept_no_digests_is_unknown_and_said_to_be(mine):
 
 
 def test_features_of_before_get_digests_from_the_files_and_a_kept_result_is_completed(mine, monkeypatch, own_home):
+    (mine[0] / "photo-4.jpg").write_bytes(b"no photo")
     train("knn", "mine", settings={"k": 1}, device="cpu")
     (path,) = (own_home / "features").glob("*/digests.npy")
     stated = np.load(path)
@@ -274,9 +275,9 @@ def test_features_of_before_get_digests_from_the_files_and_a_kept_result_is_comp
     monkeypatch.setattr(cache, "FEW", 12)
     (kept,) = run("knn", "mine", device="cpu").results
     np.testing.assert_array_equal(np.load(path), stated)
-    assert (kept.in_training, kept.key, kept.created) == (12, unknown.key, unknown.created)
+    assert (kept.in_training, kept.key, kept.created) == (11, unknown.key, unknown.created)
     (record,) = Path("results").glob("*.json")
-    assert load_result(record, predictions=True).in_training == 12
+    assert load_result(record, predictions=True).in_training == 11
 
 
 def test_digests_do_not_depend_on_workers_batches_or_crops(mine, own_home, monkeypatch, tiny_encoder):
@@ -483,6 +484,18 @@ def test_an_audit_of_the_whole_set_fits_a_model_trained_on_a_part(exam, cli, par
     turn(lessons / checkpoint.current_table()["image"][0])
     with pytest.raises(DatasetError, match="train it again, then audit it again"):
         FittingSubsets("clean").choose(get_dataset("exam"), checkpoint)
+
+
+def test_a_part_of_a_set_that_grew_since_its_audit_is_refused(exam, cli):
+    images, metadata, lessons, table = exam
+    joined = [row for row in table_of(metadata) if row["image"].startswith("other-")]
+    for row in joined:
+        shutil.copy(images / row["image"], lessons / row["image"])
+    write_table(table, table_of(table) + joined)
+    train("knn", "mine", limit=7, device="cpu")
+    assert "which has changed since; audit it again: geobench datasets audit exam --against mine" in refused(cli)
+    audited(cli)
+    assert "no image is left" in refused(cli)
 
 
 def test_the_content_of_the_training_set_chooses_the_audit_and_not_its_name(exam, cli):

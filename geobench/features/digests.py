@@ -87,4 +87,4 @@ def are_among(digests: Digests, known: Digests) -> npt.NDArray[np.bool_]:
     while (rows := np.flatnonzero(first < last)).size:  # twice only if the first 64 bits of two digests are equal
         found[rows] |= known[1, first[rows]] == digests[rows, 1]
         first[rows] += 1
-    return found & digests.any(axis=1)
+    return found
