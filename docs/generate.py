@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -81,6 +82,17 @@ def hostile(what: str) -> str:
     cases = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(cases)
     return _table({"Input": case.what, "Result": case.outcome} for case in cases.CASES)
+
+
+def stories() -> str:
+    """Return the names of the tests in ``tests/test_silent`` as sentences, by file."""
+    lines = []
+    for path in sorted((ROOT / "tests" / "test_silent").glob("test_*.py")):
+        lines.append(f"**`{path.relative_to(ROOT).as_posix()}`**\n")
+        found = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
+        names = [node.name.removeprefix("test_") for node in found if node.name.startswith("test_")]
+        lines += [f"- {name.replace('_', ' ')}" for name in names] + [""]
+    return "\n".join(lines).rstrip()
 
 
 def file(path: str) -> str:
