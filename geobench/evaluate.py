@@ -15,7 +15,7 @@ from geobench.checkpoints import get_model
 from geobench.data.dataset import Dataset
 from geobench.devices import default_workers
 from geobench.errors import as_plugin_error
-from geobench.features.digests import Digests, are_among, read_digests, row_digests
+from geobench.features.digests import Digests, are_among, read_digests, row_digests, sorted_digests
 from geobench.features.encoders import Encoder
 from geobench.gallery import Gallery, gallery_for, warn_if_small
 from geobench.images.batches import decoded_batches
@@ -90,6 +90,7 @@ def evaluate(
         scores=scores_of(images, get_metrics(test_set.dataset)),
         failed=int(predictions.failed.sum()),
         in_training=None if learnt is None else int(learnt.sum()),
+        distinct_images=_distinct_images(model, test_set, options),
         seconds=seconds,
         predictions=predictions,
         names=test_set.images,
@@ -155,6 +156,15 @@ def rows_in_training(model: Model, test_set: TestSet, options: Options = DEFAULT
     known = model.checkpoint.digests if model.checkpoint is not None else None
     digests = _digests(model, test_set, options) if known is not None else None
     return None if digests is None or known is None else are_among(digests, known)
+
+
+def _distinct_images(model: Model, test_set: TestSet, options: Options) -> int | None:
+    """Return how many of the n images have a content of their own; None unless features were made of them all."""
+    digests = _digests(model, test_set, options) if model.input == "features" else None
+    if digests is None:
+        return None
+    unreadable = int((~digests.any(axis=1)).sum())  # each is counted as its own
+    return len(sorted_digests(digests).T) + unreadable
 
 
 def _digests(model: Model, test_set: TestSet, options: Options) -> Digests | None:

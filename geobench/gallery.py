@@ -13,9 +13,10 @@ import numpy as np
 
 from geobench import files
 from geobench.data.land import sample_land
+from geobench.data.tables.coordinates import swap_evidence
 from geobench.data.tables.rows import read_coordinates
 from geobench.errors import DatasetError, GalleryError, as_plugin_error, unknown_name
-from geobench.geo import FloatArray, as_coordinates, invalid_rows, place_keys, sample_sphere, two_nearest_km
+from geobench.geo import FloatArray, as_coordinates, invalid_rows, place_keys, read_only, sample_sphere, two_nearest_km
 from geobench.plugins import registry
 from geobench.progress import SILENT, Progress
 
@@ -40,7 +41,7 @@ class Gallery:
     """Coordinates (m, 2) in degrees, and where they come from.
 
     Attributes:
-        coordinates: (m, 2) latitude, longitude.
+        coordinates: (m, 2) latitude, longitude; read-only, so that no model can change them for the next one.
         source: ``training``, ``land``, ``sphere``, one that a plugin registers (``official``) or a CSV file's path.
         drawn: False for a file or a whole source, which are the same with every seed.
         seed: of the draw; it is part of the identity of a result. 0 if nothing was drawn.
@@ -55,6 +56,7 @@ class Gallery:
         """Forget a seed that drew nothing; refuse points that are not on Earth: NaN would be nearest to every query."""
         if not self.drawn:
             object.__setattr__(self, "seed", 0)
+        object.__setattr__(self, "coordinates", read_only(np.array(self.coordinates)))
         bad = invalid_rows(self.coordinates)
         if len(bad):
             raise GalleryError(
@@ -265,9 +267,12 @@ def _larger_than_training(m: int, images: int) -> GalleryError:
 
 def _from_csv(path: Path) -> Gallery:
     try:
-        return Gallery(read_coordinates(path), str(path), drawn=False)
+        coordinates = read_coordinates(path)
     except DatasetError as error:
         raise GalleryError(str(error)) from error
+    if evidence := swap_evidence(coordinates):
+        raise GalleryError(f"{path}: {evidence}.")
+    return Gallery(coordinates, str(path), drawn=False)
 
 
 ENDLESS: dict[str, Callable[[int, np.random.Generator], FloatArray]] = {"land": sample_land, "sphere": sample_sphere}

@@ -10,15 +10,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from geobench.errors import PluginError, as_plugin_error
-from geobench.geo import FloatArray
+from geobench.geo import FloatArray, read_only
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +47,36 @@ class ScoredImages:
     predictions: Predictions | None = None
     extra: pd.DataFrame | None = None
 
+    def __post_init__(self) -> None:
+        """Lock the arrays: a metric that writes into what all metrics are computed from would change their scores."""
+        locked: dict[str, Any] = {
+            "errors_km": read_only(self.errors_km),
+            "truth": None if self.truth is None else read_only(self.truth),
+        }
+        if self.predictions is not None:
+            of = self.predictions
+            locked["predictions"] = replace(
+                of, coordinates=read_only(of.coordinates), scores=read_only(of.scores), failed=read_only(of.failed)
+            )
+        for name, value in locked.items():
+            object.__setattr__(self, name, value)
+
     def __len__(self) -> int:
         return len(self.errors_km)
+
+    def perfect(self, rows: npt.NDArray[np.bool_]) -> ScoredImages:
+        """Return the images ``rows`` as if each had been located at its true position."""
+        assert self.truth is not None and self.predictions is not None
+        part = self.take(rows)
+        assert part.truth is not None and part.predictions is not None
+        coordinates = np.repeat(part.truth[:, None], part.predictions.coordinates.shape[1], axis=1)
+        located = replace(
+            part.predictions,
+            coordinates=coordinates,
+            scores=np.zeros_like(part.predictions.scores),
+            failed=np.zeros(len(part), dtype=np.bool_),
+        )
+        return replace(part, errors_km=np.zeros(len(part)), predictions=located)
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> ScoredImages:
         """Return the images ``rows``: a mask (n,) or indices."""
@@ -150,7 +178,27 @@ class Metric:
             )
         if self.kind == "share" and not ((values == 0) | (values == 1) | np.isnan(values)).all():
             raise PluginError(f"the metric {self.name} is a share, so its values must be 0, 1 or NaN.")
+        self._refuse_dropped(images, values)
         return values
+
+    def _refuse_dropped(self, images: ScoredImages, values: FloatArray) -> None:
+        """Raise ``PluginError`` if failed images have no value though the metric applies to them.
+
+        It applies to an image that would have a value if it were located: a model must not win by failing.
+        """
+        if images.predictions is None or images.truth is None:
+            return
+        dropped = np.isnan(values) & images.predictions.failed
+        if not dropped.any():
+            return
+        assert self.per_image is not None
+        with as_plugin_error(f"the metric {self.name}", f"on {int(dropped.sum()):,} images"):
+            applies = ~np.isnan(np.asarray(self.per_image(images.perfect(dropped)), dtype=np.float64))
+        if applies.any():
+            raise PluginError(
+                f"the metric {self.name} gives {int(applies.sum()):,} failed images no value, which would leave them "
+                "out of the score; a failed image is a miss: give it the worst value (predictions.failed says which)."
+            )
 
     def score(self, images: ScoredImages) -> float:
         """Return the score of ``images``; NaN if it applies to none of them, or needs what is not known.
@@ -197,7 +245,7 @@ def accuracy(km: float, level: str = "") -> Metric:
 
 def accuracy_name(km: float) -> str:
     """Return the name of the accuracy at ``km``, such as ``acc_25km``."""
-    return f"acc_{km:g}km"
+    return f"acc_{km:.15g}km"
 
 
 def accuracies(metrics: Iterable[Metric]) -> list[Metric]:

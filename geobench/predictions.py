@@ -92,29 +92,39 @@ class Predictions:
         return errors_km(self.coordinates[:, 0], truth, self.failed)
 
     def check(self, n: int, who: str) -> Predictions:
-        """Return self if it is well formed for ``n`` images; otherwise raise ``PluginError``, which names ``who``."""
+        """Return a copy if it is well formed for ``n`` images; otherwise raise ``PluginError``, which names ``who``.
+
+        A copy, because a model may fill the same arrays again for its next batch.
+        """
         shape, k = np.shape(self.coordinates), np.shape(self.scores)[1:]
         if shape != (n, *k, 2) or len(k) != 1 or k[0] < 1 or np.shape(self.scores) != (n, *k):
             raise PluginError(
                 f"{who} returned predictions of shape {shape} with scores of shape {np.shape(self.scores)}; "
                 f"for {n} images they must be ({n}, k, 2) and ({n}, k) with k at least 1."
             )
+        for name in ("coordinates", "scores"):
+            dtype = np.asarray(getattr(self, name)).dtype
+            if dtype.kind not in "fiu" or (name == "coordinates" and dtype == np.float16):
+                rounds = ", which rounds them by up to 7 km" if dtype == np.float16 else ""
+                raise PluginError(f"{who} returned {name} of the type {dtype}{rounds}; return float32 or float64.")
         if np.shape(self.failed) != (n,):
             raise PluginError(f"{who} returned ``failed`` of shape {np.shape(self.failed)}; it must be ({n},).")
-        for rank in range(shape[1]):
-            bad = np.setdiff1d(invalid_rows(self.coordinates[:, rank]), np.flatnonzero(self.failed))
+        coordinates, scores = (np.array(values, np.float64) for values in (self.coordinates, self.scores))
+        copy = Predictions(coordinates, scores, np.array(self.failed, np.bool_))
+        copy._check_values(who)
+        return copy
+
+    def _check_values(self, who: str) -> None:
+        """Raise ``PluginError`` if a coordinate of a located image is none, or its scores are NaN or out of order."""
+        located = np.flatnonzero(~self.failed)
+        for rank in range(self.coordinates.shape[1]):
+            bad = np.intersect1d(invalid_rows(self.coordinates[:, rank]), located)
             if len(bad):
                 raise PluginError(
                     f"{who} returned {len(bad)} coordinates that are NaN or out of range, first for image number "
                     f"{bad[0]} at rank {rank + 1}: {tuple(self.coordinates[bad[0], rank].tolist())}."
                 )
-        self._check_scores(who)
-        return self
-
-    def _check_scores(self, who: str) -> None:
-        """Raise ``PluginError`` if the score of a located image is NaN, or higher than that of a better rank."""
-        located = np.flatnonzero(~np.asarray(self.failed))
-        scores = np.asarray(self.scores, dtype=np.float64)[located]
+        scores = self.scores[located]
         for wrong, what in (
             (np.isnan(scores), "is NaN"),
             (

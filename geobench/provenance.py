@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from geobench import files
 from geobench.devices import describe_device, peak_memory_mb
-from geobench.features.code import features_code
+from geobench.features.code import class_code, features_code
 from geobench.plugins import registry
 from geobench.settings import as_dict
 
@@ -39,8 +39,8 @@ class Identity:
         columns_hash: digest of its other columns, such as photographers and scenes: intervals and breakdowns use them.
         n: images in the test set, the denominator of every score.
         model: name of the model.
-        code: versions of the distributions whose code predicts, for a model that is not trained; empty for one that is:
-            its weights stand for it.
+        code: the digest ``source`` of the model's own code, and for a model that is not trained the versions of the
+            distributions that predict; the weights of one that is stand for these.
         checkpoint, weights: of a trained model: the id of its checkpoint, and the digest of everything learnt.
         config: hyper-parameters and settings.
         encoder, encoder_weights, preprocessing, precision: what its features come from; empty for a model that uses
@@ -95,6 +95,7 @@ class TrainingIdentity:
 
     Attributes:
         model: name of the model.
+        model_code: digest of its code; empty for imported weights, and unknown of checkpoints of earlier versions.
         config: every hyper-parameter; ``variant``, the named list of settings that it began with, or empty.
         seed: of everything random in the training; None if unknown, for imported weights.
         dataset: name of the training set.
@@ -105,6 +106,7 @@ class TrainingIdentity:
     """
 
     model: str
+    model_code: str = ""
     config: dict[str, Any]
     variant: str = ""
     seed: int | None
@@ -150,10 +152,11 @@ def identify(
     """
     checkpoint = model.checkpoint
     learnt: dict[str, Any] = (
-        {"code": {}, "checkpoint": checkpoint.id, "weights": checkpoint.weights, "config": checkpoint.config}
+        {"checkpoint": checkpoint.id, "weights": checkpoint.weights, "config": checkpoint.config}
         if checkpoint is not None
-        else {"code": versions_of(type(model)), "config": as_dict(model.config)}
+        else {"config": as_dict(model.config)}
     )
+    code = {"source": model_code(type(model))} | (versions_of(type(model)) if checkpoint is None else {})
     encoded: dict[str, Any] = (
         {"crops": crops, "precision": encoder.precision(model.device)} | dict(describe_encoder(encoder))
         if encoder is not None
@@ -166,7 +169,8 @@ def identify(
     )
     images: dict[str, Any] = {"images_key": test_set.images_key, "table_hash": test_set.table_hash}
     images |= {"columns_hash": test_set.columns_hash, "n": len(test_set)}
-    return Identity(dataset=test_set.name, model=model.name, top_k=top_k, **images, **learnt, **encoded, **drawn)
+    names: dict[str, Any] = {"dataset": test_set.name, "model": model.name, "code": code, "top_k": top_k}
+    return Identity(**names, **images, **learnt, **encoded, **drawn)
 
 
 def describe_encoder(encoder: Encoder) -> dict[str, str]:
@@ -222,6 +226,13 @@ def training_overlap(spec: str, dataset: str, trained_on: str, in_training: int 
         else "test it on images that it has not seen"
     )
     return f"{spec} was trained on {which} test images of {dataset}, so its scores show what it remembers; {advice}."
+
+
+def model_code(model: type[Model]) -> str:
+    """Return 16 digits for the code of ``model``: how it learns and predicts."""
+    from geobench.models import Model
+
+    return class_code(model, Model)
 
 
 def versions_of(model: type[Model]) -> dict[str, str]:

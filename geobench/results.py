@@ -30,6 +30,8 @@ FOLDER = Path("results")
 SCHEMA = 2
 """Version of the record's form; it is raised when an entry changes its meaning. Form 1 lacks parts of the identity."""
 READABLE = (1, 2)
+LATER = {"distinct_images"}
+"""Fields that the first records of form 2 lack."""
 SAME = 1e-9
 """Recomputed scores may differ by this share: sums of another order."""
 
@@ -48,6 +50,7 @@ class Result(Identity):
         training: what the checkpoint depends on besides the seed (:meth:`TrainingIdentity.recipe`); results whose
             recipes are equal differ in nothing but seeds. Empty if it is not known, or nothing was trained.
         in_training: test images that are among the training images; None if unknown.
+        distinct_images: of the n images, those with a content of their own; None if unknown.
         gallery_distinct: distinct points of the gallery; it holds ``in_gallery`` test coordinates, exactly or rounded.
         created: UTC, ISO 8601.
         versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
@@ -67,6 +70,7 @@ class Result(Identity):
     training_seed: int | None = None
     training: dict[str, Any] = field(default_factory=dict)
     in_training: int | None = None
+    distinct_images: int | None = None
     gallery_distinct: int = 0
     in_gallery: int = 0
     created: str
@@ -273,7 +277,7 @@ def _misfits(schema: Any, key: Any, values: dict[str, Any]) -> Iterator[str]:
     if schema not in READABLE:
         yield f"form {schema!r}"
     known = _recorded()
-    optional = {name for name, f in known.items() if _has_default(f)} | {"code"} if schema == 1 else set()
+    optional = {name for name, f in known.items() if _has_default(f)} | {"code"} if schema == 1 else LATER
     unknown = sorted(set(values) - set(known))
     missing = [name for name in known if name not in values and name not in optional]
     wrong = [name for name, f in known.items() if name in values and not _fits(values[name], str(f.type))]

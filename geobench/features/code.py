@@ -1,7 +1,8 @@
-"""A digest of the code that features come from, so that code that was edited does not get the features of before.
+"""Digests of code: of what features come from, and of models, so that edited code does not get what the old one made.
 
-It covers the modules that define an encoder's classes, what they import of their own package, and geobench's own way
-from a file to pixels. It is taken from the syntax trees: comments, docstrings and formatting do not matter.
+A digest covers the modules that define the classes of an encoder or a model and what they import of their own package;
+for features also geobench's own way from a file to pixels. It is taken from the syntax trees: comments, docstrings and
+formatting do not matter.
 """
 
 from __future__ import annotations
@@ -28,17 +29,27 @@ LOADED_NS = time.time_ns()
 
 
 def features_code(encoder: Encoder) -> str:
-    """Return 16 digits for the code by which ``encoder`` turns image files into features, and for its normalisation.
-
-    Code without readable source (in a notebook, in a compiled module, edited since it was loaded) counts as byte code.
-    Code of other distributions that an encoder calls is not covered: their versions are recorded with every result.
-    """
-    classes = [c for c in type(encoder).__mro__ if issubclass(c, Encoder) and c is not Encoder]
+    """Return 16 digits for the code by which ``encoder`` turns image files into features, and for its normalisation."""
     return files.digest(
-        [(c.__qualname__, _package_source(c.__module__) or _byte_code(c), _version(c.__module__)) for c in classes],
+        _classes(type(encoder), Encoder),
         [_source(module)[0] for module in PIXELS],
         encoder.normalisation,
     )
+
+
+def class_code(kind: type, base: type) -> str:
+    """Return 16 digits for the code of the class ``kind``, with that of its bases below ``base``."""
+    return files.digest(_classes(kind, base))
+
+
+def _classes(kind: type, base: type) -> list[tuple[str, Any, str]]:
+    """Return name, code and version of ``kind`` and its bases below ``base``.
+
+    Code without readable source (in a notebook, in a compiled module, edited since it was loaded) counts as byte code.
+    Code of other distributions that it calls is not covered: their versions are recorded with every result.
+    """
+    classes = [c for c in kind.__mro__ if issubclass(c, base) and c is not base]
+    return [(c.__qualname__, _package_source(c.__module__) or _byte_code(c), _version(c.__module__)) for c in classes]
 
 
 def _package_source(module: str) -> str:

@@ -420,6 +420,24 @@ def test_a_comparison_uses_the_photographers_of_the_newer_result(desk):
         assert len(compare(*pair).clusters.sizes) == 10
 
 
+def test_a_saved_table_of_an_experiment_and_a_replay_say_that_the_test_set_has_changed(desk):
+    """``experiment report`` showed the notes of the day of the run, ``replay`` none."""
+    desk.experiment(VIEWS)
+    assert "has changed" not in desk.cli("experiment", "report", "views").output
+    desk.edit(moved)
+    shown = desk.cli("experiment", "report", "views", "--format", "markdown")
+    said = "exam on this machine has changed since this table was made: 30 of 60 true positions differ"
+    assert said in shown.stdout and said in shown.stderr
+    path = all_results()[0].path
+    assert "exam on this machine has changed since" in desk.cli("replay", path).stderr
+
+
+def test_thresholds_that_agree_in_six_digits_are_columns_of_their_own(make_result):
+    make_result([0.0, 0.0027]).save()  # 0.3002267 km
+    row = json.loads(report("json", thresholds_km=[0.3002266, 0.3002268]))[0]
+    assert (row["acc_0.3002266km"], row["acc_0.3002268km"]) == (50.0, 100.0)
+
+
 # Seeds that draw nothing
 
 

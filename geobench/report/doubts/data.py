@@ -7,6 +7,7 @@ from operator import attrgetter
 
 from geobench.audits.subsets import SUBSETS, Subset, get_subsets
 from geobench.checkpoints import find_checkpoint
+from geobench.data.tables.coordinates import swap_evidence
 from geobench.errors import GeobenchError
 from geobench.plugins import get_dataset
 from geobench.report.doubts.doubt import Doubt, named, rows_by
@@ -77,6 +78,26 @@ def _is_limited(result: Result) -> bool:
     return checkpoint is not None and checkpoint.limit is not None
 
 
+def swapped(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows on a test set whose latitude and longitude look exchanged."""
+    known = [row for row in ours if row.results[0].truth is not None]
+    for version, rows in rows_by(known, lambda result: (result.dataset, result.test_hash, result.subset)).items():
+        truth = rows[0].results[0].truth
+        assert truth is not None
+        if evidence := swap_evidence(truth):
+            yield Doubt("swapped positions", tuple(rows), f"{version[0]}: {evidence}.")
+
+
+def copies(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows on a test set that has the same image under several names, each of which counts."""
+    for distinct, rows in rows_by(ours, lambda result: (result.dataset, result.n, result.distinct_images)).items():
+        dataset, n, images = distinct
+        if images is not None and images < n:
+            text = f"{n - images:,} of the {n:,} images of {dataset} are copies of others under other names"
+            remedy = f"intervals take them for independent (geobench datasets check {dataset} lists them)"
+            yield Doubt("copies in the test set", tuple(rows), f"{text}; {remedy}.")
+
+
 def oracle(ours: Sequence[Row]) -> Iterator[Doubt]:
     """Rows whose gallery contains true positions."""
     for row in ours:
@@ -128,6 +149,8 @@ def partial_set(ours: Sequence[Row]) -> Iterator[Doubt]:
 KINDS: tuple[Callable[[Sequence[Row]], Iterator[Doubt]], ...] = (
     trained_on_test_images,
     not_audited,
+    swapped,
+    copies,
     oracle,
     outdated_gallery,
     changed_test_set,

@@ -21,12 +21,16 @@ ENCODED = {
 
 
 def few_clusters(ours: Sequence[Row]) -> Iterator[Doubt]:
-    """Rows whose intervals rest on few photographers or places."""
-    few = [row for row in ours if row.intervals and row.clusters[1] < min(FEW_CLUSTERS, row.results[0].n)]
+    """Rows whose intervals rest on few photographers, places or images; a single one has no interval."""
+    few = [row for row in ours if 0 < row.clusters[1] < FEW_CLUSTERS]
     for by, clusters in dict.fromkeys(row.clusters for row in few):
         rows = tuple(row for row in few if row.clusters == (by, clusters))
-        text = f"The confidence intervals of {named(rows, ours)} rest on {clusters} clusters by {by}"
-        yield Doubt("few clusters", rows, f"{text}: rough estimates.")
+        what = f"{clusters} images" if by == "image" else f"{clusters} clusters by {by}"
+        text = f"The confidence intervals of {named(rows, ours)} rest on {what}: rough estimates."
+        if clusters == 1:
+            what = "is one image" if by == "image" else f"are one cluster by {by}"
+            text = f"All that {named(rows, ours)} was tested on {what}, which has no confidence interval."
+        yield Doubt("few clusters", rows, text)
 
 
 def encoded_differently(ours: Sequence[Row]) -> Iterator[Doubt]:
