@@ -123,7 +123,7 @@ class Metric:
         digits: decimals shown; a score below 10 has at least one.
         low, high: range of the score, to which intervals are clipped.
         needs: ``errors`` alone, or ``predictions`` (and true positions).
-        threshold_km: radius of an accuracy; None for any other metric.
+        threshold_km: radius of an :func:`accuracy`; None for any other metric, whatever radius it has.
         listed: whether it is a column of every test set; otherwise only of those whose definition names it.
     """
 
@@ -148,6 +148,11 @@ class Metric:
             raise ValueError(f"the metric {self.name!r} is of the kind {self.kind!r}; use {', '.join(get_args(Kind))}")
         if (self.kind == "whole") != (self.per_image is None) or (self.kind == "whole") != (self.whole is not None):
             raise ValueError(f"the metric {self.name!r} needs either per_image, or the kind 'whole' and whole")
+        if self.threshold_km is not None and self.name != accuracy_name(self.threshold_km):
+            raise ValueError(
+                f"the metric {self.name!r} has a threshold_km, which calibration and replay take for the radius of an "
+                "accuracy; leave it out, or use geobench.metrics.accuracy"
+            )
 
     @property
     def comparison_digits(self) -> int:

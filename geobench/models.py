@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.errors import FeatureError, GeobenchError
+from geobench.errors import DatasetError, FeatureError, GeobenchError
 from geobench.features.digests import Digests, read_digests, row_digests, sorted_digests
 from geobench.features.loaders import FeatureLoader, feature_loader
 from geobench.geo import FloatArray
@@ -55,10 +55,14 @@ class TestSet:
 
         Raises:
             DatasetNotFoundError: its files are not on this machine.
-            DatasetError: its table cannot be used.
+            DatasetError: its table cannot be used, or lists an image twice.
         """
         dataset.prepare("test", progress)
-        return cls(dataset, dataset.table("test", limit), refresh)
+        table = dataset.table("test", limit)
+        again = table["image"][table["image"].duplicated()]
+        if len(again):  # a table in a file is refused when it is read; a plugin's is not read
+            raise DatasetError(f"{dataset.name} lists {len(again):,} images more than once, such as {again.iloc[0]!r}.")
+        return cls(dataset, table, refresh)
 
     def __len__(self) -> int:
         return len(self.table)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.errors import PluginError, ResultError
-from geobench.geo import FloatArray, errors_km, invalid_rows
+from geobench.geo import FloatArray, errors_km, haversine_km, invalid_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _STATUSES = {"ok", "failed"}
 _OURS = re.compile(r"image|latitude|longitude|status|error_km|(latitude|longitude|score)_[1-9]\d*")
+MISREAD_AT_LEAST = 10
+"""With fewer images it cannot be told that coordinates are swapped or in radians."""
 PREFIX = "table_"
 """Prefix of a column of the test set whose name is one of ours."""
 
@@ -90,6 +92,25 @@ class Predictions:
     def errors_km(self, truth: FloatArray) -> FloatArray:
         """Return the error (n,) in km of the best prediction against ``truth`` (n, 2)."""
         return errors_km(self.coordinates[:, 0], truth, self.failed)
+
+    def misread(self, truth: FloatArray) -> str:
+        """Return what the best predictions look like if not like latitude and longitude in degrees; empty if they do.
+
+        They are far nearer to ``truth`` (n, 2) if read in another way: swapped, or as radians.
+        """
+        located = ~self.failed
+        placed, there = self.coordinates[located, 0], truth[located]
+        if len(placed) < MISREAD_AT_LEAST:
+            return ""
+        error = float(np.median(haversine_km(placed, there)))
+        for what, other in (
+            ("have latitude and longitude swapped", placed[:, ::-1]),
+            ("be radians", np.degrees(placed)),
+        ):
+            if not len(invalid_rows(other)) and 2 * float(np.median(haversine_km(other, there))) < error:
+                otherwise = float(np.median(haversine_km(other, there)))
+                return f"seem to {what}: the median error is {error:,.0f} km as they are, {otherwise:,.0f} km otherwise"
+        return ""
 
     def check(self, n: int, who: str) -> Predictions:
         """Return a copy if it is well formed for ``n`` images; otherwise raise ``PluginError``, which names ``who``.

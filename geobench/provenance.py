@@ -100,8 +100,8 @@ class TrainingIdentity:
         seed: of everything random in the training; None if unknown, for imported weights.
         dataset: name of the training set.
         images_key, table_hash: digests of its images, and of their names and positions.
-        encoder, encoder_weights, encoder_code, encoder_caveat, preprocessing, crops: what its features came from, as in
-            :class:`Identity`; empty for a model that uses none.
+        encoder, encoder_weights, encoder_code, encoder_caveat, preprocessing, precision, crops: what its features came
+            from, as in :class:`Identity`; empty for a model that uses none.
         augmentation: views, kind, seed and live, if the views were drawn at random; otherwise empty.
     """
 
@@ -118,6 +118,7 @@ class TrainingIdentity:
     encoder_code: str = ""
     encoder_caveat: str = ""
     preprocessing: str = ""
+    precision: str = ""
     crops: int = 0
     augmentation: dict[str, Any]
 

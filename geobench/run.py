@@ -12,11 +12,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from geobench import files
 from geobench.audits.fitting import FittingSubsets
 from geobench.audits.subsets import Subset, get_subsets, score_subset
 from geobench.devices import pick_device
-from geobench.errors import GeobenchError
+from geobench.errors import GeobenchError, ResultError
 from geobench.evaluate import DEFAULTS, Options, evaluate, identity_of, overlap_warning, rows_in_training
 from geobench.gallery import Gallery, gallery_for
 from geobench.models import Model, TestSet
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from geobench.data.dataset import Dataset
+
+NOTICED = 1e-6
+"""Degrees, a tenth of a metre: predictions that are further apart are not the same."""
 
 
 @dataclass
@@ -213,11 +218,13 @@ def _results(
     progress: Progress,
 ) -> Iterator[Result]:
     """Yield the result of one combination, the kept one or a new one, saved; then that of the subset."""
-    kept = None if plan.force else find_kept(plan.folder, identity)
-    if kept is not None:
+    kept = find_kept(plan.folder, identity)
+    if kept is not None and not plan.force:
         result = _kept(kept, model, test_set, plan, progress)
     else:
         result = evaluate(load(), test_set, gallery, plan.options, progress=progress)
+        if kept is not None and (difference := _changed(kept, result)):
+            progress.say(f"{model.name} on {test_set.name}: {difference}")
         saved = result.save(plan.folder)
         progress.say(f"{model.name} on {test_set.name}{f' × {gallery.spec}' if gallery else ''}: saved {saved}.")
     yield result
@@ -228,6 +235,25 @@ def _results(
         where = f"the {plan.subset} subset of {test_set.name}, {part.n:,} images"
         progress.say(f"{model.name} on {where}: {part.save(plan.folder)}.")
         yield part
+
+
+def _changed(path: Path, result: Result) -> str:
+    """Return a line if the predictions in ``path`` are others than those of ``result``, which has the same key."""
+    try:
+        before = load_result(path, predictions=True)
+    except ResultError:
+        return ""
+    if before.predictions is None or result.predictions is None:
+        return ""
+    moved = np.abs(before.predictions.coordinates[:, 0] - result.predictions.coordinates[:, 0]).max(axis=1) > NOTICED
+    changed = int((moved | (before.predictions.failed != result.predictions.failed)).sum())
+    if not changed:
+        return ""
+    return (
+        f"{changed:,} of {result.n:,} predictions are others than in {path.name}, which is replaced, though nothing "
+        "that a result depends on is known to have changed: the model draws at random, or its predictions depend on "
+        "the batch size, the device or a library."
+    )
 
 
 def _kept(path: Path, model: Model, test_set: TestSet, plan: Plan, progress: Progress) -> Result:

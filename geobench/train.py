@@ -101,7 +101,10 @@ def train(
     augment = Augmentation(views, augmentation or "simclr", seed) if views else None
     images_key = dataset.content_key(table, "train")
     uses_features = model_class.input == "features"
-    encoded: dict[str, Any] = {"crops": crops} | describe_encoder(encode) if uses_features else {}
+    device = local_device(pick_device(device))
+    encoded: dict[str, Any] = {}
+    if uses_features:
+        encoded = {"crops": crops, "precision": encode.precision(device)} | describe_encoder(encode)
     identity = TrainingIdentity(
         model=model_class.name,
         model_code=model_code(model_class),
@@ -114,7 +117,6 @@ def train(
         augmentation=asdict(augment) | {"live": live} if uses_features and augment is not None else {},
         **encoded,
     )
-    device = local_device(pick_device(device))
     workers = default_workers(device) if workers is None else workers
     how = _How(crops, augment, live, device, workers, batch_size, force)
     with joined(device) as group:

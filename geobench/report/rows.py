@@ -39,6 +39,7 @@ class Row:
         best: scores at which no other row on the same images is significantly better.
         results: one per seed; empty for a published row.
         clusters: what the intervals are clustered by, such as ``AUTHOR``, and the number of clusters.
+        effective: the number of clusters of equal size that vary as much.
         judged: what the row says about the published rows that it repeats.
         superseded: older results for the same entry, by the names of their files.
         repeats: results with other seeds that drew nothing, so that they are this one again; likewise.
@@ -57,6 +58,7 @@ class Row:
     best: frozenset[str] = frozenset()
     results: tuple[Result, ...] = ()
     clusters: tuple[str, int] = ("", 0)
+    effective: float = 0.0
     judged: tuple[Judged, ...] = ()
     superseded: tuple[str, ...] = ()
     repeats: tuple[str, ...] = ()
@@ -180,6 +182,7 @@ def row_of(
         found,
         intervals={metric.name: ends[metric.name] for metric in metrics if metric.name in ends},
         clusters=(clusters.by, len(clusters.sizes)),
+        effective=clusters.effective,
         judged=tuple(each for each in judged if each.sources),
     )
 

@@ -1,12 +1,16 @@
 """Wrong numbers of plugins that do what is usual elsewhere: reuse a buffer, write into an input, half precision."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from geobench import Metric, Model, PluginError, Predictions, evaluate
+from geobench import Dataset, DatasetError, Gallery, Metric, Model, PluginError, Predictions, evaluate, get_dataset, run
 from geobench.data.registration import add_dataset
 from geobench.metrics import ScoredImages
+from geobench.models import TestSet
+from geobench.progress import Progress
+from geobench.report.formats import report
 from geobench.search import largest, top_k
 
 
@@ -35,10 +39,50 @@ class Copying(Buffered):
         return Predictions.of(found.coordinates.copy(), found.scores.copy())
 
 
-def test_a_model_that_fills_the_same_arrays_for_every_batch_keeps_the_predictions_of_all(photos):
-    """All batches but the last were overwritten: 42.7 % at 1 km instead of 100 %."""
+class Dice(Model):
+    """Draws without a seed."""
+
+    name, input, uses_gallery, trainable = "dice", "none", False, False
+
+    def locate(self, features, gallery=None, top_k=1):
+        places = np.random.default_rng().uniform(-60, 60, (len(features), top_k, 2))
+        return Predictions.of(places, np.ones((len(features), top_k)))
+
+
+class InPlace(Model):
+    """Turns the gallery into radians, for a tree of its own, where it lies."""
+
+    name, input, trainable = "in-place", "none", False
+
+    def locate(self, features, gallery, top_k=1):
+        places = np.radians(gallery.coordinates, out=gallery.coordinates)
+        return Predictions.of(np.degrees(places[: len(features), None]), np.ones((len(features), 1)))
+
+
+class Swapped(Model):
+    """Knows every position and gives longitude first."""
+
+    name, input, uses_gallery, trainable = "swapped", "none", False, False
+
+    def locate(self, features, gallery=None, top_k=1):
+        truth = TestSet.of(get_dataset("mine")).truth
+        return Predictions.of(truth[:, None, ::-1], np.ones((len(features), 1)))
+
+
+@pytest.fixture
+def mine(photos, register):
+    """Forty photos as the data set ``mine``; registers the models of this file."""
     images, metadata = photos(40)
-    add_dataset("mine", images, metadata)
+    table = pd.read_csv(metadata)
+    table.assign(longitude=table["longitude"] / 2).to_csv(metadata, index=False)  # so that they may be latitudes
+    add_dataset("mine", images, metadata, encoder="tiny")
+    for model in (Buffered, Copying, Dice, InPlace, Swapped):
+        register("model", model)
+    return images
+
+
+def test_a_model_that_fills_the_same_arrays_for_every_batch_keeps_the_predictions_of_all(mine):
+    """All batches but the last were overwritten: 42.7 % at 1 km instead of 100 %."""
     both = [evaluate(model(), "mine") for model in (Buffered, Copying)]
     first, second = (result.predictions.coordinates for result in both)
     assert len(np.unique(second[:, 0, 0])) > 10
@@ -113,3 +157,61 @@ def test_equal_points_in_different_blocks_of_a_gallery_count_in_their_order(monk
     gallery = np.array([[0.5, 0], [1, 0], [0, 1], [1, 0], [0, 1], [1, 0], [0, 1], [1, 0], [1, 0]], dtype=np.float32)
     _, rows, _ = top_k(torch.tensor([[1.0, 0.0]]), gallery, 4)
     assert rows.tolist() == [[1, 3, 5, 7]]
+
+
+class Told(Progress):
+    def __init__(self):
+        self.said = []
+
+    def say(self, message):
+        self.said.append(message)
+
+
+def test_other_predictions_under_the_same_key_are_told(mine):
+    """A model that draws without a seed: 6.0 %, then 1.3 % in the same file, without a line."""
+    told = Told()
+    run("dice", "mine", progress=told)
+    assert not any("are others than" in line for line in told.said)
+    run("dice", "mine", force=True, progress=told)
+    (line,) = [line for line in told.said if "are others than" in line]
+    assert line.startswith("dice on mine: 40 of 40 predictions are others than in mine_dice_no-gallery_s0_")
+    run("copying", "mine", progress=told)
+    run("copying", "mine", force=True, progress=told)
+    assert sum("are others than" in line for line in told.said) == 1
+
+
+def test_a_model_that_writes_into_its_gallery_is_stopped(mine):
+    """Its oracle went unnoticed, and the next model of the session got a gallery in radians."""
+    gallery = Gallery(TestSet.of(get_dataset("mine")).truth, "mine.csv", drawn=False)
+    before = gallery.hash
+    with pytest.raises(PluginError, match=r"the model in-place .*failed on mine: ValueError: output array is read-only"):
+        evaluate(InPlace(), "mine", gallery)
+    assert Gallery(gallery.coordinates, "mine.csv").hash == before
+
+
+def test_predictions_with_latitude_and_longitude_swapped_are_told_under_the_table(mine):
+    """``score`` refused the same predictions in a file; ``run`` printed 0.0 %."""
+    assert not run("swapped", "mine").failures
+    assert "The predictions of swapped seem to have latitude and longitude swapped: the median error" in report("table")
+    run("copying", "mine")
+    assert "copying seem" not in report("table")
+
+
+def test_a_data_set_of_a_plugin_that_lists_an_image_twice_is_refused(register, photos, mine):
+    """The result had n = 80 for 40 photos, and every later report ended in a traceback."""
+
+    class Doubled(Dataset, kind="doubled"):
+        def positions(self, purpose):
+            table = super().positions(purpose)
+            return table.iloc[[*range(len(table)), 0]].reset_index(drop=True)
+
+    found = get_dataset("mine")
+    register("dataset", Doubled(**{f: getattr(found, f) for f in ("title", "splits", "default_encoder")}, name="twice"))
+    with pytest.raises(DatasetError, match=r"twice lists 1 images more than once, such as 'photo-0\.jpg'"):
+        evaluate(Copying(), "twice")
+
+
+def test_only_an_accuracy_states_a_threshold(mine):
+    """Calibration and replay printed the accuracy at 25 km for a metric of the top k within 25 km."""
+    with pytest.raises(ValueError, match="'topk_25km' has a threshold_km, which calibration and replay take for"):
+        Metric("topk_25km", "Top k", lambda images: images.errors_km <= 25, kind="share", threshold_km=25.0)

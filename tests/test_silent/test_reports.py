@@ -423,9 +423,9 @@ def test_a_comparison_uses_the_photographers_of_the_newer_result(desk):
 def test_a_saved_table_of_an_experiment_and_a_replay_say_that_the_test_set_has_changed(desk):
     """``experiment report`` showed the notes of the day of the run, ``replay`` none."""
     desk.experiment(VIEWS)
-    assert "has changed" not in desk.cli("experiment", "report", "views").output
+    assert "has changed" not in desk.cli("experiment", "report", "mine").output
     desk.edit(moved)
-    shown = desk.cli("experiment", "report", "views", "--format", "markdown")
+    shown = desk.cli("experiment", "report", "mine", "--format", "markdown")
     said = "exam on this machine has changed since this table was made: 30 of 60 true positions differ"
     assert said in shown.stdout and said in shown.stderr
     path = all_results()[0].path

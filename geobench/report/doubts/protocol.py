@@ -22,15 +22,26 @@ ENCODED = {
 
 def few_clusters(ours: Sequence[Row]) -> Iterator[Doubt]:
     """Rows whose intervals rest on few photographers, places or images; a single one has no interval."""
-    few = [row for row in ours if 0 < row.clusters[1] < FEW_CLUSTERS]
-    for by, clusters in dict.fromkeys(row.clusters for row in few):
-        rows = tuple(row for row in few if row.clusters == (by, clusters))
+    few = [row for row in ours if 0 < row.effective < FEW_CLUSTERS]
+    for (by, clusters), effective in dict.fromkeys((row.clusters, round(row.effective, 1)) for row in few):
+        rows = tuple(row for row in few if (*row.clusters, round(row.effective, 1)) == (by, clusters, effective))
         what = f"{clusters} images" if by == "image" else f"{clusters} clusters by {by}"
+        what += f", which are worth {effective:g} of equal size" if clusters >= FEW_CLUSTERS else ""
         text = f"The confidence intervals of {named(rows, ours)} rest on {what}: rough estimates."
         if clusters == 1:
             what = "is one image" if by == "image" else f"are one cluster by {by}"
             text = f"All that {named(rows, ours)} was tested on {what}, which has no confidence interval."
         yield Doubt("few clusters", rows, text)
+
+
+def misread(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows whose predictions would be far better as swapped coordinates, or as radians."""
+    for row in ours:
+        first = row.results[0]
+        if first.predictions is None or first.truth is None:
+            continue
+        if what := first.predictions.misread(first.truth):
+            yield Doubt("misread predictions", (row,), f"The predictions of {row.model} {what}.")
 
 
 def encoded_differently(ours: Sequence[Row]) -> Iterator[Doubt]:
@@ -87,6 +98,7 @@ def measured_more_than_once(ours: Sequence[Row]) -> Iterator[Doubt]:
 
 
 KINDS: tuple[Callable[[Sequence[Row]], Iterator[Doubt]], ...] = (
+    misread,
     few_clusters,
     encoded_differently,
     caveat_of_encoder,

@@ -51,7 +51,7 @@ def _group(
     metrics: Sequence[Metric],
 ) -> dict[str, Any]:
     shares = [mean_scores(of_row, images, clusters, metrics) for of_row in values]
-    rounded = [[_known(found[metric.name].round(2)) for metric in metrics] for found in shares]
+    rounded = [[_known(found[metric.name].round(4)) for metric in metrics] for found in shares]
     return {"name": name, "n": int(images.sum()), "shares": rounded}
 
 
