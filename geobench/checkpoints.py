@@ -247,8 +247,13 @@ def get_model(spec: str, device: str = "auto", settings: Mapping[str, Any] | Non
         SettingError: a value that does not fit, or settings for a trained model.
         CheckpointError: it has no such checkpoint, or a damaged one.
     """
-    model_class = get_model_class(spec.partition("@")[0])
+    name, at, _ = spec.partition("@")
+    model_class = get_model_class(name)
     if not model_class.trainable:
+        if at:
+            raise CheckpointError(
+                f"{name} needs no training and has no checkpoints, so there is no {spec}; use {name}."
+            )
         return model_class(configure(model_class.Config, settings or {}, model_class.name), pick_device(device))
     if settings:
         raise SettingError(f"{spec} has the settings it was trained with; to use others, train it again.")

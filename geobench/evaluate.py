@@ -73,6 +73,7 @@ def evaluate(
     """
     model = get_model(model) if isinstance(model, str) else model
     test_set = as_test_set(test_set, limit, progress)
+    metrics = get_metrics(test_set.dataset)
     if not model.uses_gallery or not isinstance(gallery, Gallery):
         gallery = gallery_for(model, test_set.dataset, None if isinstance(gallery, Gallery) else gallery, 0, progress)
     warn_if_small(gallery, options.top_k, progress)
@@ -87,7 +88,7 @@ def evaluate(
     result = Result(
         **identity_of(model, test_set, gallery, options).identity(),
         **circumstances(model, test_set, gallery),
-        scores=scores_of(images, get_metrics(test_set.dataset)),
+        scores=scores_of(images, metrics),
         failed=int(predictions.failed.sum()),
         in_training=None if learnt is None else int(learnt.sum()),
         seconds=seconds,

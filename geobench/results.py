@@ -127,6 +127,13 @@ class Result(Identity):
         assert self.predictions is not None and self.truth is not None
         return ScoredImages(self.predictions.errors_km(self.truth), self.truth, self.predictions, self.extra)
 
+    def with_scores(self, scores: dict[str, float]) -> Result:
+        """Return this result with other scores; places that metrics have looked up are not looked up again."""
+        found = replace(self, scores=scores)
+        if "scored" in vars(self):
+            vars(found)["scored"] = self.scored
+        return found
+
     @property
     def errors(self) -> FloatArray:
         """Return the error (n,) in km of each image; only with predictions."""
@@ -344,7 +351,7 @@ def _rescored(path: Path, result: Result) -> Result:
             f"{path}: its predictions no longer yield its scores ({shown}{more}): one of the two files was edited or "
             "replaced; move both away and run the model again."
         )
-    return replace(result, scores=scores)
+    return result.with_scores(scores)
 
 
 def _same(a: float, b: float) -> bool:

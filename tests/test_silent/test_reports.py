@@ -128,6 +128,17 @@ def test_seeds_of_one_training_on_random_views_are_one_row(desk):
     assert row.spread["mean_km"] == pytest.approx(np.std([r.scores["mean_km"] for r in all_results()], ddof=1))
 
 
+def test_seeds_trained_on_one_set_under_two_names_are_one_row_with_both(desk):
+    images = desk.folder / "lessons" / "images"
+    desk.cli("datasets", "add", "again", "--images", images, "--metadata", desk.tables["lessons"], "--encoder", "tiny")
+    for seed, data in enumerate(("lessons", "again", "lessons")):
+        run(train("random", data, seed=seed).spec, "exam", galleries=["training:30"])
+    (row,) = shown()
+    assert (row.model, len(row.results)) == ("random@again/lessons", 3)
+    run(train("random", "again", seed=0).spec, "exam", galleries=["training:30"])  # that seed is there already
+    assert [(row.model, len(row.results)) for row in shown()] == [("random@again", 2), ("random@lessons", 2)]
+
+
 def test_photos_replaced_between_two_seeds_are_two_rows(desk):
     run(desk.train(seed=0).spec, "exam", options=ONE_PROCESS)
     images = desk.folder / "lessons" / "images"
@@ -490,6 +501,18 @@ def test_a_model_tested_on_its_training_images_is_marked_and_not_the_best(make_r
     record = {row["model"]: row for row in json.loads(report("json"))}
     assert record["cheat"]["in_training"] == 60 and "trained on test images" in record["cheat"]["doubts"]
     assert "Trained on images" in report("csv")
+
+
+@pytest.mark.parametrize(("remembered", "compared"), [(9, False), (2, False), (1, True)])
+def test_one_percent_of_training_images_among_the_test_images_is_enough_to_leave_the_comparison(
+    make_result, remembered, compared
+):
+    for model, right in (("cheat", 150), ("good", 120)):
+        latitudes = [0.0] * right + [80.0] * (200 - right)
+        make_result(latitudes, model=model, in_training=remembered if model == "cheat" else 0).save()
+    by_model = {row.results[0].model: row for row in shown()}
+    assert ("acc_1km" in by_model["cheat"].best, "acc_1km" in by_model["good"].best) == (compared, False)
+    assert f"(from {remembered} of 200); from 1 % on not part of the comparison" in report("table")
 
 
 def test_a_pair_of_photo_sets_without_an_audit_is_named_with_the_command(desk):

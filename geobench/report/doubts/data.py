@@ -9,6 +9,7 @@ from geobench.audits.subsets import SUBSETS, Subset, get_subsets
 from geobench.checkpoints import find_checkpoint
 from geobench.errors import GeobenchError
 from geobench.plugins import get_dataset
+from geobench.provenance import TRAINED_SHARE
 from geobench.report.doubts.doubt import Doubt, named, rows_by
 from geobench.report.rows import Row
 from geobench.results import Result
@@ -25,7 +26,9 @@ def trained_on_test_images(ours: Sequence[Row]) -> Iterator[Doubt]:
     rows = tuple(row for row in ours if row.in_training)
     shares = dict.fromkeys(f"{row.model} (from {row.in_training:,} of {row.results[0].n:,})" for row in rows)
     text = f"¶ Trained on images of this test set, so that scores show what is remembered: {', '.join(shares)}"
-    yield Doubt("trained on test images", rows, f"{text}; from a tenth on not part of the comparison.")
+    yield Doubt(
+        "trained on test images", rows, f"{text}; from {100 * TRAINED_SHARE:g} % on not part of the comparison."
+    )
 
 
 def not_audited(ours: Sequence[Row]) -> Iterator[Doubt]:
