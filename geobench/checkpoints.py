@@ -21,7 +21,7 @@ from geobench.features.digests import Digests
 from geobench.geo import FloatArray, as_coordinates
 from geobench.models import Model
 from geobench.plugins import get_dataset, get_model_class, who
-from geobench.provenance import TrainingIdentity
+from geobench.provenance import TrainingIdentity, weights_digest
 from geobench.settings import configure
 
 if TYPE_CHECKING:
@@ -166,11 +166,6 @@ class Checkpoint(TrainingIdentity):
                 shutil.copytree(log, folder / log.name) if log.is_dir() else shutil.copy(log, folder / log.name)
             record = asdict(self)
             files.write_json(folder / "checkpoint.json", record | {SEAL: files.digest(record)})
-
-
-def weights_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """Return a digest of what a model has learnt: the names and values of its arrays."""
-    return files.digest(*(part for name in sorted(arrays) for part in (name, arrays[name])))
 
 
 def checkpoint_folder(model: str, identifier: str) -> Path:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from geobench.checkpoints import get_model
 from geobench.data.dataset import Dataset
 from geobench.devices import default_workers
-from geobench.errors import as_plugin_error
+from geobench.errors import SettingError, as_plugin_error
 from geobench.features.digests import Digests, are_among, read_digests, row_digests
 from geobench.features.encoders import Encoder
 from geobench.gallery import Gallery, gallery_for, warn_if_small
@@ -64,7 +64,7 @@ def evaluate(
         test_set: or a data set, or the name of one.
         gallery: or its spec, such as ``land:100k``; None takes the test set's default. Unused by models that need none.
         options: crops, top k, batch size, workers.
-        limit: number of images to test on, if ``test_set`` is not yet read.
+        limit: number of images to test on, if ``test_set`` is not yet read; a smaller one than its size is refused.
         progress: reports the work.
 
     Raises:
@@ -173,6 +173,12 @@ def _digests(model: Model, test_set: TestSet, options: Options) -> Digests | Non
 def as_test_set(test_set: TestSet | Dataset | str, limit: int | None = None, progress: Progress = SILENT) -> TestSet:
     """Return ``test_set``, read from its data set if it is not yet read."""
     if isinstance(test_set, TestSet):
+        test_set.check_unchanged()
+        if limit is not None and limit < len(test_set):
+            raise SettingError(
+                f"limit={limit} has no effect on a test set that is already read; read fewer images: "
+                f"geobench.TestSet.of(dataset, limit={limit})"
+            )
         return test_set
     return TestSet.of(get_dataset(test_set) if isinstance(test_set, str) else test_set, limit, progress)
 

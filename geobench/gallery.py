@@ -52,7 +52,13 @@ class Gallery:
     drawn: bool = True
 
     def __post_init__(self) -> None:
-        """Forget a seed that drew nothing; refuse points that are not on Earth: NaN would be nearest to every query."""
+        """Keep a copy that nobody can change, since its hash stands for it, and forget a seed that drew nothing.
+
+        Points that are not on Earth are refused: NaN would be nearest to every query.
+        """
+        coordinates = np.array(self.coordinates, dtype=np.float64)
+        coordinates.setflags(write=False)
+        object.__setattr__(self, "coordinates", coordinates)
         if not self.drawn:
             object.__setattr__(self, "seed", 0)
         bad = invalid_rows(self.coordinates)

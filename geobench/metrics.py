@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -150,7 +150,35 @@ class Metric:
             )
         if self.kind == "share" and not ((values == 0) | (values == 1) | np.isnan(values)).all():
             raise PluginError(f"the metric {self.name} is a share, so its values must be 0, 1 or NaN.")
+        if images.predictions is not None and images.truth is not None:
+            self._refuse_dropped_failures(images, np.flatnonzero(images.predictions.failed & np.isnan(values)))
         return values
+
+    def _refuse_dropped_failures(self, images: ScoredImages, rows: npt.NDArray[np.intp]) -> None:
+        """Raise ``PluginError`` if the failed images ``rows`` have no value only because they failed.
+
+        They are what would have one if the image had been placed at the farthest point.
+        """
+        if not len(rows) or self.per_image is None:
+            return
+        part = images.take(rows)
+        assert part.predictions is not None and part.truth is not None
+        farthest = np.stack([-part.truth[:, 0], (part.truth[:, 1] + 360) % 360 - 180], axis=1)
+        placed = np.broadcast_to(farthest[:, None], part.predictions.coordinates.shape)
+        located = replace(
+            part.predictions,
+            coordinates=placed,
+            scores=np.nan_to_num(part.predictions.scores),
+            failed=np.zeros(len(rows), dtype=np.bool_),
+        )
+        with as_plugin_error(f"the metric {self.name}", f"on {len(rows):,} images"):
+            values = np.asarray(self.per_image(replace(part, predictions=located)), dtype=np.float64)
+        dropped = int(np.count_nonzero(~np.isnan(values)))
+        if dropped:
+            raise PluginError(
+                f"the metric {self.name} is NaN for {dropped:,} images because they failed, which would leave them "
+                "out; a failed image is a miss: return the worst value where images.predictions.failed."
+            )
 
     def score(self, images: ScoredImages) -> float:
         """Return the score of ``images``; NaN if it applies to none of them, or needs what is not known.

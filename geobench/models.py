@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.errors import FeatureError, GeobenchError
+from geobench.errors import DatasetError, FeatureError, GeobenchError
 from geobench.features.digests import Digests, read_digests, row_digests, sorted_digests
 from geobench.features.loaders import FeatureLoader, feature_loader
 from geobench.geo import FloatArray
@@ -46,6 +46,7 @@ class TestSet:
     dataset: Dataset
     table: pd.DataFrame
     refresh: bool = False
+    _read: pd.DataFrame = field(init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -60,8 +61,20 @@ class TestSet:
         dataset.prepare("test", progress)
         return cls(dataset, dataset.table("test", limit), refresh)
 
+    def __post_init__(self) -> None:
+        """Keep the table as it is now, to notice a change."""
+        object.__setattr__(self, "_read", self.table.copy())
+
     def __len__(self) -> int:
         return len(self.table)
+
+    def check_unchanged(self) -> None:
+        """Raise ``DatasetError`` if the table was changed since, so that it is not what was digested and extracted."""
+        if not self.table.equals(self._read):
+            raise DatasetError(
+                f"the table of {self.name} was changed after it was read; make a new test set of the changed table: "
+                "geobench.TestSet(dataset, table)"
+            )
 
     @property
     def name(self) -> str:

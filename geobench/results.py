@@ -114,7 +114,7 @@ class Result(Identity):
         Results against other true positions, another gallery's coordinates or with other weights of the encoder are
         different entries. What a record of form 1 does not state is empty.
         """
-        settings = "" if self.checkpoint else files.digest(self.config)
+        settings = "" if self.checkpoint else files.digest(self.config, self.weights)
         return (
             *(self.dataset, self.subset, self.n, self.test_hash),
             *(self.model, self.checkpoint, settings, self.encoder, self.encoder_weights, self.crops),

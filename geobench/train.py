@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
-from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint, weights_digest
+from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint
 from geobench.data.dataset import limited
 from geobench.devices import default_workers, describe_device, pick_device
 from geobench.distributed import current, joined, local_device
@@ -22,7 +22,7 @@ from geobench.images.augmentation import Augmentation
 from geobench.models import Model, TrainingSet, hash_table
 from geobench.plugins import get_dataset, get_encoder, get_model_class, who
 from geobench.progress import SILENT, Progress
-from geobench.provenance import TrainingIdentity, describe_encoder, library_versions, now, versions_of
+from geobench.provenance import TrainingIdentity, describe_encoder, library_versions, now, versions_of, weights_digest
 from geobench.settings import as_dict, configure
 from geobench.training.log import LOGS
 

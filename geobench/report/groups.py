@@ -35,7 +35,8 @@ def facts(result: Result) -> dict[str, str]:
 
     They are the identity of the result and the recipe of its training, without what depends on seeds.
     """
-    found: dict[str, Any] = {name: value for name, value in result.identity().items() if name not in SEEDED}
+    seeded = SEEDED if result.checkpoint else SEEDED - {"weights"}  # fitted by hand: nothing tells from what
+    found: dict[str, Any] = {name: value for name, value in result.identity().items() if name not in seeded}
     found |= {"table_hash": result.test_hash, "trained_on": result.trained_on, "form": 1 if result.stated_key else 2}
     found |= {"training_images": result.training_images}
     recipe = {name: value for name, value in result.training.items() if name not in ("model", "config")}

@@ -294,6 +294,18 @@ def test_two_ids_of_one_image_are_refused_whatever_their_scores(world):
         scored(pd.concat([table, of_training]))
 
 
+@pytest.mark.parametrize("column", ["model", "Seed"])
+def test_predictions_of_several_models_in_one_file_are_no_top_k_of_one(world, column):
+    names, places = world
+    table = pd.DataFrame({"id": names, "lat": places[:, 0] + 1, "lon": places[:, 1], "score": 0.5, column: "1"})
+    both = pd.concat([table, table.assign(lat=-places[:, 0], score=0.9, **{column: "2"})])
+    with pytest.raises(ResultError, match=f"line 32: {names[0]!r} has predictions with {column} '1' and '2'; write"):
+        scored(both)
+    assert scored(table)[0] == pytest.approx(111.2, abs=0.1), "one alone"
+    halves = table.assign(**{column: ["1", "2"] * 15})
+    assert scored(halves)[0] == pytest.approx(111.2, abs=0.1), "each image once, such as by an ensemble"
+
+
 def test_two_scores_that_order_predictions_differently_are_asked_for(world):
     names, places = world
     rows = [(name, lat + k, lon, k, 1 - k) for name, (lat, lon) in zip(names, places, strict=True) for k in (0, 1)]
