@@ -41,7 +41,8 @@ class Checkpoint(TrainingIdentity):
         id: ``MODEL@ID`` names it on the command line.
         images: number of training images, of which ``unreadable`` were left out.
         limit: the number of images that was asked for, None for all; ``drawn_from`` is that of which it is a fraction,
-            None if no fraction was asked for.
+            None if no fraction was asked for; ``whole_table`` is the digest of names and positions of the whole set,
+            which audits are of, empty if no limit was asked for, and in checkpoints of earlier versions.
         created: UTC, ISO 8601.
         versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
         seconds: of training, extraction excluded.
@@ -56,6 +57,7 @@ class Checkpoint(TrainingIdentity):
     unreadable: int
     limit: int | None
     drawn_from: int | None = None
+    whole_table: str = ""
     created: str
     versions: dict[str, str]
     device: str

@@ -14,6 +14,7 @@ import numpy as np
 from geobench import files
 from geobench.data.land import sample_land
 from geobench.data.tables.rows import read_coordinates
+from geobench.data.tables.swapped import swap_evidence
 from geobench.errors import DatasetError, GalleryError, as_plugin_error, unknown_name
 from geobench.geo import FloatArray, as_coordinates, invalid_rows, place_keys, sample_sphere, two_nearest_km
 from geobench.plugins import registry
@@ -269,9 +270,23 @@ def _larger_than_training(m: int, images: int) -> GalleryError:
     )
 
 
+def read_places(path: Path) -> FloatArray:
+    """Return the positions (n, 2) in a CSV file.
+
+    Raises:
+        DatasetError: it cannot be read, or its latitudes and longitudes look swapped.
+    """
+    places = read_coordinates(path)
+    if evidence := swap_evidence(places, "positions"):
+        raise DatasetError(f"{path}: {evidence}.")
+    return places
+
+
 def _from_csv(path: Path) -> Gallery:
+    """Return the gallery of a file; below the working folder its name is relative, however it was given."""
+    below = path.absolute().is_relative_to(Path.cwd())
     try:
-        return Gallery(read_coordinates(path), str(path), drawn=False)
+        return Gallery(read_places(path), str(path.absolute().relative_to(Path.cwd()) if below else path), drawn=False)
     except DatasetError as error:
         raise GalleryError(str(error)) from error
 

@@ -89,7 +89,7 @@ class TestSet:
     @cached_property
     def truth(self) -> FloatArray:
         """Return the true positions (n, 2) in degrees."""
-        return _coordinates(self.table)
+        return coordinates_of(self.table)
 
     @cached_property
     def extra(self) -> pd.DataFrame:
@@ -137,7 +137,7 @@ class TestSet:
 
 def hash_table(table: pd.DataFrame) -> str:
     """Return 16 digits that stand for the names and positions in ``table``: the version of a data set."""
-    return hash_positions(table["image"], _coordinates(table))
+    return hash_positions(table["image"], coordinates_of(table))
 
 
 def hash_positions(images: Iterable[Any], coordinates: FloatArray) -> str:
@@ -145,7 +145,8 @@ def hash_positions(images: Iterable[Any], coordinates: FloatArray) -> str:
     return files.digest([str(image) for image in images], np.ascontiguousarray(coordinates))
 
 
-def _coordinates(table: pd.DataFrame) -> FloatArray:
+def coordinates_of(table: pd.DataFrame) -> FloatArray:
+    """Return the positions (n, 2) in ``table``, in degrees."""
     return np.ascontiguousarray(table[["latitude", "longitude"]].to_numpy(np.float64))
 
 
@@ -176,7 +177,7 @@ class TrainingSet:
     @cached_property
     def coordinates(self) -> FloatArray:
         """Return the positions (n, 2) in degrees, those of unreadable images too."""
-        return _coordinates(self.table)
+        return coordinates_of(self.table)
 
     @cached_property
     def features(self) -> Features:

@@ -537,6 +537,14 @@ def test_an_audit_of_other_photos_than_those_trained_on_is_no_audit(desk):
     assert [row.results[0].training_images for row in doubt.rows] == [80]
 
 
+def test_an_audit_of_the_set_as_it_is_now_is_not_one_of_the_part_that_was_trained_on_before(desk):
+    desk.run(desk.train(limit=40).spec)
+    desk.edit(moved, "lessons")
+    desk.cli("datasets", "audit", "exam", "--against", "lessons", "--kinds", "id")
+    (doubt,) = [doubt for doubt in doubts(shown()) if doubt.kind == "not audited"]
+    assert doubt.text.startswith("The audit is of other images or positions for photos of exam that are also in")
+
+
 def test_crops_of_a_map_need_no_audit(cli):
     train("knn", "bluemarble", encoder="tiny", limit=50, workers=0)
     stdout = cli("run", "--models", "knn", "--datasets", "bluemarble", "--limit", 20, "--workers", 0).stdout

@@ -7,6 +7,7 @@ from operator import attrgetter
 
 from geobench.audits.subsets import SUBSETS, Subset, get_subsets
 from geobench.checkpoints import find_checkpoint
+from geobench.data.tables.swapped import swap_evidence
 from geobench.errors import GeobenchError
 from geobench.plugins import get_dataset
 from geobench.provenance import TRAINED_SHARE
@@ -37,7 +38,8 @@ def not_audited(ours: Sequence[Row]) -> Iterator[Doubt]:
         if not (_holds_photos(dataset) and _holds_photos(training)):
             continue
         audits = _audits(dataset, training)
-        unfit = tuple(row for row in rows if not any(_fits(audit, row.results[0]) for audit in audits))
+        open_rows = [row for row in rows if row.in_training < row.results[0].n]  # of the others all is known
+        unfit = tuple(row for row in open_rows if not any(_fits(audit, row.results[0]) for audit in audits))
         text = "The audit is of other images or positions" if audits else "Not audited"
         command = f"geobench datasets audit {dataset} --against {training}"
         shared = f"for photos of {dataset} that are also in {training}: {named(unfit, ours)}"
@@ -68,16 +70,16 @@ def _fits(audit: Subset, result: Result) -> bool:
     if whole and audit.test.table != result.test_hash:
         return False
     learnt = result.training.get("table_hash", "")
-    return learnt in ("", audit.training.table) or _is_limited(result)
+    return learnt in ("", audit.training.table) or _is_of_whole(audit.training.table, result)
 
 
-def _is_limited(result: Result) -> bool:
-    """Return whether a model was trained on a part of its set, as far as its checkpoint is here to tell."""
+def _is_of_whole(table: str, result: Result) -> bool:
+    """Return whether ``table`` is that of which a model was trained on a part, as far as its checkpoint tells."""
     try:
         checkpoint = find_checkpoint(result.spec) if result.checkpoint else None
     except GeobenchError:
         return False
-    return checkpoint is not None and checkpoint.limit is not None
+    return checkpoint is not None and checkpoint.limit is not None and checkpoint.whole_table in ("", table)
 
 
 def oracle(ours: Sequence[Row]) -> Iterator[Doubt]:
@@ -119,6 +121,16 @@ def several_versions(ours: Sequence[Row]) -> Iterator[Doubt]:
                 yield Doubt("several versions of the test set", tuple(rows), text)
 
 
+def swapped_positions(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows on a test set whose latitudes and longitudes look swapped."""
+    known = [row for row in ours if row.results[0].truth is not None]
+    for rows in rows_by(known, lambda result: result.test_hash).values():
+        truth = rows[0].results[0].truth
+        if truth is not None and (evidence := swap_evidence(truth)):
+            text = f"{rows[0].dataset}: {evidence} ({named(rows, ours)})."
+            yield Doubt("swapped positions", tuple(rows), text)
+
+
 def partial_set(ours: Sequence[Row]) -> Iterator[Doubt]:
     """Rows on fewer or more images than the set has according to its authors."""
     for expected, found in rows_by(ours, lambda result: result.expected).items():
@@ -130,6 +142,7 @@ def partial_set(ours: Sequence[Row]) -> Iterator[Doubt]:
 
 KINDS: tuple[Callable[[Sequence[Row]], Iterator[Doubt]], ...] = (
     trained_on_test_images,
+    swapped_positions,
     not_audited,
     oracle,
     outdated_gallery,
