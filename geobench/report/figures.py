@@ -164,11 +164,14 @@ def _parts(row: Row) -> tuple[str, ...]:
 
 
 def frontiers(found: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """Yield each model that was run with galleries of several sizes, and its rows, the smallest gallery first."""
+    """Yield each model that was run with galleries of several sizes, and its rows, the smallest gallery first.
+
+    A gallery that holds the true positions, or has changed since, is none of these.
+    """
     models: dict[tuple[Any, ...], list[Row]] = {}
     for row in found:
         first = row.results[0]
-        if first.gallery:
+        if first.gallery and not (row.oracle or row.outdated):
             source = first.gallery.rpartition(":")[0]
             models.setdefault((first.model, row.model, source, first.crops, first.top_k), []).append(row)
     models = {key: rows for key, rows in models.items() if len({row.results[0].gallery_size for row in rows}) > 1}

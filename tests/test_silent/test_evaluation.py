@@ -23,6 +23,7 @@ from geobench import (
     get_models,
     train,
 )
+from geobench.experiments.frontier import frontier
 from geobench.report.rows import rows
 from geobench.results import read_results
 
@@ -89,6 +90,27 @@ def test_the_points_of_a_gallery_cannot_be_changed_behind_its_hash(sets):
             each.coordinates[0] = 0.0
     model = get_model(train("random", "lessons").spec)
     assert evaluate(model, "exam", gallery).gallery_hash == gallery.hash
+
+
+# -- galleries
+
+
+def test_a_gallery_of_the_true_positions_is_not_the_smallest_that_is_good_enough(sets, tmp_path):
+    lines = [",".join(line.split(",")[1:]) for line in (tmp_path / "exam" / "metadata.csv").read_text().splitlines()]
+    Path("oracle.csv").write_text("\n".join(lines) + "\n")
+    spec = train("random", "lessons").spec
+    found = frontier([spec], ["exam"], ["5", "oracle.csv", "15"])
+    by_gallery = {point.gallery: point for point in found.points}
+    assert by_gallery["oracle.csv"].oracle and not by_gallery["training:5"].oracle
+    assert by_gallery["oracle.csv"].scores["acc_2500km"] > 0
+    assert all(point.gallery != "oracle.csv" for _, _, best in found.smallest() for point in best.values())
+
+
+def test_the_first_prediction_of_the_random_model_is_one_however_many_are_kept(sets):
+    spec = train("random", "lessons").spec
+    first, *others = (evaluate(spec, "exam", "training:15", Options(top_k=k)).predictions for k in (1, 2, 15))
+    for other in others:
+        assert other.coordinates[:, 0].tolist() == first.coordinates[:, 0].tolist()
 
 
 # -- metrics of a plugin

@@ -16,6 +16,7 @@ from geobench.experiments.definitions import read_experiment
 from geobench.experiments.planning import Changes, make_plan
 from geobench.plugins import get_encoder, registry
 from geobench.report.doubts import doubts
+from geobench.report.figures import frontiers
 from geobench.report.formats import report
 from geobench.report.rows import rows
 from geobench.results import load_result, read_results
@@ -501,6 +502,14 @@ def test_a_model_tested_on_its_training_images_is_marked_and_not_the_best(make_r
     record = {row["model"]: row for row in json.loads(report("json"))}
     assert record["cheat"]["in_training"] == 60 and "trained on test images" in record["cheat"]["doubts"]
     assert "Trained on images" in report("csv")
+
+
+def test_the_curve_of_a_gallerys_size_leaves_out_galleries_that_hold_the_true_positions(make_result):
+    for size in (3, 5, 9):
+        make_result(gallery=f"training:{size}", gallery_size=size, in_gallery=4 if size == 9 else 0).save()
+    assert [row.results[0].gallery_size for row in shown() if row.oracle] == [9]
+    ((_, points),) = frontiers(shown())
+    assert [row.results[0].gallery_size for row in points] == [3, 5]
 
 
 @pytest.mark.parametrize(("remembered", "compared"), [(9, False), (2, False), (1, True)])
