@@ -21,7 +21,7 @@ from geobench.features.digests import Digests
 from geobench.geo import FloatArray, as_coordinates
 from geobench.models import Model
 from geobench.plugins import get_dataset, get_model_class, who
-from geobench.provenance import TrainingIdentity
+from geobench.provenance import TrainingIdentity, weights_digest
 from geobench.settings import configure
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class Checkpoint(TrainingIdentity):
         id: ``MODEL@ID`` names it on the command line.
         images: number of training images, of which ``unreadable`` were left out.
         limit: the number of images that was asked for, None for all; ``drawn_from`` is that of which it is a fraction,
-            None if no fraction was asked for.
+            None if no fraction was asked for; ``whole_table`` is the digest of names and positions of the whole set,
+            which audits are of, empty if no limit was asked for, and in checkpoints of earlier versions.
         created: UTC, ISO 8601.
         versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
         seconds: of training, extraction excluded.
@@ -56,6 +57,7 @@ class Checkpoint(TrainingIdentity):
     unreadable: int
     limit: int | None
     drawn_from: int | None = None
+    whole_table: str = ""
     created: str
     versions: dict[str, str]
     device: str
@@ -168,11 +170,6 @@ class Checkpoint(TrainingIdentity):
             files.write_json(folder / "checkpoint.json", record | {SEAL: files.digest(record)})
 
 
-def weights_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """Return a digest of what a model has learnt: the names and values of its arrays."""
-    return files.digest(*(part for name in sorted(arrays) for part in (name, arrays[name])))
-
-
 def checkpoint_folder(model: str, identifier: str) -> Path:
     """Return the folder of a checkpoint, which need not exist."""
     return files.home() / "checkpoints" / model / identifier
@@ -247,8 +244,13 @@ def get_model(spec: str, device: str = "auto", settings: Mapping[str, Any] | Non
         SettingError: a value that does not fit, or settings for a trained model.
         CheckpointError: it has no such checkpoint, or a damaged one.
     """
-    model_class = get_model_class(spec.partition("@")[0])
+    name, at, _ = spec.partition("@")
+    model_class = get_model_class(name)
     if not model_class.trainable:
+        if at:
+            raise CheckpointError(
+                f"{name} needs no training and has no checkpoints, so there is no {spec}; use {name}."
+            )
         return model_class(configure(model_class.Config, settings or {}, model_class.name), pick_device(device))
     if settings:
         raise SettingError(f"{spec} has the settings it was trained with; to use others, train it again.")

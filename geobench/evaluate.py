@@ -14,7 +14,7 @@ import numpy.typing as npt
 from geobench.checkpoints import get_model
 from geobench.data.dataset import Dataset
 from geobench.devices import default_workers
-from geobench.errors import as_plugin_error
+from geobench.errors import SettingError, as_plugin_error
 from geobench.features.digests import Digests, are_among, read_digests, row_digests, sorted_digests
 from geobench.features.encoders import Encoder
 from geobench.gallery import Gallery, gallery_for, warn_if_small
@@ -64,7 +64,7 @@ def evaluate(
         test_set: or a data set, or the name of one.
         gallery: or its spec, such as ``land:100k``; None takes the test set's default. Unused by models that need none.
         options: crops, top k, batch size, workers.
-        limit: number of images to test on, if ``test_set`` is not yet read.
+        limit: number of images to test on, if ``test_set`` is not yet read; a smaller one than its size is refused.
         progress: reports the work.
 
     Raises:
@@ -73,6 +73,7 @@ def evaluate(
     """
     model = get_model(model) if isinstance(model, str) else model
     test_set = as_test_set(test_set, limit, progress)
+    metrics = get_metrics(test_set.dataset)
     if not model.uses_gallery or not isinstance(gallery, Gallery):
         gallery = gallery_for(model, test_set.dataset, None if isinstance(gallery, Gallery) else gallery, 0, progress)
     warn_if_small(gallery, options.top_k, progress)
@@ -87,7 +88,7 @@ def evaluate(
     result = Result(
         **identity_of(model, test_set, gallery, options).identity(),
         **circumstances(model, test_set, gallery),
-        scores=scores_of(images, get_metrics(test_set.dataset)),
+        scores=scores_of(images, metrics),
         failed=int(predictions.failed.sum()),
         in_training=None if learnt is None else int(learnt.sum()),
         distinct_images=_distinct_images(model, test_set, options),
@@ -182,6 +183,12 @@ def _digests(model: Model, test_set: TestSet, options: Options) -> Digests | Non
 def as_test_set(test_set: TestSet | Dataset | str, limit: int | None = None, progress: Progress = SILENT) -> TestSet:
     """Return ``test_set``, read from its data set if it is not yet read."""
     if isinstance(test_set, TestSet):
+        test_set.check_unchanged()
+        if limit is not None and limit < len(test_set):
+            raise SettingError(
+                f"limit={limit} has no effect on a test set that is already read; read fewer images: "
+                f"geobench.TestSet.of(dataset, limit={limit})"
+            )
         return test_set
     return TestSet.of(get_dataset(test_set) if isinstance(test_set, str) else test_set, limit, progress)
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from geobench import files
 from geobench.data.land import sample_land
-from geobench.data.tables.coordinates import swap_evidence
 from geobench.data.tables.rows import read_coordinates
+from geobench.data.tables.swapped import swap_evidence
 from geobench.errors import DatasetError, GalleryError, as_plugin_error, unknown_name
 from geobench.geo import FloatArray, as_coordinates, invalid_rows, place_keys, read_only, sample_sphere, two_nearest_km
 from geobench.plugins import registry
@@ -53,10 +53,13 @@ class Gallery:
     drawn: bool = True
 
     def __post_init__(self) -> None:
-        """Forget a seed that drew nothing; refuse points that are not on Earth: NaN would be nearest to every query."""
+        """Keep a copy that nobody can change, since its hash stands for it, and forget a seed that drew nothing.
+
+        Points that are not on Earth are refused: NaN would be nearest to every query.
+        """
+        object.__setattr__(self, "coordinates", read_only(np.array(self.coordinates, dtype=np.float64)))
         if not self.drawn:
             object.__setattr__(self, "seed", 0)
-        object.__setattr__(self, "coordinates", read_only(np.array(self.coordinates)))
         bad = invalid_rows(self.coordinates)
         if len(bad):
             raise GalleryError(
@@ -265,14 +268,25 @@ def _larger_than_training(m: int, images: int) -> GalleryError:
     )
 
 
+def read_places(path: Path) -> FloatArray:
+    """Return the positions (n, 2) in a CSV file.
+
+    Raises:
+        DatasetError: it cannot be read, or its latitudes and longitudes look swapped.
+    """
+    places = read_coordinates(path)
+    if evidence := swap_evidence(places, "positions"):
+        raise DatasetError(f"{path}: {evidence}.")
+    return places
+
+
 def _from_csv(path: Path) -> Gallery:
+    """Return the gallery of a file; below the working folder its name is relative, however it was given."""
+    below = path.absolute().is_relative_to(Path.cwd())
     try:
-        coordinates = read_coordinates(path)
+        return Gallery(read_places(path), str(path.absolute().relative_to(Path.cwd()) if below else path), drawn=False)
     except DatasetError as error:
         raise GalleryError(str(error)) from error
-    if evidence := swap_evidence(coordinates):
-        raise GalleryError(f"{path}: {evidence}.")
-    return Gallery(coordinates, str(path), drawn=False)
 
 
 ENDLESS: dict[str, Callable[[int, np.random.Generator], FloatArray]] = {"land": sample_land, "sphere": sample_sphere}

@@ -64,20 +64,6 @@ class ScoredImages:
     def __len__(self) -> int:
         return len(self.errors_km)
 
-    def perfect(self, rows: npt.NDArray[np.bool_]) -> ScoredImages:
-        """Return the images ``rows`` as if each had been located at its true position."""
-        assert self.truth is not None and self.predictions is not None
-        part = self.take(rows)
-        assert part.truth is not None and part.predictions is not None
-        coordinates = np.repeat(part.truth[:, None], part.predictions.coordinates.shape[1], axis=1)
-        located = replace(
-            part.predictions,
-            coordinates=coordinates,
-            scores=np.zeros_like(part.predictions.scores),
-            failed=np.zeros(len(part), dtype=np.bool_),
-        )
-        return replace(part, errors_km=np.zeros(len(part)), predictions=located)
-
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> ScoredImages:
         """Return the images ``rows``: a mask (n,) or indices."""
         predictions = None if self.predictions is None else self.predictions[rows]
@@ -183,26 +169,34 @@ class Metric:
             )
         if self.kind == "share" and not ((values == 0) | (values == 1) | np.isnan(values)).all():
             raise PluginError(f"the metric {self.name} is a share, so its values must be 0, 1 or NaN.")
-        self._refuse_dropped(images, values)
+        if images.predictions is not None and images.truth is not None:
+            self._refuse_dropped_failures(images, np.flatnonzero(images.predictions.failed & np.isnan(values)))
         return values
 
-    def _refuse_dropped(self, images: ScoredImages, values: FloatArray) -> None:
-        """Raise ``PluginError`` if failed images have no value though the metric applies to them.
+    def _refuse_dropped_failures(self, images: ScoredImages, rows: npt.NDArray[np.intp]) -> None:
+        """Raise ``PluginError`` if the failed images ``rows`` have no value only because they failed.
 
-        It applies to an image that would have a value if it were located: a model must not win by failing.
+        They are what would have one if the image had been placed at the farthest point.
         """
-        if images.predictions is None or images.truth is None:
+        if not len(rows) or self.per_image is None:
             return
-        dropped = np.isnan(values) & images.predictions.failed
-        if not dropped.any():
-            return
-        assert self.per_image is not None
-        with as_plugin_error(f"the metric {self.name}", f"on {int(dropped.sum()):,} images"):
-            applies = ~np.isnan(np.asarray(self.per_image(images.perfect(dropped)), dtype=np.float64))
-        if applies.any():
+        part = images.take(rows)
+        assert part.predictions is not None and part.truth is not None
+        farthest = np.stack([-part.truth[:, 0], (part.truth[:, 1] + 360) % 360 - 180], axis=1)
+        placed = np.broadcast_to(farthest[:, None], part.predictions.coordinates.shape)
+        located = replace(
+            part.predictions,
+            coordinates=placed,
+            scores=np.nan_to_num(part.predictions.scores),
+            failed=np.zeros(len(rows), dtype=np.bool_),
+        )
+        with as_plugin_error(f"the metric {self.name}", f"on {len(rows):,} images"):
+            values = np.asarray(self.per_image(replace(part, predictions=located)), dtype=np.float64)
+        dropped = int(np.count_nonzero(~np.isnan(values)))
+        if dropped:
             raise PluginError(
-                f"the metric {self.name} gives {int(applies.sum()):,} failed images no value, which would leave them "
-                "out of the score; a failed image is a miss: give it the worst value (predictions.failed says which)."
+                f"the metric {self.name} is NaN for {dropped:,} images because they failed, which would leave them "
+                "out; a failed image is a miss: return the worst value where images.predictions.failed."
             )
 
     def score(self, images: ScoredImages) -> float:

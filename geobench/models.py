@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -46,6 +46,7 @@ class TestSet:
     dataset: Dataset
     table: pd.DataFrame
     refresh: bool = False
+    _read: pd.DataFrame = field(init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -64,8 +65,20 @@ class TestSet:
             raise DatasetError(f"{dataset.name} lists {len(again):,} images more than once, such as {again.iloc[0]!r}.")
         return cls(dataset, table, refresh)
 
+    def __post_init__(self) -> None:
+        """Keep the table as it is now, to notice a change."""
+        object.__setattr__(self, "_read", self.table.copy())
+
     def __len__(self) -> int:
         return len(self.table)
+
+    def check_unchanged(self) -> None:
+        """Raise ``DatasetError`` if the table was changed since, so that it is not what was digested and extracted."""
+        if not self.table.equals(self._read):
+            raise DatasetError(
+                f"the table of {self.name} was changed after it was read; make a new test set of the changed table: "
+                "geobench.TestSet(dataset, table)"
+            )
 
     @property
     def name(self) -> str:
@@ -80,7 +93,7 @@ class TestSet:
     @cached_property
     def truth(self) -> FloatArray:
         """Return the true positions (n, 2) in degrees."""
-        return _coordinates(self.table)
+        return coordinates_of(self.table)
 
     @cached_property
     def extra(self) -> pd.DataFrame:
@@ -128,7 +141,7 @@ class TestSet:
 
 def hash_table(table: pd.DataFrame) -> str:
     """Return 16 digits that stand for the names and positions in ``table``: the version of a data set."""
-    return hash_positions(table["image"], _coordinates(table))
+    return hash_positions(table["image"], coordinates_of(table))
 
 
 def hash_positions(images: Iterable[Any], coordinates: FloatArray) -> str:
@@ -136,7 +149,8 @@ def hash_positions(images: Iterable[Any], coordinates: FloatArray) -> str:
     return files.digest([str(image) for image in images], np.ascontiguousarray(coordinates))
 
 
-def _coordinates(table: pd.DataFrame) -> FloatArray:
+def coordinates_of(table: pd.DataFrame) -> FloatArray:
+    """Return the positions (n, 2) in ``table``, in degrees."""
     return np.ascontiguousarray(table[["latitude", "longitude"]].to_numpy(np.float64))
 
 
@@ -167,7 +181,7 @@ class TrainingSet:
     @cached_property
     def coordinates(self) -> FloatArray:
         """Return the positions (n, 2) in degrees, those of unreadable images too."""
-        return _coordinates(self.table)
+        return coordinates_of(self.table)
 
     @cached_property
     def features(self) -> Features:

@@ -6,6 +6,7 @@ fields: nothing can be in one and not in the other. The same holds for a checkpo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from geobench import files
 from geobench.devices import describe_device, peak_memory_mb
+from geobench.errors import as_plugin_error
 from geobench.features.code import class_code, features_code
-from geobench.plugins import registry
+from geobench.plugins import registry, who
 from geobench.settings import as_dict
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from geobench.features.encoders import Encoder
     from geobench.gallery import Gallery
     from geobench.models import Model, TestSet
@@ -41,7 +45,8 @@ class Identity:
         model: name of the model.
         code: the digest ``source`` of the model's own code, and for a model that is not trained the versions of the
             distributions that predict; the weights of one that is stand for these.
-        checkpoint, weights: of a trained model: the id of its checkpoint, and the digest of everything learnt.
+        checkpoint, weights: of a trained model: the id of its checkpoint, empty if it was fitted without one, and the
+            digest of everything learnt.
         config: hyper-parameters and settings.
         encoder, encoder_weights, preprocessing, precision: what its features come from; empty for a model that uses
             none.
@@ -155,7 +160,7 @@ def identify(
     learnt: dict[str, Any] = (
         {"checkpoint": checkpoint.id, "weights": checkpoint.weights, "config": checkpoint.config}
         if checkpoint is not None
-        else {"config": as_dict(model.config)}
+        else {"weights": _fitted(model), "config": as_dict(model.config)}
     )
     code = {"source": model_code(type(model))} | (versions_of(type(model)) if checkpoint is None else {})
     encoded: dict[str, Any] = (
@@ -202,6 +207,19 @@ def circumstances(model: Model, test_set: TestSet, gallery: Gallery | None) -> d
         "device": describe_device(model.device),
         "peak_memory_mb": peak_memory_mb(),
     }
+
+
+def _fitted(model: Model) -> str:
+    """Return the digest of what a model without a checkpoint learnt by a call of ``fit``; empty if it needs none."""
+    if not model.trainable:
+        return ""
+    with as_plugin_error(who(model), "in state()"):
+        return weights_digest(model.state())
+
+
+def weights_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Return a digest of what a model has learnt: the names and values of its arrays."""
+    return files.digest(*(part for name in sorted(arrays) for part in (name, arrays[name])))
 
 
 def is_tested_on_training(in_training: int | None, n: int) -> bool:

@@ -118,7 +118,7 @@ class Result(Identity):
         Results against other true positions, another gallery's coordinates or with other weights of the encoder are
         different entries. What a record of form 1 does not state is empty.
         """
-        settings = "" if self.checkpoint else files.digest(self.config)
+        settings = "" if self.checkpoint else files.digest(self.config, self.weights)
         return (
             *(self.dataset, self.subset, self.n, self.test_hash),
             *(self.model, self.checkpoint, settings, self.encoder, self.encoder_weights, self.crops),
@@ -130,6 +130,13 @@ class Result(Identity):
         """Return what metrics are computed from; only with predictions."""
         assert self.predictions is not None and self.truth is not None
         return ScoredImages(self.predictions.errors_km(self.truth), self.truth, self.predictions, self.extra)
+
+    def with_scores(self, scores: dict[str, float]) -> Result:
+        """Return this result with other scores; places that metrics have looked up are not looked up again."""
+        found = replace(self, scores=scores)
+        if "scored" in vars(self):
+            vars(found)["scored"] = self.scored
+        return found
 
     @property
     def errors(self) -> FloatArray:
@@ -348,7 +355,7 @@ def _rescored(path: Path, result: Result) -> Result:
             f"{path}: its predictions no longer yield its scores ({shown}{more}): one of the two files was edited or "
             "replaced; move both away and run the model again."
         )
-    return replace(result, scores=scores)
+    return result.with_scores(scores)
 
 
 def _same(a: float, b: float) -> bool:

@@ -22,7 +22,7 @@ from geobench.errors import GeobenchError, ResultError
 from geobench.evaluate import DEFAULTS, Options, evaluate, identity_of, overlap_warning, rows_in_training
 from geobench.gallery import Gallery, gallery_for
 from geobench.models import Model, TestSet
-from geobench.plugins import get_dataset
+from geobench.plugins import get_dataset, get_metrics
 from geobench.preflight import Job, Plan, check_jobs, check_settings, plan_training
 from geobench.progress import SILENT, Progress, WithoutRepeats
 from geobench.provenance import Identity
@@ -125,6 +125,7 @@ def _readable(
     found = []
     for dataset in datasets:
         try:
+            get_metrics(dataset)
             found.append(TestSet.of(dataset, limit, progress, refresh=refresh))
         except GeobenchError as error:
             said = str(error)

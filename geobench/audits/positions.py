@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from geobench.data.tables.coordinates import SWAPPED, swap_evidence
+from geobench.data.tables.coordinates import SWAPPED
 from geobench.data.tables.rows import Rows
+from geobench.data.tables.swapped import swap_evidence
 from geobench.geo import FloatArray, place_keys
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from geobench.data.own import broken_definitions
 from geobench.data.stores.layouts import is_there, open_store
 from geobench.data.stores.store import Store
 from geobench.data.tables.columns import AXES
-from geobench.data.tables.coordinates import swap_evidence
+from geobench.data.tables.swapped import swap_evidence
 from geobench.errors import DatasetError, ImageError
 from geobench.images.exif import exif_position
 from geobench.plugins import get_datasets, get_encoder

@@ -29,6 +29,8 @@ OPTIONAL = {
     "rank": ("rank", "place"),
     "score": ("score", "probability", "prob", "confidence", "similarity"),
 }
+SYSTEMS = ("model", "method", "system", "checkpoint", "run", "seed", "experiment")
+"""Names of columns that tell the predictions of several models apart."""
 NOTHING = ("", "nan", "none", "null", "n/a")
 """Values that mean no prediction; the image is then a miss."""
 
@@ -60,6 +62,7 @@ def read_predictions(path: Path, columns: Mapping[str, str], resolve: Resolve | 
     candidates = find_columns(path, list(dict.fromkeys(name for _, record in records for name in record)), columns)
     found, notes = _chosen(path, records, candidates, resolve)
     text = {role: [_text(record.get(name)) for _, record in records] for role, name in found.items()}
+    _refuse_several_systems(path, records, text["image"], set(found.values()))
     lines = [line for line, _ in records]
     numbers = {role: _numbers(values, role, lines, path) for role, values in text.items() if role != "image"}
     _check(text["image"], numbers, lines, found, path)
@@ -128,6 +131,22 @@ def _chosen(
         except DatasetError as error:
             raise ResultError(str(error)) from None
     return found, notes
+
+
+def _refuse_several_systems(
+    path: Path, records: Sequence[tuple[int, dict[str, Any]]], images: Sequence[str], taken: set[str]
+) -> None:
+    """Raise ``ResultError`` if the rows of an image are predictions of several models, which are no top k of one."""
+    names = dict.fromkeys(name for _, record in records for name in record if name.strip().lower() in SYSTEMS)
+    for name in names:
+        of_image: dict[str, str] = {}
+        for (line, record), image in zip(records, images, strict=True):
+            system = _text(record.get(name))
+            if name not in taken and of_image.setdefault(image, system) != system:
+                raise ResultError(
+                    f"{path}: line {line}: {image!r} has predictions with {name} {of_image[image]!r} and {system!r}; "
+                    f"write those of each {name} into a file of its own, and score them one by one."
+                )
 
 
 def _is_json(path: Path) -> bool:

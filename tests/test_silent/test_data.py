@@ -227,6 +227,41 @@ def test_a_gallery_file_with_two_longitudes_that_differ_is_refused():
         get_gallery("g.csv")
 
 
+@pytest.fixture
+def eurasia():
+    """Positions on land whose longitude could be a latitude."""
+    places = sample_land(400, np.random.default_rng(0)).round(4)
+    return places[(np.abs(places[:, 1]) < 90)]
+
+
+def test_a_gallery_whose_header_is_swapped_is_refused_although_every_number_is_in_range(eurasia):
+    for header, axes in (("lon,lat", (1, 0)), ("lat,lon", (1, 0))):
+        Path("g.csv").write_text("\n".join([header, *(f"{row[axes[0]]},{row[axes[1]]}" for row in eurasia)]) + "\n")
+        if header == "lon,lat":
+            np.testing.assert_allclose(get_gallery("g.csv").coordinates, eurasia)
+    told = "g.csv: latitude and longitude look swapped: .* positions are on the open sea; with the columns swapped, 0 "
+    with pytest.raises(GalleryError, match=told):
+        get_gallery("g.csv")
+
+
+def test_a_table_of_photos_whose_header_is_swapped_is_doubted_by_train_and_by_every_table(cli, photos, eurasia):
+    images, table = photos(60)
+    lines = [f"photo-{n}.jpg,{latitude},{longitude}" for n, (latitude, longitude) in enumerate(eurasia[:60])]
+    for name, header in (("right", "image,lat,lon"), ("wrong", "image,lon,lat")):
+        table.write_text("\n".join([header, *lines]) + "\n")
+        cli("datasets", "add", name, "--images", images, "--metadata", table, "--encoder", "tiny")
+        told = f"{name}: latitude and longitude look swapped"
+        done = cli("train", "knn", "--data", name, "--workers", 0)
+        assert (told in done.stderr) == (name == "wrong")
+        done = cli("run", "--models", done.stdout.strip(), "--datasets", name, "--workers", 0)
+        assert (told in done.stdout) == (name == "wrong")
+
+
+def test_a_gallery_is_one_however_the_path_of_its_file_is_written():
+    Path("g.csv").write_text("latitude,longitude\n10,20\n30,40\n")
+    assert {get_gallery(str(path)).spec for path in ("g.csv", "./g.csv", Path("g.csv").absolute())} == {"g.csv"}
+
+
 # -- which column of predictions names the image
 
 
@@ -292,6 +327,18 @@ def test_two_ids_of_one_image_are_refused_whatever_their_scores(world):
     of_training = table.head(3).assign(id=[f"train/{name}" for name in names[:3]], score=0.9)
     with pytest.raises(ResultError, match=rf"'val/{names[0]}' and 'train/{names[0]}', are both for the image"):
         scored(pd.concat([table, of_training]))
+
+
+@pytest.mark.parametrize("column", ["model", "Seed"])
+def test_predictions_of_several_models_in_one_file_are_no_top_k_of_one(world, column):
+    names, places = world
+    table = pd.DataFrame({"id": names, "lat": places[:, 0] + 1, "lon": places[:, 1], "score": 0.5, column: "1"})
+    both = pd.concat([table, table.assign(lat=-places[:, 0], score=0.9, **{column: "2"})])
+    with pytest.raises(ResultError, match=f"line 32: {names[0]!r} has predictions with {column} '1' and '2'; write"):
+        scored(both)
+    assert scored(table)[0] == pytest.approx(111.2, abs=0.1), "one alone"
+    halves = table.assign(**{column: ["1", "2"] * 15})
+    assert scored(halves)[0] == pytest.approx(111.2, abs=0.1), "each image once, such as by an ensemble"
 
 
 def test_two_scores_that_order_predictions_differently_are_asked_for(world):

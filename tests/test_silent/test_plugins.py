@@ -133,7 +133,7 @@ def test_a_metric_that_leaves_out_failed_images_is_refused():
     assert metric.score(scored()) == 0.5
     assert metric.score(scored(failed=[3])) == 0.5  # it does not apply to this one, failed or not
     with pytest.raises(
-        PluginError, match=r"the metric off_by gives 2 failed images no value, .* a failed image is a miss"
+        PluginError, match=r"the metric off_by is NaN for 2 images because they failed, .* a failed image is a miss"
     ):
         metric.score(scored(failed=[0, 2, 3]))
 

@@ -21,10 +21,6 @@ RADIANS = (np.pi / 2, np.pi)
 MANY_PLACES, SPREAD, ASHORE = 20, 0.2, 0.9
 """Coordinates within ``RADIANS`` are refused if there are so many places, they span this much (11° in radians), and
 this share of them is then near land. Fewer, or those of one town, may be an example that somebody made up."""
-SIGMAS, RATIO, TOTAL_RATIO = 3.0, 4, 2
-"""The header is reported as swapped if the images that are at sea only as read outnumber those that are at sea only
-when swapped by ``SIGMAS`` standard deviations of chance and by the factor ``RATIO``, and if ``TOTAL_RATIO`` times as
-many are at sea in total: photos taken on ships are at sea either way."""
 HEMISPHERES = {"latitude": ("N", "S"), "longitude": ("E", "W")}
 _AXIS = {"latitude": "latitude|lat", "longitude": "longitude|long|lon|lng"}
 _REFERENCE = "ref|reference|dir|direction|hem|hemi|hemisphere|indicator|ind"
@@ -120,25 +116,6 @@ def other_unit(coordinates: FloatArray) -> Unit | None:
         return Unit(f"{where}; are latitude and longitude in degrees?", False)
     text = f"latitude and longitude look like radians: {where}, and {ashore:.0%} of them near land if they are radians"
     return Unit(f"{text}; write degrees, 180/π times as much", len(places) >= MANY_PLACES)
-
-
-def swap_evidence(coordinates: FloatArray) -> str:
-    """Return why latitude and longitude of ``coordinates`` (n, 2) look swapped, '' if they do not.
-
-    They do if far more images are on the open sea, at least 25 km from any land, than with the columns swapped. A
-    longitude beyond ±90 cannot be a latitude.
-    """
-    as_read = is_open_sea(coordinates)
-    swapped = np.abs(coordinates[:, 1]) > 90
-    swapped[~swapped] = is_open_sea(coordinates[~swapped][:, ::-1])
-    worse, better = int((as_read & ~swapped).sum()), int((swapped & ~as_read).sum())
-    by_chance = worse - better < SIGMAS * np.sqrt(worse + better)
-    if not worse or by_chance or worse < RATIO * better or as_read.sum() < TOTAL_RATIO * swapped.sum():
-        return ""
-    return (
-        f"{SWAPPED}. {as_read.sum():,} of {len(coordinates):,} positions are on the open sea; with the columns "
-        f"swapped, {swapped.sum():,} would be there or beyond latitude ±90"
-    )
 
 
 def _has_decimal_commas(table: pd.DataFrame) -> bool:
