@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.errors import FeatureError, GeobenchError
-from geobench.features.digests import Digests, read_digests, row_digests, sorted_digests
+from geobench.features.digests import row_digests, sorted_digests
 from geobench.features.loaders import FeatureLoader, feature_loader
 from geobench.geo import FloatArray
+from geobench.images.digests import Digests, read_digests
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
 
@@ -39,6 +40,7 @@ class TestSet:
         dataset: the data set that ``table`` is of.
         table: a row per image: ``image``, ``latitude``, ``longitude`` and extra columns.
         refresh: extract features once more even if they are cached; afterwards the new ones are used.
+        progress: reports the comparison of images that may have changed.
     """
 
     __test__: ClassVar[bool] = False  # the name does not make it a test of pytest
@@ -46,6 +48,7 @@ class TestSet:
     dataset: Dataset
     table: pd.DataFrame
     refresh: bool = False
+    progress: Progress = field(default=SILENT, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -58,7 +61,7 @@ class TestSet:
             DatasetError: its table cannot be used.
         """
         dataset.prepare("test", progress)
-        return cls(dataset, dataset.table("test", limit), refresh)
+        return cls(dataset, dataset.table("test", limit), refresh, progress)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -86,7 +89,7 @@ class TestSet:
     @cached_property
     def images_key(self) -> str:
         """Return 16 digits that stand for the images: names, and what changes when a file does."""
-        return self.dataset.content_key(self.table, "test")
+        return self.dataset.content_key(self.table, "test", self.progress)
 
     @cached_property
     def table_hash(self) -> str:

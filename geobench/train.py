@@ -99,7 +99,7 @@ def train(
     table = _part(whole, fraction)
     encode = get_encoder(encoder or dataset.default_encoder)
     augment = Augmentation(views, augmentation or "simclr", seed) if views else None
-    images_key = dataset.content_key(table, "train")
+    images_key = dataset.content_key(table, "train", progress)
     uses_features = model_class.input == "features"
     encoded: dict[str, Any] = {"crops": crops} | describe_encoder(encode) if uses_features else {}
     identity = TrainingIdentity(
