@@ -2,9 +2,13 @@
 
 import io
 import os
+import resource
 import shutil
+import signal
+import sqlite3
 import tarfile
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from geobench import Dataset, DatasetError, Model, Predictions, extract, get_dataset, run
+from geobench import Dataset, DatasetError, Model, Predictions, StorageError, extract, get_dataset, run
 from geobench.audits.fingerprints import fingerprints
 from geobench.data.registration import add_dataset
 from geobench.data.stores.layouts import open_store
 from geobench.features import shards as feature_shards
+from geobench.images import reading
 
 TIME_NS = 1_700_000_000 * 10**9  # 2023-11-14, of every file in an archive with a fixed date
 
@@ -372,3 +377,77 @@ def test_fingerprints_are_of_the_photos_as_they_are(mine, tmp_path):
     noise(mine / "2.bmp", 33)
     second = fingerprints(dataset, dataset.table("test"), "test", workers=0)
     assert (first != second).any(axis=1).tolist() == [False, False, True, False, False, False]
+
+
+# -- the index of images
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """Six pictures in a zip as the data set ``mine``; returns the index of its images, which has been made."""
+    zipped(tmp_path / "photos.zip", range(6))
+    dataset = add("mine", tmp_path / "photos.zip")
+    return dataset.store("test").catalogue.folder / "images.sqlite"
+
+
+def overwrite(index, what):
+    """Destroy the page of the index that begins the table or search tree ``what``."""
+    with closing(sqlite3.connect(index)) as connection:
+        ((page,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [what]).fetchall()
+        ((size,),) = connection.execute("PRAGMA page_size").fetchall()
+    with index.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_index_is_no_fault_of_the_encoder_and_fails_no_image(packed, tiny_encoder, workers, own_home):
+    overwrite(packed, "by_key")
+    with pytest.raises(StorageError) as caught:
+        features_of("mine", tiny_encoder, workers=workers)
+    assert str(caught.value) == (
+        f"{packed}, the index of images, is damaged (database disk image is malformed); delete the folder "
+        f"{packed.parent}, which the same command makes again."
+    )
+    assert not list((own_home / "features").glob("*/ok.npy"))
+    shutil.rmtree(packed.parent)
+    assert features_of("mine", tiny_encoder, workers=workers).ok.all()
+
+
+def test_an_index_that_the_disk_does_not_give_is_read_again_and_then_one_line(packed, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(reading.time, "sleep", pauses.append)
+    store = get_dataset("mine").store("test")
+    catalogue = store.prepare()
+    aside = packed.rename(packed.with_name("aside"))
+    packed.symlink_to("/proc/self/mem")  # a regular file whose first bytes cannot be read: EIO
+    catalogue._connections.drop()  # as in another thread or process, which opens the file for itself
+    with pytest.raises(StorageError) as caught:
+        catalogue.find("2.bmp")
+    assert str(caught.value).startswith(f"{packed}, the index of images, cannot be read: disk I/O error. This says")
+    assert pauses == [0.1, 0.5, 2.0]
+    packed.unlink()
+    aside.rename(packed)
+    assert [image.name for image in catalogue.find("2.bmp")] == ["2.bmp"]
+
+
+def test_a_damaged_index_is_one_line_of_check(packed, cli):
+    overwrite(packed, "by_key")
+    told = cli("datasets", "check", "mine", "--workers", 0, exit_code=1)
+    assert "6 images cannot be read just now" in told.output and "is damaged" in told.output
+    overwrite(packed, "entries")
+    *_, line = cli("features", "mine", "--device", "cpu", exit_code=1).stderr.splitlines()
+    assert f"{packed}, the index of images, is damaged" in line
+
+
+def test_an_index_for_which_there_is_no_room_is_one_line(tmp_path):
+    zipped(tmp_path / "photos.zip", range(6))
+    full = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, full[1]))
+    try:
+        with pytest.raises(StorageError, match=r"^the index of .*photos\.zip cannot be written to .*; make room there"):
+            open_store(tmp_path / "photos.zip").prepare()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, full)
+        signal.signal(signal.SIGXFSZ, handler)

@@ -94,11 +94,21 @@ class Store(ABC):
         self._catalogue = self._current(folder)
         if self._catalogue is None:
             with files.locked(folder, progress.say):
-                if self._current(folder) is None:
-                    stamp = self.stamp()
-                    write_catalogue(folder, self._list_all(progress), lambda: self.written_stamp(stamp), self.is_image)
-                self._catalogue = Catalogue(folder)
+                self._catalogue = self._current(folder) or self._written(folder, progress)
         return self._catalogue
+
+    def _written(self, folder: Path, progress: Progress) -> Catalogue:
+        import sqlite3
+
+        stamp = self.stamp()
+        try:
+            write_catalogue(folder, self._list_all(progress), lambda: self.written_stamp(stamp), self.is_image)
+            return Catalogue(folder)
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"the index of {self.path} cannot be written to {folder} ({error}); make room there, or choose another "
+                "place with GEOBENCH_HOME, and run the same command again."
+            ) from error
 
     def _current(self, folder: Path) -> Catalogue | None:
         import sqlite3
