@@ -1,7 +1,9 @@
 """Stories of features, predictions and indexes that are of other images than those that lie there now."""
 
 import io
+import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -9,6 +11,7 @@ import sqlite3
 import tarfile
 import zipfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,8 @@ from geobench.data.registration import add_dataset
 from geobench.data.stores.layouts import open_store
 from geobench.features import shards as feature_shards
 from geobench.images import reading
+from geobench.report.html.page import html_page
+from geobench.report.rows import rows
 
 TIME_NS = 1_700_000_000 * 10**9  # 2023-11-14, of every file in an archive with a fixed date
 
@@ -377,6 +382,44 @@ def test_fingerprints_are_of_the_photos_as_they_are(mine, tmp_path):
     noise(mine / "2.bmp", 33)
     second = fingerprints(dataset, dataset.table("test"), "test", workers=0)
     assert (first != second).any(axis=1).tolist() == [False, False, True, False, False, False]
+
+
+def pictures_of(results):
+    """Return the numbers of the images with a picture in the HTML report, and the notes on them."""
+    text = html_page(rows(results))
+    blocks = dict(re.findall(r'<script type="application/json" id="([^"]+)">(.*?)</script>', text, re.DOTALL))
+    (images,) = json.loads(blocks["data"])["sets"]
+    return sorted(json.loads(blocks["block-set-0-pictures"])), images["notes"]
+
+
+OTHER_IMAGES = (
+    "The images of mine are not the ones that these results are of, as far as names, sizes and times of the files "
+    "tell, so its cards have no pictures."
+)
+
+
+@pytest.mark.parametrize("limit", [None, 4])
+def test_a_report_shows_no_pictures_of_other_images_than_those_of_its_results(mine, register, limit):
+    register("model", Red)
+    results = run("red", "mine", limit=limit).results
+    assert pictures_of(results) == ([str(number) for number in range(limit or 6)], [])
+    edit(mine / "2.bmp", 33)
+    assert pictures_of(results) == ([], [OTHER_IMAGES])
+    newer = run("red", "mine", limit=limit).results
+    assert pictures_of(newer) == ([str(number) for number in range(limit or 6)], [])
+    assert pictures_of([*newer, replace(results[0], model="old")]) == ([], [OTHER_IMAGES])
+
+
+def test_a_part_of_a_test_set_has_the_pictures_of_the_whole(mine, register):
+    register("model", Red)
+    whole = run("red", "mine").results[0]
+    kept = np.arange(6) % 2 == 0
+    part = whole.scored.take(kept)
+    changes = {"subset": "clean", "n": 3, "names": whole.names[kept], "truth": part.truth, "extra": part.extra}
+    clean = replace(whole, predictions=part.predictions, **changes)
+    assert pictures_of([clean]) == (["0", "1", "2"], [])
+    (mine / "1.bmp").write_bytes(picture(1) + b"longer")  # it was left out, but the set is another one
+    assert pictures_of([clean])[0] == []
 
 
 # -- the index of images
