@@ -17,8 +17,8 @@ from geobench import files
 from geobench.data.dataset import limited
 from geobench.devices import pick_device
 from geobench.errors import CheckpointError, GeobenchError, SettingError, UnknownNameError, as_plugin_error
-from geobench.features.digests import Digests
 from geobench.geo import FloatArray, as_coordinates
+from geobench.images.digests import Digests
 from geobench.models import Model
 from geobench.plugins import get_dataset, get_model_class, who
 from geobench.provenance import TrainingIdentity, weights_digest

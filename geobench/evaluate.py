@@ -15,10 +15,11 @@ from geobench.checkpoints import get_model
 from geobench.data.dataset import Dataset
 from geobench.devices import default_workers
 from geobench.errors import SettingError, as_plugin_error
-from geobench.features.digests import Digests, are_among, read_digests, row_digests, sorted_digests
+from geobench.features.digests import are_among, row_digests, sorted_digests
 from geobench.features.encoders import Encoder
 from geobench.gallery import Gallery, gallery_for, warn_if_small
 from geobench.images.batches import decoded_batches
+from geobench.images.digests import Digests, read_digests
 from geobench.metrics import ScoredImages, scores_of
 from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset, get_encoder, get_metrics, who
@@ -130,8 +131,13 @@ def _locate_pixels(
 ) -> Predictions:
     """Return the predictions of a model that takes decoded images, a few of them in memory at a time."""
     parts, ok, failed = [], [np.zeros(0, dtype=np.bool_)], 0
-    with progress.track(f"{model.name} on {test_set.name}", len(test_set), "images") as advance:
-        for images, readable in decoded_batches(test_set.dataset, test_set.images):
+    with (
+        test_set.dataset.unchanged(test_set.table, "test", test_set.images_key) as read,
+        progress.track(f"{model.name} on {test_set.name}", len(test_set), "images") as advance,
+    ):
+        for images, readable, digests in decoded_batches(test_set.dataset, test_set.images):
+            start = sum(map(len, ok))
+            read[start : start + len(digests)] = digests
             if images:
                 with as_plugin_error(who(model), f"on {test_set.name}"):
                     parts.append(model.predict(images, gallery, top_k).check(len(images), who(model)))

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.errors import DatasetError, FeatureError, GeobenchError
-from geobench.features.digests import Digests, read_digests, row_digests, sorted_digests
+from geobench.features.digests import row_digests, sorted_digests
 from geobench.features.loaders import FeatureLoader, feature_loader
 from geobench.geo import FloatArray
+from geobench.images.digests import Digests, read_digests
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
 
@@ -39,6 +40,7 @@ class TestSet:
         dataset: the data set that ``table`` is of.
         table: a row per image: ``image``, ``latitude``, ``longitude`` and extra columns.
         refresh: extract features once more even if they are cached; afterwards the new ones are used.
+        progress: reports the comparison of images that may have changed.
     """
 
     __test__: ClassVar[bool] = False  # the name does not make it a test of pytest
@@ -46,6 +48,7 @@ class TestSet:
     dataset: Dataset
     table: pd.DataFrame
     refresh: bool = False
+    progress: Progress = field(default=SILENT, repr=False, compare=False)
     _read: pd.DataFrame = field(init=False, repr=False, compare=False)
 
     @classmethod
@@ -63,7 +66,7 @@ class TestSet:
         again = table["image"][table["image"].duplicated()]
         if len(again):  # a table in a file is refused when it is read; a plugin's is not read
             raise DatasetError(f"{dataset.name} lists {len(again):,} images more than once, such as {again.iloc[0]!r}.")
-        return cls(dataset, table, refresh)
+        return cls(dataset, table, refresh, progress)
 
     def __post_init__(self) -> None:
         """Keep the table as it is now, to notice a change."""
@@ -103,7 +106,7 @@ class TestSet:
     @cached_property
     def images_key(self) -> str:
         """Return 16 digits that stand for the images: names, and what changes when a file does."""
-        return self.dataset.content_key(self.table, "test")
+        return self.dataset.content_key(self.table, "test", self.progress)
 
     @cached_property
     def table_hash(self) -> str:

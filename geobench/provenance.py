@@ -251,7 +251,7 @@ def model_code(model: type[Model]) -> str:
     """Return 16 digits for the code of ``model``: how it learns and predicts."""
     from geobench.models import Model
 
-    return class_code(model, Model)
+    return files.digest(class_code(model, Model))
 
 
 def versions_of(model: type[Model]) -> dict[str, str]:

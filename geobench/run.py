@@ -23,7 +23,7 @@ from geobench.evaluate import DEFAULTS, Options, evaluate, identity_of, overlap_
 from geobench.gallery import Gallery, gallery_for
 from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset, get_metrics
-from geobench.preflight import Job, Plan, check_jobs, check_settings, plan_training
+from geobench.preflight import Job, Plan, check_jobs, check_settings, model_class_of, plan_training
 from geobench.progress import SILENT, Progress, WithoutRepeats
 from geobench.provenance import Identity
 from geobench.results import FOLDER, Result, find_kept, load_result
@@ -109,8 +109,9 @@ def run(
     for job in jobs if subset else []:
         if job.training is None:
             subsets.check(plan.configured(job.spec), job)
+    refreshed: list[Mapping[str, Any]] = []
     for job in jobs:
-        _run_job(job, plan, subsets, summary, progress)
+        _run_job(job, plan, subsets, refreshed, summary, progress)
     return summary
 
 
@@ -174,13 +175,26 @@ class _Subsets:
         return self._chosen[spec, test_set.name]
 
 
-def _run_job(job: Job, plan: Plan, subsets: _Subsets, summary: RunSummary, progress: Progress) -> None:
-    """Train the model if it has to be, and evaluate it on everything."""
+def _run_job(
+    job: Job,
+    plan: Plan,
+    subsets: _Subsets,
+    refreshed: list[Mapping[str, Any]],
+    summary: RunSummary,
+    progress: Progress,
+) -> None:
+    """Train the model if it has to be, and evaluate it on everything.
+
+    With ``force`` it is trained on features extracted again, unless a model before was, as ``refreshed`` lists.
+    """
     spec = job.spec
     try:
         if job.training is not None:
             progress.say(f"{spec} has no checkpoint: training it first, on {job.training['data']}.")
-            train(spec, device=plan.device, progress=progress, **job.training)
+            again = plan.force and job.training not in refreshed
+            train(spec, device=plan.device, force=again, progress=progress, **job.training)
+            if model_class_of(spec).input == "features":
+                refreshed.append(job.training)
         model = plan.configured(spec)
     except GeobenchError as error:
         summary.failures.append(f"{spec}: {error}")

@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.errors import FeatureError
+from geobench.features.code import function_code
 from geobench.geo import FloatArray
+from geobench.models import Model
 from geobench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -163,7 +165,8 @@ def gallery_embeddings(
 
     Args:
         gallery: to embed.
-        embed: maps coordinates (b, 2) to an array (b, dim); called on blocks.
+        embed: maps coordinates (b, 2) to an array (b, dim); called on blocks. Its code is part of the cache key, and
+            that of the model whose method it is.
         dim: embedding width.
         checkpoint: ``MODEL@ID``, part of the cache key; with None they are computed in memory.
         progress: reports progress.
@@ -176,7 +179,8 @@ def gallery_embeddings(
         memory = np.empty(shape, dtype=np.float32)
         fill(memory, gallery.coordinates, embed, what, progress)
         return memory
-    path = files.home() / "galleries" / f"{files.digest(checkpoint, gallery.hash)}.npy"
+    code = function_code(embed, Model, __name__)
+    path = files.home() / "galleries" / f"{files.digest(checkpoint, code, gallery.hash)}.npy"
     if not path.exists():
         with files.replacing(path) as temporary:
             mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)

@@ -110,7 +110,7 @@ def train(
         progress.say(f"{data}: {evidence}.")
     encode = get_encoder(encoder or dataset.default_encoder)
     augment = Augmentation(views, augmentation or "simclr", seed) if views else None
-    images_key = dataset.content_key(table, "train")
+    images_key = dataset.content_key(table, "train", progress)
     uses_features = model_class.input == "features"
     device = local_device(pick_device(device))
     encoded: dict[str, Any] = {}

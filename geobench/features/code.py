@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from importlib.util import resolve_name
@@ -29,27 +29,27 @@ LOADED_NS = time.time_ns()
 
 
 def features_code(encoder: Encoder) -> str:
-    """Return 16 digits for the code by which ``encoder`` turns image files into features, and for its normalisation."""
+    """Return 16 digits for the code by which ``encoder`` turns image files into features, and for its normalisation.
+
+    Code without readable source (in a notebook, in a compiled module, edited since it was loaded) counts as byte code.
+    Code of other distributions that an encoder calls is not covered: their versions are recorded with every result.
+    """
     return files.digest(
-        _classes(type(encoder), Encoder),
-        [_source(module)[0] for module in PIXELS],
-        encoder.normalisation,
+        class_code(type(encoder), Encoder), [_source(module)[0] for module in PIXELS], encoder.normalisation
     )
 
 
-def class_code(kind: type, base: type) -> str:
-    """Return 16 digits for the code of the class ``kind``, with that of its bases below ``base``."""
-    return files.digest(_classes(kind, base))
+def class_code(thing: type, base: type, *modules: str) -> list[Any]:
+    """Return what stands for the code of the class ``thing`` and of those between it and ``base``, then of modules."""
+    classes = [c for c in thing.__mro__ if issubclass(c, base) and c is not base]
+    code = [(c.__qualname__, _package_source(c.__module__) or _byte_code(c), _version(c.__module__)) for c in classes]
+    return [*code, *(_source(module)[0] for module in modules)]
 
 
-def _classes(kind: type, base: type) -> list[tuple[str, Any, str]]:
-    """Return name, code and version of ``kind`` and its bases below ``base``.
-
-    Code without readable source (in a notebook, in a compiled module, edited since it was loaded) counts as byte code.
-    Code of other distributions that it calls is not covered: their versions are recorded with every result.
-    """
-    classes = [c for c in kind.__mro__ if issubclass(c, base) and c is not base]
-    return [(c.__qualname__, _package_source(c.__module__) or _byte_code(c), _version(c.__module__)) for c in classes]
+def function_code(function: Callable[..., Any], base: type, *modules: str) -> list[Any]:
+    """Return what stands for the code of a function, or of the class below ``base`` if it is a method; then modules."""
+    owner = getattr(function, "__self__", None)
+    return class_code(type(owner), base, *modules) if owner is not None else [_byte_code(function)]
 
 
 def _package_source(module: str) -> str:

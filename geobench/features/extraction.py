@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
 from geobench.distributed import current
+from geobench.features.changes import Changes
 from geobench.features.decoding import Decoder, decoded
 from geobench.features.encoding import ShardBuilder
 from geobench.features.shards import Shards
@@ -37,14 +39,25 @@ class FeatureExtraction:
     table: pd.DataFrame
     folder: Path
 
-    def run(self, device: str, batch_size: int, workers: int, progress: Progress) -> None:
-        """Compute the missing shards and join all of them; every process of a group calls this."""
+    @cached_property
+    def changes(self) -> Changes:
+        """Return what notices images that change in the meantime."""
+        return Changes(self.decoder, self.table, self.folder)
+
+    def run(self, device: str, batch_size: int, workers: int, progress: Progress) -> list[str]:
+        """Compute the missing shards and join all of them; every process of a group calls this.
+
+        Returns:
+            the images that changed in the meantime. If there are any, their shards are removed and nothing is joined.
+        """
         encoder, group = self.decoder.encoder, current()
         progress.say(f"loading the encoder {encoder.name}.")
         encoder.load(device)
         shards = Shards(self.folder / "shards", (len(self.table), self.decoder.views, encoder.dim))
         joined = group.share((self.folder / "about.json").exists())
         if not joined:
+            if group.main:
+                self.changes.drop(shards)  # of an extraction that was interrupted
             missing, failed = group.share(_missing(shards, progress) if group.main else None)
             done = len(self.table) - sum(map(len, missing))
             with progress.track(self.what, len(self.table), "images", done) as advance:
@@ -52,10 +65,15 @@ class FeatureExtraction:
                 group_progress = _GroupProgress(shards, others, failed, advance)
                 self._compute(shards, missing[group.rank :: group.size], batch_size, workers, group_progress)
                 group_progress.wait()
+            changed: list[str] = group.share(self.changes.drop(shards) if group.main else [])
+            if changed:
+                return changed
         if group.main:
             if not joined:
                 self._join(shards, progress)
             shards.remove()
+            self.changes.forget()
+        return []
 
     @property
     def what(self) -> str:

@@ -93,6 +93,15 @@ class Shards:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 
+    def digests(self, rows: range) -> npt.NDArray[np.uint64] | None:
+        """Return the digests (rows, 2) in an intact shard; None if an earlier version wrote it without."""
+        from safetensors import safe_open
+
+        with safe_open(self.path(rows), framework="numpy") as file:
+            names = list(file.keys())
+            found: npt.NDArray[np.uint64] | None = file.get_tensor("digests") if "digests" in names else None
+        return found
+
     def existing(self) -> set[str]:
         """Return the names of the files in the folder."""
         return {entry.name for entry in os.scandir(self.folder)} if self.folder.is_dir() else set()

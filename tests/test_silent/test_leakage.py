@@ -34,8 +34,9 @@ from geobench.data.raster import RasterDataset
 from geobench.data.registration import add_dataset
 from geobench.evaluate import overlap_warning, rows_in_training
 from geobench.features import cache
-from geobench.features.digests import are_among, as_array, digest_of, sorted_digests
+from geobench.features.digests import are_among, sorted_digests
 from geobench.features.shards import Shards
+from geobench.images.digests import as_array, digest_of
 from geobench.models import TestSet
 from geobench.progress import Progress
 from geobench.provenance import is_tested_on_training
