@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,10 @@ class Checkpoint(TrainingIdentity):
             None if no fraction was asked for; ``whole_table`` is the digest of names and positions of the whole set,
             which audits are of, empty if no limit was asked for, and in checkpoints of earlier versions.
         created: UTC, ISO 8601.
-        versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
+        versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode, when
+            training ended.
+        encoded_with: versions of the libraries that decoded and encoded its features, when these were extracted; empty
+            if unknown, or if the model uses no features.
         seconds: of training, extraction excluded.
         weights: digits that stand for everything learnt; the same training on the same machine gives the same.
         own_gallery: spec of the gallery that imported weights came with, in place of their training coordinates.
@@ -60,6 +63,7 @@ class Checkpoint(TrainingIdentity):
     whole_table: str = ""
     created: str
     versions: dict[str, str]
+    encoded_with: dict[str, str] = field(default_factory=dict)
     device: str
     seconds: float
     weights: str
@@ -281,7 +285,7 @@ def _read(path: Path) -> Checkpoint:
 
 def _is_stated(field: Field[Any], values: Mapping[str, Any]) -> bool:
     """Return whether ``values`` state a field; one that earlier versions did not record keeps its default."""
-    return field.name in values or field.default is MISSING
+    return field.name in values or (field.default is MISSING and field.default_factory is MISSING)
 
 
 def _damaged(folder: Path, error: Exception) -> CheckpointError:

@@ -15,6 +15,7 @@ from geobench.checkpoints import get_model
 from geobench.data.dataset import Dataset
 from geobench.devices import default_workers
 from geobench.errors import SettingError, as_plugin_error
+from geobench.features.cache import Features
 from geobench.features.digests import are_among, row_digests, sorted_digests
 from geobench.features.encoders import Encoder
 from geobench.gallery import Gallery, gallery_for, warn_if_small
@@ -88,7 +89,7 @@ def evaluate(
     learnt = rows_in_training(model, test_set, options)  # (n,)
     result = Result(
         **identity_of(model, test_set, gallery, options).identity(),
-        **circumstances(model, test_set, gallery),
+        **circumstances(model, test_set, gallery, _cached_features(model, test_set, options)),
         scores=scores_of(images, metrics),
         failed=int(predictions.failed.sum()),
         in_training=None if learnt is None else int(learnt.sum()),
@@ -180,10 +181,18 @@ def _digests(model: Model, test_set: TestSet, options: Options) -> Digests | Non
         return row_digests(test_set.images, test_set.truth)
     if model.input == "images":
         return read_digests(test_set.dataset, test_set.images, "test")
+    features = _cached_features(model, test_set, options)
+    return features.digests if features is not None else None
+
+
+def _cached_features(model: Model, test_set: TestSet, options: Options) -> Features | None:
+    """Return the features that ``model`` is given, if they are in the cache; None if not, or if it uses none."""
+    if model.input != "features":
+        return None
     encoder, crops, device = _required_encoder(model, test_set), options.crops, model.device
     if not test_set.has_features(encoder, crops=crops, device=device):
         return None
-    return test_set.features(encoder, crops=crops, device=device).digests
+    return test_set.features(encoder, crops=crops, device=device)
 
 
 def as_test_set(test_set: TestSet | Dataset | str, limit: int | None = None, progress: Progress = SILENT) -> TestSet:

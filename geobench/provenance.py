@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
 from geobench.devices import describe_device, peak_memory_mb
 from geobench.errors import as_plugin_error
-from geobench.features.code import class_code, features_code
+from geobench.features.code import LIBRARIES, class_code, features_code, installed
 from geobench.plugins import registry, who
 from geobench.settings import as_dict
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from geobench.features.cache import Features
     from geobench.features.encoders import Encoder
     from geobench.gallery import Gallery
     from geobench.models import Model, TestSet
@@ -190,8 +191,15 @@ def describe_encoder(encoder: Encoder) -> dict[str, str]:
     }
 
 
-def circumstances(model: Model, test_set: TestSet, gallery: Gallery | None) -> dict[str, Any]:
-    """Return what else is recorded of a result: nothing that its predictions depend on."""
+def circumstances(
+    model: Model, test_set: TestSet, gallery: Gallery | None, features: Features | None
+) -> dict[str, Any]:
+    """Return what else is recorded of a result: nothing that its key is made of.
+
+    Args:
+        model, test_set, gallery: as in :func:`identify`.
+        features: of the test images; None if the model uses none.
+    """
     checkpoint = model.checkpoint
     return {
         "expected": test_set.dataset.count,
@@ -204,6 +212,8 @@ def circumstances(model: Model, test_set: TestSet, gallery: Gallery | None) -> d
         "in_gallery": gallery.count_of(test_set.truth) if gallery is not None else 0,
         "created": now(),
         "versions": versions_of(type(model)) | library_versions(),
+        "encoded_with": features.versions if features is not None else {},
+        "training_encoded_with": checkpoint.encoded_with if checkpoint is not None else {},
         "device": describe_device(model.device),
         "peak_memory_mb": peak_memory_mb(),
     }
@@ -263,13 +273,7 @@ def versions_of(model: type[Model]) -> dict[str, str]:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that decode images, encode them, and bring released weights."""
-    found = {}
-    for name in ("pillow", "open_clip_torch", "timm", "geoclip"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed((*LIBRARIES, "geoclip"))
 
 
 def now() -> str:

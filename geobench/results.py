@@ -30,8 +30,8 @@ FOLDER = Path("results")
 SCHEMA = 2
 """Version of the record's form; it is raised when an entry changes its meaning. Form 1 lacks parts of the identity."""
 READABLE = (1, 2)
-LATER = {"distinct_images"}
-"""Fields that the first records of form 2 lack."""
+LATER = frozenset({"distinct_images", "encoded_with", "training_encoded_with"})
+"""What the first records of form 2 do not state."""
 SAME = 1e-9
 """Recomputed scores may differ by this share: sums of another order."""
 
@@ -53,7 +53,10 @@ class Result(Identity):
         distinct_images: of the n images, those with a content of their own; None if unknown.
         gallery_distinct: distinct points of the gallery; it holds ``in_gallery`` test coordinates, exactly or rounded.
         created: UTC, ISO 8601.
-        versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
+        versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode, when the
+            result was measured.
+        encoded_with: versions of the libraries that decoded and encoded its features, when these were extracted;
+            ``training_encoded_with``: those of the training. Empty if unknown, or if the model uses no features.
         seconds: from images to predictions, less where features were cached; ``peak_memory_mb`` is the process's.
         stated_key: the key in a record of form 1, which lacks parts of what keys are made of today.
         predictions, names, truth: of each image; None if only the record is available.
@@ -75,6 +78,8 @@ class Result(Identity):
     in_gallery: int = 0
     created: str
     versions: dict[str, str]
+    encoded_with: dict[str, str] = field(default_factory=dict)
+    training_encoded_with: dict[str, str] = field(default_factory=dict)
     device: str = ""
     seconds: float = 0.0
     peak_memory_mb: float = 0.0

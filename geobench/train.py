@@ -239,6 +239,7 @@ def _fit(
         **drawn,
         created=now(),
         versions=versions_of(type(model)) | library_versions(),
+        encoded_with=training_set.features.versions if model.input == "features" else {},
         device=describe_device(model.device),
         seconds=round(time.monotonic() - started, 2),
         weights=weights_digest(state),

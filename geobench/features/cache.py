@@ -69,6 +69,12 @@ class Features:
         return about
 
     @property
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the libraries that decoded and encoded; empty if an earlier version extracted them."""
+        versions: dict[str, str] = self.about.get("versions", {})
+        return versions
+
+    @property
     def digests(self) -> Digests | None:
         """Return the digests (n, 2) of the images, memory-mapped, zeros for failed ones; None if they were not kept.
 

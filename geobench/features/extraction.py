@@ -7,7 +7,7 @@ that torchrun started divide the shards among themselves; when all are finished 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -116,13 +116,14 @@ class FeatureExtraction:
 
     def _join(self, shards: Shards, progress: Progress) -> None:
         """Join the shards, then write ``about.json``, which marks the extraction as complete."""
-        failed, seconds, encoding, processes = 0, 0.0, 0.0, set()
+        failed, seconds, encoding, processes, versions = 0, 0.0, 0.0, set(), []
         with progress.track(f"joining the {self.what}", len(self.table), "images") as advance:
             for rows, record in shards.join(self.folder):
                 failed += len(record.failures)
                 seconds += record.seconds
                 encoding += record.encoding_s
                 processes.add(record.process)
+                versions.append(record.versions)
                 advance(len(rows))
         busy, rate = encoding / max(seconds, 1e-9), len(self.table) / max(seconds, 1e-9)
         if failed:
@@ -138,6 +139,7 @@ class FeatureExtraction:
             "seconds_of_all_processes": round(seconds, 2),
             "images_per_second_of_each": round(rate, 1),
             "encoder_busy": round(busy, 4),
+            "versions": _joined(versions),
         }
         files.write_json(self.folder / "about.json", self._about() | about)
 
@@ -152,6 +154,12 @@ class FeatureExtraction:
             "crops": decoder.crops,
             "augmentation": asdict(decoder.augmentation) if decoder.augmentation is not None else None,
         }
+
+
+def _joined(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the versions of libraries that shards state, several joined by "and"; none if a shard states none."""
+    names = dict.fromkeys(name for versions in each for name in versions) if all(each) else {}
+    return {name: " and ".join(dict.fromkeys(versions.get(name, "none") for versions in each)) for name in names}
 
 
 def _missing(shards: Shards, progress: Progress) -> tuple[list[range], int]:

@@ -601,6 +601,12 @@ def test_few_clusters_are_said(desk):
         ("precision", ("float16", "float32"), "tiny: the precision differs among rows (float16: a@mine-s0-a"),
         ("preprocessing", ("squash", "crop"), "tiny: the preprocessing differs among rows (squash: a@mine-s0-a"),
         ("encoder_weights", ("1", "2"), "tiny: the weights differ among rows (1: a@mine-s0-a"),
+        ("encoder_code", ("1", "2"), "tiny: the code differs among rows (1: a@mine-s0-a"),
+        (
+            "encoded_with",
+            ({"pillow": "10.0", "torch": "2.4"}, {"pillow": "13.0", "torch": "2.4"}),
+            "tiny: libraries differ among rows (pillow 10.0: a@mine-s0-a",
+        ),
         ("versions", ({"geobench": "0.0.1"}, {}), "Recorded by geobench 0.0.1, and this is 0.1.0: a@mine-s0-a"),
     ],
 )
