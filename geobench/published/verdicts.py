@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from geobench.gallery import is_oracle
 from geobench.metrics import Metric
 from geobench.plugins import get_models
+from geobench.provenance import is_tested_on_training
 from geobench.published.agreement import in_words, plain
 from geobench.published.rows import published_rows, repeating_settings, score_metrics
 from geobench.settings import as_dict, parse_assignments
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
     from geobench.results import Result
 
+MOST_FAILED = 0.01
+"""Results with a larger share of images without a prediction are not compared with published figures."""
 SAME_SHARE = 0.1
 """A training set counts as the published one if its size is within this share: photos have vanished since."""
 
@@ -67,7 +71,8 @@ def repeated_rows(result: Result) -> pd.DataFrame:
 def verdict(result: Result, intervals: Mapping[str, tuple[float, float]], row: Mapping[Any, Any]) -> Verdict:
     """Return what ``result`` says about the published ``row``.
 
-    ``not comparable`` if n, crops, gallery, training data or encoder are known to differ, or nothing was reported. Else
+    ``not comparable`` if n, crops, gallery, training data or encoder are known to differ, if the gallery holds the true
+    positions, test images were trained on or many have no prediction, or if nothing was reported. Else
     ``below`` if our interval is worse than the published figure at one score or more, ``above`` if it is nowhere worse
     and somewhere better, ``reproduced`` if it contains every figure that was reported.
 
@@ -118,6 +123,12 @@ def _differences(result: Result, row: Mapping[Any, Any]) -> Iterator[str]:
 
     if result.subset:
         yield f"ours is the subset {result.subset!r}"
+    if is_oracle(result.in_gallery, result.n):
+        yield f"the gallery holds {result.in_gallery:,} of the true positions"
+    if is_tested_on_training(result.in_training, result.n):
+        yield f"trained on {result.in_training:,} of the test images"
+    if result.failed > MOST_FAILED * result.n:
+        yield f"{result.failed:,} images without a prediction"
     n = result.expected if pd.isna(row["n"]) else int(row["n"])
     if n and result.n != n:
         yield f"n {result.n:,}, published {n:,}"
