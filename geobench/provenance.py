@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from geobench import files
 from geobench.devices import describe_device, peak_memory_mb
 from geobench.errors import as_plugin_error
-from geobench.features.code import features_code
+from geobench.features.code import code_of, features_code
 from geobench.plugins import registry, who
 from geobench.settings import as_dict
 
@@ -43,8 +43,9 @@ class Identity:
         columns_hash: digest of its other columns, such as photographers and scenes: intervals and breakdowns use them.
         n: images in the test set, the denominator of every score.
         model: name of the model.
-        code: versions of the distributions whose code predicts, for a model that is not trained; empty for one that is:
-            its weights stand for it.
+        code: versions of the distributions whose code predicts, for a model that is not trained; none for one that is:
+            its weights stand for it. ``source`` is a digest of the code of a plugin's model, trained or not; a bundled
+            one has none, it is that of this version.
         checkpoint, weights: of a trained model: the id of its checkpoint, empty if it was fitted without one, and the
             digest of everything learnt.
         config: hyper-parameters and settings.
@@ -99,7 +100,7 @@ class TrainingIdentity:
     """Everything that a checkpoint depends on: the id of a checkpoint is made of these fields and no others.
 
     Attributes:
-        model: name of the model.
+        model: name of the model; ``model_code`` is a digest of its code, empty if it is bundled.
         config: every hyper-parameter; ``variant``, the named list of settings that it began with, or empty.
         seed: of everything random in the training; None if unknown, for imported weights.
         dataset: name of the training set.
@@ -110,6 +111,7 @@ class TrainingIdentity:
     """
 
     model: str
+    model_code: str = ""
     config: dict[str, Any]
     variant: str = ""
     seed: int | None
@@ -125,8 +127,9 @@ class TrainingIdentity:
     augmentation: dict[str, Any]
 
     def identity(self) -> dict[str, Any]:
-        """Return the fields that the key is made of."""
-        return {f.name: getattr(self, f.name) for f in fields(TrainingIdentity)}
+        """Return the fields that the key is made of; without the code if there is none, as before it was recorded."""
+        without = set() if self.model_code else {"model_code"}
+        return {f.name: getattr(self, f.name) for f in fields(TrainingIdentity) if f.name not in without}
 
     def recipe(self) -> dict[str, Any]:
         """Return the identity without its seeds: equal for trainings that differ in nothing else."""
@@ -154,10 +157,11 @@ def identify(
         crops, top_k: see :class:`Identity`.
     """
     checkpoint = model.checkpoint
+    source = {"source": code} if (code := model_code(type(model))) else {}
     learnt: dict[str, Any] = (
-        {"code": {}, "checkpoint": checkpoint.id, "weights": checkpoint.weights, "config": checkpoint.config}
+        {"code": source, "checkpoint": checkpoint.id, "weights": checkpoint.weights, "config": checkpoint.config}
         if checkpoint is not None
-        else {"code": versions_of(type(model)), "weights": _fitted(model), "config": as_dict(model.config)}
+        else {"code": versions_of(type(model)) | source, "weights": _fitted(model), "config": as_dict(model.config)}
     )
     encoded: dict[str, Any] = (
         {"crops": crops, "precision": encoder.precision(model.device)} | dict(describe_encoder(encoder))
@@ -240,6 +244,13 @@ def training_overlap(spec: str, dataset: str, trained_on: str, in_training: int 
         else "test it on images that it has not seen"
     )
     return f"{spec} was trained on {which} test images of {dataset}, so its scores show what it remembers; {advice}."
+
+
+def model_code(model: type[Model]) -> str:
+    """Return a digest of the code of ``model``, so that one that was edited does not get the results of before."""
+    from geobench.models import Model
+
+    return code_of(model, Model)
 
 
 def versions_of(model: type[Model]) -> dict[str, str]:

@@ -23,7 +23,15 @@ from geobench.images.augmentation import Augmentation
 from geobench.models import Model, TrainingSet, coordinates_of, hash_table
 from geobench.plugins import get_dataset, get_encoder, get_model_class, who
 from geobench.progress import SILENT, Progress
-from geobench.provenance import TrainingIdentity, describe_encoder, library_versions, now, versions_of, weights_digest
+from geobench.provenance import (
+    TrainingIdentity,
+    describe_encoder,
+    library_versions,
+    model_code,
+    now,
+    versions_of,
+    weights_digest,
+)
 from geobench.settings import as_dict, configure
 from geobench.training.log import LOGS
 
@@ -107,6 +115,7 @@ def train(
     encoded: dict[str, Any] = {"crops": crops} | describe_encoder(encode) if uses_features else {}
     identity = TrainingIdentity(
         model=model_class.name,
+        model_code=model_code(model_class),
         config=as_dict(config),
         variant=variant,
         seed=seed,

@@ -41,6 +41,16 @@ def features_code(encoder: Encoder) -> str:
     )
 
 
+def code_of(kind: type, base: type) -> str:
+    """Return 16 digits for the code of ``kind`` and of its ancestors below ``base``; empty if all of them are bundled.
+
+    As for an encoder, edited code and code without a readable source count as byte code.
+    """
+    classes = [c for c in kind.__mro__ if issubclass(c, base) and c is not base]
+    own = [c for c in classes if c.__module__.partition(".")[0] != BUNDLED]
+    return files.digest([(c.__qualname__, _package_source(c.__module__) or _byte_code(c)) for c in own]) if own else ""
+
+
 def _package_source(module: str) -> str:
     """Return a digest of ``module`` and of what it imports of its own package; empty if a source is not readable."""
     package, found, waiting = module.partition(".")[0], dict[str, str](), [module]
@@ -131,7 +141,8 @@ def _byte_code(thing: Any, seen: tuple[Any, ...] = ()) -> Any:
     module, names = thing.__globals__, sorted(_names(thing.__code__))
     used = {n: module[n] for n in names if n in module and _is_of(module[n], thing.__module__)}
     own = [_instructions(thing.__code__), _constant(thing.__defaults__), _constant(thing.__kwdefaults__)]
-    return [own, {name: _byte_code(value, seen) for name, value in used.items()}]
+    wrapped = [_byte_code(thing.__wrapped__, seen)] if hasattr(thing, "__wrapped__") else []
+    return [own, {name: _byte_code(value, seen) for name, value in used.items()}, *wrapped]
 
 
 def _is_code(name: str) -> bool:

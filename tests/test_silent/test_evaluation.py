@@ -21,6 +21,7 @@ from geobench import (
     get_metric,
     get_model,
     get_models,
+    run,
     train,
 )
 from geobench.experiments.frontier import frontier
@@ -90,6 +91,68 @@ def test_the_points_of_a_gallery_cannot_be_changed_behind_its_hash(sets):
             each.coordinates[0] = 0.0
     model = get_model(train("random", "lessons").spec)
     assert evaluate(model, "exam", gallery).gallery_hash == gallery.hash
+
+
+# -- code of a plugin's model that was edited
+
+NOTEBOOK = """
+import numpy as np
+from geobench import Model, Predictions
+
+
+class Mine(Model):
+    name = "mine"
+    input = "none"
+    uses_gallery = False
+    trainable = {trainable}
+
+    def fit(self, training_set, *, seed=0, scratch=None, progress=None):
+        self.latitude = training_set.coordinates[:, 0].{summary}()
+
+    def locate(self, features, gallery=None, top_k=1):
+        latitude = {latitude}
+        return Predictions.of(np.tile([latitude, 0.0], (len(features), 1, 1)), np.ones((len(features), 1)))
+
+    def state(self):
+        return {{"latitude": np.array([self.latitude])}}
+
+    def restore(self, state):
+        self.latitude = float(state["latitude"][0])
+"""
+
+
+def mine(trainable=False, summary="mean", latitude="10.0"):
+    space = {"__name__": "notebook"}
+    exec(NOTEBOOK.format(trainable=trainable, summary=summary, latitude=latitude), space)
+    return space["Mine"]
+
+
+def means(summary):
+    assert not summary.failures
+    return [result.scores["mean_km"] for result in summary.results]
+
+
+def test_a_model_without_training_is_evaluated_again_when_its_code_was_edited(sets, register):
+    register("model", mine())
+    before = means(run("mine", "exam"))
+    register("model", mine(latitude="-60.0"))
+    assert means(run("mine", "exam")) != before
+    register("model", mine())
+    assert means(run("mine", "exam")) == before
+    (row,) = rows(read_results(Path("results"))[0], "none")
+    assert len(row.superseded) == 1, "the other code's result is named as older"
+
+
+def test_a_trained_model_is_evaluated_and_trained_again_when_its_code_was_edited(sets, register):
+    register("model", mine(True, latitude="self.latitude"))
+    first = train("mine", "lessons")
+    before = means(run(first.spec, "exam"))
+    register("model", mine(True, latitude="-self.latitude"))
+    assert means(run(first.spec, "exam")) != before, "the same weights, another way to use them"
+    register("model", mine(True, summary="max", latitude="self.latitude"))
+    other = train("mine", "lessons")
+    assert other.id != first.id and other.weights != first.weights
+    assert train("mine", "lessons") == other
 
 
 # -- galleries
