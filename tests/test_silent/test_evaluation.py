@@ -25,6 +25,7 @@ from geobench import (
     train,
 )
 from geobench.experiments.frontier import frontier
+from geobench.report.formats import report
 from geobench.report.rows import rows
 from geobench.results import read_results
 
@@ -149,6 +150,8 @@ def test_a_trained_model_is_evaluated_and_trained_again_when_its_code_was_edited
     before = means(run(first.spec, "exam"))
     register("model", mine(True, latitude="-self.latitude"))
     assert means(run(first.spec, "exam")) != before, "the same weights, another way to use them"
+    (told,) = [line for line in report("markdown").splitlines() if "was edited" in line]
+    assert told.startswith(f"- The code of the model was edited between training and evaluation: {first.spec}")
     register("model", mine(True, summary="max", latitude="self.latitude"))
     other = train("mine", "lessons")
     assert other.id != first.id and other.weights != first.weights
