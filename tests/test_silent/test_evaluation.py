@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from geobench import (
     DatasetError,
     Gallery,
+    GeobenchError,
     Options,
     PluginError,
     SettingError,
@@ -80,6 +82,31 @@ def test_a_limit_on_a_test_set_that_is_already_read_is_refused(sets):
     with pytest.raises(SettingError, match=r"limit=3 has no effect on a test set that is already read; .*limit=3\)"):
         evaluate(spec, test_set, "training:5", limit=3)
     assert evaluate(spec, test_set, "training:5", limit=7).n == 7
+
+
+def test_what_only_python_can_ask_for_is_refused_as_on_the_command_line(sets):
+    knn, random = train("knn", "lessons", workers=0).spec, train("random", "lessons").spec
+    dataset = get_dataset("exam")
+    table = dataset.table("test")
+    for told, ask in {
+        "limit must be at least 1, not -5": lambda: evaluate(knn, "exam", options=ONE_PROCESS, limit=-5),
+        "limit must be at least 1, not 0": lambda: run(knn, "exam", options=ONE_PROCESS, limit=0),
+        "limit must be at least 1, not -3": lambda: train("knn", "lessons", limit=-3, workers=0),
+        "top_k must be at least 1, not -1": lambda: Options(top_k=-1),
+        "batch_size must be at least 1, not 0": lambda: Options(batch_size=0),
+        "crops must be one of 1, 5, 10, not 2": lambda: Options(crops=2),
+        "exam has no images to test on": lambda: evaluate(knn, TestSet(dataset, table[:0]), options=ONE_PROCESS),
+        "exam has 'photo-0.jpg' twice": lambda: evaluate(knn, TestSet(dataset, pd.concat([table, table[:2]]))),
+        "seeds is empty": lambda: run(random, "exam", seeds=[]),
+        "galleries is empty": lambda: run(random, "exam", galleries=[]),
+        "'5.5' is not a valid gallery size": lambda: get_gallery("land:5.5"),
+        r"the shape \(m, 2\), latitude and longitude, not \(4, 3\)": lambda: Gallery(np.zeros((4, 3)), "mine"),
+    }.items():
+        failures = []
+        with pytest.raises(GeobenchError, match=told):
+            failures = getattr(ask(), "failures", [])
+            raise GeobenchError(" ".join(failures))
+    assert len(get_gallery("land:0.3k")) == 300
 
 
 def test_the_points_of_a_gallery_cannot_be_changed_behind_its_hash(sets):
