@@ -129,8 +129,9 @@ class TrainingIdentity:
     augmentation: dict[str, Any]
 
     def identity(self) -> dict[str, Any]:
-        """Return the fields that the key is made of."""
-        return {f.name: getattr(self, f.name) for f in fields(TrainingIdentity)}
+        """Return the fields that the key is made of; without the code if there is none, as before it was recorded."""
+        without = set() if self.model_code else {"model_code"}
+        return {f.name: getattr(self, f.name) for f in fields(TrainingIdentity) if f.name not in without}
 
     def recipe(self) -> dict[str, Any]:
         """Return the identity without its seeds: equal for trainings that differ in nothing else."""

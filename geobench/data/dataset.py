@@ -21,7 +21,7 @@ from geobench.data.stores.layouts import is_there, open_store, recognise
 from geobench.data.tables.choice import Match
 from geobench.data.tables.columns import has_choice
 from geobench.data.tables.rows import Rows, read_rows
-from geobench.errors import DatasetError, DatasetNotFoundError
+from geobench.errors import DatasetError, DatasetNotFoundError, SettingError
 from geobench.images.decoding import open_image
 from geobench.images.digests import Digests, read_digests
 from geobench.images.reading import file_bytes
@@ -354,6 +354,8 @@ def _match(store: Store, name: str) -> Match | None:
 
 def limited(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     """Return ``limit`` rows of ``table`` drawn with a fixed seed, in their order; all of them where it is None."""
+    if limit is not None and limit < 1:
+        raise SettingError(f"limit must be at least 1, not {limit}.")
     if limit is None or limit >= len(table):
         return table
     rows = np.sort(np.random.default_rng(LIMIT_SEED).permutation(len(table))[:limit])

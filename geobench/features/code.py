@@ -156,7 +156,8 @@ def _byte_code(thing: Any, seen: tuple[Any, ...] = ()) -> Any:
     module, names = thing.__globals__, sorted(_names(thing.__code__))
     used = {n: module[n] for n in names if n in module and _is_of(module[n], thing.__module__)}
     own = [_instructions(thing.__code__), _constant(thing.__defaults__), _constant(thing.__kwdefaults__)]
-    return [own, {name: _byte_code(value, seen) for name, value in used.items()}]
+    wrapped = [_byte_code(thing.__wrapped__, seen)] if hasattr(thing, "__wrapped__") else []
+    return [own, {name: _byte_code(value, seen) for name, value in used.items()}, *wrapped]
 
 
 def _is_code(name: str) -> bool:

@@ -16,7 +16,7 @@ from geobench.report.rows import Row
 from geobench.results import Result
 
 VERSIONS = {
-    "test_hash": "names or true positions differ; they are not compared",
+    "test_hash": "names, true positions or their order differ; they are not compared",
     "images_key": "sizes or times of the image files differ",
     "columns_hash": "columns such as photographers differ",
 }
