@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench.audits.fingerprints import OK, Fingerprints, near_pairs
-from geobench.data.tables.photographers import FLICKR_USER, photographers
+from geobench.data.tables.photographers import FLICKR_USER, one_spelling, photographers
 from geobench.geo import haversine_km, place_keys
 from geobench.images.decoding import SUFFIXES
 from geobench.progress import SILENT, Progress
@@ -83,8 +83,11 @@ class Matches:
 
 def same_photographer(ours: pd.DataFrame, theirs: pd.DataFrame) -> Matches | None:
     """Return the pairs by the same photographer; None if a table does not name photographers."""
-    names = [photographers(table) for table in (ours, theirs)]
-    return None if names[0] is None or names[1] is None else _equal_keys(names[0], names[1])
+    mine, other = photographers(ours), photographers(theirs)
+    if mine is None or other is None:
+        return None
+    keys = [who.map({name: one_spelling(name) for name in who.unique()}) for who in (mine, other)]
+    return _equal_keys(keys[0], keys[1], mine)
 
 
 def same_id(ours: pd.DataFrame, theirs: pd.DataFrame) -> Matches:
