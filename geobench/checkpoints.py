@@ -42,6 +42,7 @@ class Checkpoint(TrainingIdentity):
         images: number of training images, of which ``unreadable`` were left out.
         limit: the number of images that was asked for, None for all; ``drawn_from`` is that of which it is a fraction,
             None if no fraction was asked for.
+        available: images that its data set had then; None if that was not recorded, by an earlier version.
         created: UTC, ISO 8601.
         versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
         seconds: of training, extraction excluded.
@@ -56,6 +57,7 @@ class Checkpoint(TrainingIdentity):
     unreadable: int
     limit: int | None
     drawn_from: int | None = None
+    available: int | None = None
     created: str
     versions: dict[str, str]
     device: str
@@ -66,6 +68,12 @@ class Checkpoint(TrainingIdentity):
     def spec(self) -> str:
         """Return ``MODEL@ID``."""
         return f"{self.model}@{self.id}"
+
+    @property
+    def learnt_from(self) -> str:
+        """Return how many images of which data set it was trained on, in words."""
+        part = self.available is not None and self.images < self.available
+        return f"{self.images:,}{f' of {self.available:,}' if part else ''} images of {self.dataset}"
 
     @property
     def folder(self) -> Path:
