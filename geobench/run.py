@@ -203,7 +203,9 @@ def _run_job(
         summary.failures.append(f"{spec}: {error}")
         return
     if model.checkpoint is not None and "@" not in spec:
-        progress.say(f"{spec}: the newest checkpoint is {model.checkpoint.spec}.")
+        newest = model.checkpoint
+        about = f"trained on {newest.learnt_from}{f' on {newest.created[:10]}' if newest.created else ''}"
+        progress.say(f"{spec}: the newest checkpoint is {newest.spec}, {about}.")
     named = model.checkpoint.spec if model.checkpoint is not None else spec
     load = cache(partial(plan.load, named))  # only if a result is missing
     done: set[str] = set()

@@ -23,7 +23,7 @@ from geobench.audits.inspection import (
     ImageStatuses,
     inspect_images,
 )
-from geobench.audits.overlap import photo_ids
+from geobench.audits.overlap import SAME_PLACE_KM, photo_ids
 from geobench.audits.pool import BLOCK
 from geobench.audits.positions import Finding, check_positions
 from geobench.data.stores.names import is_unread_name
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
     from geobench.data.tables.rows import Rows
 
-SAME_PLACE_KM = 1.0  # positions of one photo may differ by this much
 NAMES = 10  # listed of a group of duplicates
 LISTED = 10_000  # of the images that have another name than the table gives them: of a large set, all have one
 
