@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from geobench.errors import ImageError
-from geobench.images.reading import check_regular, file_bytes
 from geobench.images.formats import can_read_heif, describe_unread
+from geobench.images.reading import check_regular, file_bytes
 from geobench.images.signatures import HEAD, is_heif
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFile
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp")
 CROPS = (1, 5, 10)
@@ -74,11 +74,11 @@ def open_image(file: Path | bytes, name: str = "", side: int | None = None) -> I
     except MemoryError:
         raise
     except Exception as error:  # decoders raise anything on hostile files, and one image must not end a run
-        raise ImageError(f"{name}: {_reason(content, error)}") from error
+        raise ImageError(f"{name}: {reason_for(content[:HEAD], error)}") from error
 
 
 @contextmanager
-def opened(file: Path | bytes) -> Iterator[Image.Image]:
+def opened(file: Path | bytes) -> Iterator[ImageFile.ImageFile]:
     """Yield the image, undecoded and of any size; never block on a pipe. Of a path no more is read than is asked for.
 
     Pillow's warnings are suppressed: an image is either read or counted as failed, and there may be millions.
@@ -91,7 +91,7 @@ def opened(file: Path | bytes) -> Iterator[Image.Image]:
             yield image
 
 
-def _identified(stream: BinaryIO) -> Image.Image:
+def _identified(stream: BinaryIO) -> ImageFile.ImageFile:
     """Return the undecoded image in ``stream``, also if it is of more pixels than Pillow lets through."""
     from PIL import Image, UnidentifiedImageError
 
@@ -107,7 +107,7 @@ def _identified(stream: BinaryIO) -> Image.Image:
         return Image.open(stream)
 
 
-def _of_any_size(stream: BinaryIO) -> Image.Image:
+def _of_any_size(stream: BinaryIO) -> ImageFile.ImageFile:
     """Return what ``Image.open`` does, without its check of the size, which only decoding needs."""
     from PIL import Image
 
@@ -120,33 +120,32 @@ def _of_any_size(stream: BinaryIO) -> Image.Image:
     raise ImageError("is of an unknown format")
 
 
-def _reduce(image: Image.Image, content: bytes, side: int | None) -> None:
-    """Let a JPEG be decoded at the scale that ``side`` or its size asks for; raise Pillow's error if it is too large."""
+def _reduce(image: ImageFile.ImageFile, content: bytes, side: int | None) -> None:
+    """Let a JPEG be decoded at the scale that ``side`` or its size asks for; refuse one that is too large."""
     scale = min(image.size) // (DRAFT_FACTOR * side) if side is not None else 1
     scale = max(scale, _scale_of_size(image, content))
     if scale > 1:
         image.draft(None, (image.width // scale, image.height // scale))
 
 
-def _scale_of_size(image: Image.Image, content: bytes) -> int:
+def _scale_of_size(image: ImageFile.ImageFile, content: bytes) -> int:
     """Return 1, or for a JPEG of more pixels than Pillow decodes by how much it is reduced."""
     from PIL import Image
 
-    pixels, most = image.width * image.height, 2 * (Image.MAX_IMAGE_PIXELS or math.inf)
+    usual = Image.MAX_IMAGE_PIXELS or math.inf
+    pixels, most = image.width * image.height, 2 * usual
     if pixels <= most:
         return 1
     what = f"{image.format} image"
-    if image.format in ("JPEG", "MPO"):
-        if content.find(b"\xff\xda", image.fp.tell()) < 0:  # no second scan
-            most = math.inf
-        else:
-            what, most = "JPEG of several scans", HELD * most
+    if image.format in ("JPEG", "MPO") and image.fp is not None:
+        several = content.find(b"\xff\xda", image.fp.tell()) >= 0  # a second scan begins
+        what, most = ("JPEG of several scans", HELD * most) if several else ("JPEG image", math.inf)
     if pixels > most:
         raise Image.DecompressionBombError(
             f"{image.width:,} × {image.height:,} pixels; of a {what} at most {most:,.0f} are decoded: save it smaller, "
             "or as a JPEG that is not progressive"
         )
-    return next((scale for scale in (2, 4) if pixels <= scale**2 * Image.MAX_IMAGE_PIXELS), 8)
+    return next((scale for scale in (2, 4) if pixels <= scale**2 * usual), 8)
 
 
 def checksum_error(content: bytes) -> str:
@@ -163,14 +162,14 @@ def checksum_error(content: bytes) -> str:
     return ""
 
 
-def _reason(content: bytes, error: Exception) -> str:
-    """Return in one line why an image file with ``content`` cannot be read."""
+def reason_for(head: bytes, error: Exception) -> str:
+    """Return in one line why an image file that begins with ``head`` cannot be read."""
     from PIL import UnidentifiedImageError
 
     if isinstance(error, ImageError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
-        return describe_unread(content[:HEAD])
+        return describe_unread(head)
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
