@@ -42,7 +42,7 @@ def _echo_photos(photos: PhotoPositions) -> None:
 
     reasons = photos.by_reason()
     for reason, names in reasons.items() if list(reasons) != [NONE] else ():
-        _echo_names(f"of these: {reason}", names)
+        click.echo(f"{len(names):,} of these: {reason} ({_first(names)})", err=True)
     apart = [f"{name} ({what})" for name, what in photos.apart.items()]
     _echo_names(f"with positions more than {SAME_PLACE_KM:g} km apart, of which the first source counts", apart)
     _echo_names("recognised by content and not by name", photos.by_content)
@@ -62,5 +62,8 @@ def _remedy(names: Sequence[str]) -> str:
 def _echo_names(what: str, names: Sequence[str]) -> None:
     """Say of how many images something is true, and of which; nothing if it is of none."""
     if names:
-        more = ", …" if len(names) > SHOWN else ""
-        click.echo(f"{counted(len(names), 'image')} {what}: {', '.join(names[:SHOWN])}{more}", err=True)
+        click.echo(f"{counted(len(names), 'image')} {what}: {_first(names)}", err=True)
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
