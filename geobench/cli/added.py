@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from geobench.data.registration import Registered
 
 SHOWN = 3  # names in a line
+REASONS = 8  # for photos to have no position, each in a line
 
 
 def echo_added(added: Registered) -> None:
@@ -41,8 +42,10 @@ def _echo_photos(photos: PhotoPositions) -> None:
     from geobench.data.photo_positions import NONE, SAME_PLACE_KM
 
     reasons = photos.by_reason()
-    for reason, names in reasons.items() if list(reasons) != [NONE] else ():
+    for reason, names in list(reasons.items())[:REASONS] if list(reasons) != [NONE] else ():
         click.echo(f"{len(names):,} of these: {reason} ({_first(names)})", err=True)
+    if len(reasons) > REASONS:
+        click.echo(f"{sum(map(len, list(reasons.values())[REASONS:])):,} of these: other reasons", err=True)
     apart = [f"{name} ({what})" for name, what in photos.apart.items()]
     _echo_names(f"with positions more than {SAME_PLACE_KM:g} km apart, of which the first source counts", apart)
     _echo_names("recognised by content and not by name", photos.by_content)

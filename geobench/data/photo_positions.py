@@ -14,7 +14,7 @@ from pathlib import Path
 
 from geobench.data.sidecars import Sidecars
 from geobench.data.stores.catalogue import StoredImage
-from geobench.data.stores.names import Kind, suffix_of
+from geobench.data.stores.names import OTHER_PHOTOS, Kind, suffix_of
 from geobench.data.stores.store import Store
 from geobench.errors import DatasetError, ImageError
 from geobench.geo import haversine_km
@@ -126,7 +126,7 @@ def _position(store: Store, sidecars: Sidecars, image: StoredImage, result: Phot
     """Return the position of an image; note in ``result`` where it comes from, or why there is none."""
     try:
         told = _told(store, sidecars, image)
-    except (ImageError, DatasetError) as error:
+    except DatasetError as error:
         result.without[image.name] = str(error)
         return None
     usable = [(found.source, found.position) for found in told if found.position is not None]
@@ -136,7 +136,7 @@ def _position(store: Store, sidecars: Sidecars, image: StoredImage, result: Phot
         return None
     source, position = usable[0]
     result.found[source] += 1
-    if suffix_of(image.name) not in SUFFIXES and not store.has_fields:
+    if suffix_of(image.name) not in (*SUFFIXES, *OTHER_PHOTOS) and not store.has_fields:
         result.by_content.append(image.name)
     distances = [float(haversine_km([position], [other])[0]) for _, other in usable if other != position]
     if max(distances, default=0) > SAME_PLACE_KM:
@@ -149,10 +149,14 @@ def _told(store: Store, sidecars: Sidecars, image: StoredImage) -> list[Recorded
     """Return all that is told of the position of an image, in the order of the sources.
 
     Raises:
-        ImageError, DatasetError: no row of a table can mean this image.
+        DatasetError: no row of a table can mean this image.
     """
-    if store.find(image.name) != image:
-        raise ImageError("its name, written as text, is that of another file")
+    try:
+        is_named = store.find(image.name) == image
+    except DatasetError:
+        is_named = False
+    if not is_named:
+        raise DatasetError("its name is that of another file too")
     try:
         inside = photo_positions(store.content(image))
     except ImageError as error:
