@@ -176,7 +176,7 @@ def test_photos_of_phones_are_images_with_the_extra(folder, cli):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6  # the decoder turns it, and it must not be turned twice
     exif.get_ifd(ExifTags.IFD.GPSInfo).update({1: "N", 2: (48.0, 51.0, 0.0), 3: "E", 4: (2.0, 21.0, 0.0)})
-    picture.save(file, "HEIF", exif=exif, quality=-1)
+    picture.save(file, "HEIF", exif=exif.tobytes())
     images = folder({"IMG_1.HEIC": file.getvalue(), "IMG_2.HEIC": HEIC})
     told = cli("datasets", "add", "mine", "--images", images, "--exif").stderr
     assert "1 of these: is a HEIC photo (save it as JPEG), which cannot be read (IMG_2.HEIC)\n" in told
