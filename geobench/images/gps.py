@@ -7,6 +7,7 @@ continent without a word.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -84,11 +85,18 @@ def degrees(components: Sequence[float], reference: str, axis: Axis) -> float:
 
 
 def _hemisphere(reference: str, axis: Axis) -> int:
-    """Return 1 or −1, 0 for an empty reference."""
-    text = reference.partition("\0")[0].strip().upper()
+    """Return 1 or −1, 0 for an empty reference. ``South latitude`` and ``S.`` are south, ``N/A`` and ``N/S`` are not."""
+    text = reference.partition("\0")[0].strip()
     if not text:
         return 0
-    for sign, (letter, words) in zip((1, -1), axis.words.items(), strict=True):
-        if text == letter or text.startswith(words):
-            return sign
+    words = re.findall(r"[^\W\d_]+", text.upper())
+    signs = {_sign(word, axis) for word in words if len(word) == 1 or word == words[0] or _sign(word, axis)}
+    if len(signs) == 1 and (sign := signs.pop()):
+        return sign
     raise NoPositionError(f"the reference of the {axis.name} is {text[:20]!r}, not {' or '.join(axis.words)}")
+
+
+def _sign(word: str, axis: Axis) -> int:
+    """Return the sign of a hemisphere by its letter or a word for it, 0 if it is none."""
+    signed = zip((1, -1), axis.words.items(), strict=True)
+    return next((sign for sign, (letter, words) in signed if word == letter or word.startswith(words)), 0)
