@@ -10,7 +10,7 @@ from geobench.data.stores.catalogue import StoredImage
 from geobench.data.stores.names import Kind, suffix_of
 from geobench.data.stores.store import Store
 from geobench.images.exif import Recorded, recorded
-from geobench.images.gps import NoPositionError
+from geobench.images.gps import NoPositionError, Position
 from geobench.images.takeout import MAX_BYTES, TAKEOUT, read_takeout, takeout_positions
 from geobench.images.xmp import MAX_BYTES as MAX_XMP
 from geobench.images.xmp import xmp_position
@@ -45,7 +45,11 @@ class Sidecars:
         if not self.files:
             return []
         folder, slash, name = photo.name.rpartition("/")
-        told = [found for beside in _xmp_names(name) for found in self._xmp(folder + slash + beside, photo.part)]
+        told = [
+            found
+            for beside in _xmp_names(name)
+            for found in recorded(XMP_FILE, partial(self._xmp, folder + slash + beside, photo.part))
+        ]
         for candidate in filter(None, (name, _original(name))):
             files = [self._takeout(folder + slash + json, photo.part, of) for json, of in _json_names(candidate)]
             if any(files):
@@ -56,22 +60,21 @@ class Sidecars:
         """Return the paths of the files that belong to no photo that was asked for."""
         return [file.name for files in self.files.values() for file in files if file.name not in self.used]
 
-    def _xmp(self, path: str, part: int) -> Iterator[Recorded]:
+    def _xmp(self, path: str, part: int) -> Position | None:
         file = self._file(path, part)
-        if file is not None:
-            self.used.add(file.name)
-            yield from recorded(XMP_FILE, partial(xmp_position, self.store.head(file, MAX_XMP + 1)))
+        if file is None:
+            return None
+        self.used.add(file.name)
+        return xmp_position(self.store.head(file, MAX_XMP + 1))
 
     def _takeout(self, path: str, part: int, photo: str) -> list[Recorded]:
         """Return what a JSON tells, if Takeout wrote it and, where its name leaves that open, of ``photo``."""
-        file = self._file(path, part)
-        if file is None:
-            return []
         try:
-            values = read_takeout(self.store.head(file, MAX_BYTES + 1))
+            file = self._file(path, part)
+            values = None if file is None else read_takeout(self.store.head(file, MAX_BYTES + 1))
         except NoPositionError as error:
             return [Recorded(TAKEOUT, None, str(error))]
-        if values is None or (photo and not _is_title(str(values.get("title")), photo)):
+        if file is None or values is None or (photo and not _is_title(str(values.get("title")), photo)):
             return []
         self.used.add(file.name)
         return list(takeout_positions(values))
@@ -80,7 +83,9 @@ class Sidecars:
         """Return the file at ``path``; of several archives that have one, that of the archive ``part``."""
         found = self.files.get(path, [])
         here = [file for file in found if file.part == part] or found
-        return here[0] if len(here) == 1 else None
+        if len(here) > 1:
+            raise NoPositionError("there are several files of this name")
+        return here[0] if here else None
 
 
 def _xmp_names(photo: str) -> tuple[str, ...]:

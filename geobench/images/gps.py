@@ -85,7 +85,7 @@ def degrees(components: Sequence[float], reference: str, axis: Axis) -> float:
 
 
 def _hemisphere(reference: str, axis: Axis) -> int:
-    """Return 1 or −1, 0 for an empty reference. ``South latitude`` and ``S.`` are south, ``N/A`` and ``N/S`` are not."""
+    """Return 1 or −1, 0 for an empty reference. ``South latitude`` and ``S.`` are south, ``N/A`` is nothing."""
     text = reference.partition("\0")[0].strip()
     if not text:
         return 0

@@ -126,6 +126,22 @@ def test_a_hidden_file_is_not_what_a_name_means(folder):
     assert get_dataset("mine").store("test").find("1").name == "a/1.jpg"
 
 
+def test_a_photo_and_its_json_may_be_in_two_archives_of_one_export(tmp_path):
+    archives = (
+        {"x/a.jpg": photo(), "x/a.jpg.json": takeout(PARIS), "x/b.jpg": photo(), "x/c.jpg": photo()},
+        {"x/a.jpg.json": takeout(SANTIAGO), "x/b.jpg.json": takeout(SANTIAGO), "x/c.jpg.json": takeout(PARIS)},
+        {"x/c.jpg.json": takeout(SANTIAGO)},
+    )
+    for number, files in enumerate(archives):
+        with zipfile.ZipFile(tmp_path / f"takeout-{number}.zip", "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    added = add_dataset("mine", tmp_path / "takeout-*.zip", exif=True)
+    rows = get_dataset("mine").table("test").to_numpy(object).tolist()
+    assert rows == [["x/a.jpg", *PARIS], ["x/b.jpg", *SANTIAGO]]  # that of c.jpg may be either
+    assert added.photos.without == {"x/c.jpg": "Takeout's JSON: there are several files of this name"}
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_hidden_members_of_an_archive_are_counted(kind, tmp_path, cli):
     files = {"__MACOSX/._a.jpg": b"mac", "a.jpg": photo(PARIS), "._a.jpg.json": b"mac", "a.jpg.json": takeout(PARIS)}
