@@ -234,7 +234,7 @@ def versions_of(model: type[Model]) -> dict[str, str]:
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that decode images, encode them, and bring released weights."""
     found = {}
-    for name in ("pillow", "open_clip_torch", "timm", "geoclip"):
+    for name in ("pillow", "pillow-heif", "open_clip_torch", "timm", "geoclip"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

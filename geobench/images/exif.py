@@ -147,7 +147,9 @@ def _degrees(values: Any, reference: Any, axis: Axis) -> float:
     if values is None:
         raise NoPositionError(f"the {axis.name} is missing")
     try:
-        components = [float(value) for value in values]
+        components = (
+            [] if isinstance(values, str | bytes) else [float(value) for value in values]
+        )  # no digits of a text
     except (TypeError, ValueError):
         components = []
     if len(components) != 3:

@@ -12,7 +12,7 @@ MAX_BYTES = 1 << 24
 _EXIF = "{http://ns.adobe.com/exif/1.0/}GPS"
 _NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,20})?"
 # XMP specification, part 2: DDD,MM,SSk or DDD,MM.mmk. Decimal degrees occur too, with a letter or a minus sign.
-_ANGLE = re.compile(rf"({_NUMBER})(?:,({_NUMBER}))?(?:,({_NUMBER}))?\s*([A-Za-z]+)|(-{_NUMBER})")
+_ANGLE = re.compile(rf"({_NUMBER})(?:,\s*({_NUMBER}))?(?:,\s*({_NUMBER}))?\s*([A-Za-z]+)|(-{_NUMBER})")
 
 
 def xmp_position(content: bytes) -> Position | None:
