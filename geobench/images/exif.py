@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import SEEK_CUR, BytesIO
@@ -147,14 +148,19 @@ def _degrees(values: Any, reference: Any, axis: Axis) -> float:
     if values is None:
         raise NoPositionError(f"the {axis.name} is missing")
     try:
-        components = (
-            [] if isinstance(values, str | bytes) else [float(value) for value in values]
-        )  # no digits of a text
+        components = [] if isinstance(values, str | bytes) else list(map(_number, values))  # no digits of a text
     except (TypeError, ValueError):
         components = []
     if len(components) != 3:
         raise NoPositionError(f"the {axis.name} is not three numbers")
     return degrees(components, _text(reference), axis)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except ArithmeticError:  # a number over 0, in older Pillow
+        return math.nan
 
 
 def _text(value: Any) -> str:

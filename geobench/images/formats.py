@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 
 from geobench.images.signatures import describe_content, is_avif, is_heif
@@ -58,4 +59,5 @@ def can_read_heif() -> bool:
 def _has(feature: str) -> bool:
     from PIL import features
 
-    return bool(features.check(feature))
+    with warnings.catch_warnings(action="ignore"):  # of a feature that this Pillow does not know yet
+        return bool(features.check(feature))
