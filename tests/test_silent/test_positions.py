@@ -103,8 +103,9 @@ def test_a_set_of_which_no_photo_has_a_position_says_why(folder):
 def test_files_that_are_no_images_are_counted_by_kind(folder, cli, own_home):
     files = {"a.jpg": photo(PARIS), "b": photo(PARIS), "film.MP4": b"\0\0\0\x18ftypisom", "notes.txt": b"notes"}
     more = {".a.jpg": b"", ".thumbnails/a.jpg": photo(PARIS), "x.jpg.json": takeout(PARIS), "d.NEF": photo(PARIS)}
-    told = cli("datasets", "add", "mine", "--images", folder(files | more), "--exif").stderr
-    assert "5 files left out, no images: 2 hidden, 1 .mp4, 1 .txt, 1 .json of no photo\n" in told
+    others = {"a.jpg.json": b'{"latitude": 1, "longitude": 2, "camera": "of another program"}'}
+    told = cli("datasets", "add", "mine", "--images", folder(files | more | others), "--exif").stderr
+    assert "6 files left out, no images: 2 hidden, 2 .json of no photo, 1 .mp4, 1 .txt\n" in told
     assert "1 image recognised by content and not by name: b\n" in told
     assert "1 image in a format that is not read, not part of the set; save as JPEG, with EXIF: d.NEF\n" in told
     notes = (own_home / "data" / "mine" / "notes.csv").read_text().splitlines()
@@ -114,16 +115,32 @@ def test_files_that_are_no_images_are_counted_by_kind(folder, cli, own_home):
         '".thumbnails","left out: hidden"',
         '"film.MP4","left out: .mp4"',
         '"notes.txt","left out: .txt"',
+        '"a.jpg.json","left out: .json of no photo"',
         '"x.jpg.json","left out: .json of no photo"',
     ]
     assert remove_dataset("mine") and not (own_home / "data" / "mine").exists()
 
 
-def test_a_hidden_file_is_not_what_a_name_means(folder):
+def test_a_folder_of_images_that_only_their_content_shows_is_a_folder_of_images(folder):
+    added = add_dataset("mine", folder({"1.dat": photo(PARIS), "2.dat": b"text"}), exif=True)
+    assert (added.images, added.photos.by_content, added.photos.left_out) == (1, ["1.dat"], {"2.dat": ".dat"})
+    for name in ("1.dat", "2.dat"):
+        (folder({}) / name).unlink()
+    with pytest.raises(DatasetError, match=r"3\.dat: not a layout that geobench reads"):
+        add_dataset("other", folder({"3.dat": b"text"}), exif=True)
+
+
+def test_a_hidden_file_is_not_what_a_name_means(folder, tmp_path):
     add_dataset(
         "mine", folder({"a/1.jpg": photo(PARIS), ".trash/1.jpg": photo(SANTIAGO), "b/.1.jpg": photo()}), exif=True
     )
     assert get_dataset("mine").store("test").find("1").name == "a/1.jpg"
+    with zipfile.ZipFile(tmp_path / "mac.zip", "w") as archive:
+        for name in ("a/1.jpg", "__MACOSX/1.jpg", "a/._1.jpg"):
+            archive.writestr(name, photo(PARIS))
+    assert add_dataset("zip", tmp_path / "mac.zip", exif=True).images == 1
+    store = get_dataset("zip").store("test")
+    assert store.find("1").name == "a/1.jpg" and store.find("._1.jpg") is None
 
 
 def test_a_photo_and_its_json_may_be_in_two_archives_of_one_export(tmp_path):
@@ -231,7 +248,7 @@ def test_a_name_that_cannot_be_told_from_another_is_left_out_alone(folder, tmp_p
             archive.writestr("a.jpg", photo(PARIS))
             archive.writestr(f"{number}.jpg", photo(SANTIAGO))
     added = add_dataset("zips", tmp_path / "*.zip", exif=True)
-    assert (added.images, added.without_position) == (2, ["a.jpg"])
+    assert (added.images, added.photos.without) == (2, {"a.jpg": "its name is that of another file too"})
 
 
 def test_a_table_of_ones_own_is_still_searched_for_the_damage_of_spreadsheets(folder, tmp_path):
