@@ -52,8 +52,8 @@ class Dataset:
             numbers, counted from 1.
         header: False for a table whose first line is a row.
         tables: other tables that serve in place of the split's, by file name: for each its ``columns`` and ``header``.
-        splits: for each split where its ``images`` are and the table ``metadata``, relative to :attr:`folder`, and the
-            ``layout`` of the images if it is not recognised.
+        splits: for each split where its ``images`` are and the table ``metadata``, relative to :attr:`folder`, the
+            ``layout`` of the images if it is not recognised, and whether the names in the table are ``exact``.
         thresholds: distances in km of the accuracies in its tables, where they are not the field's five.
         metrics: names of the other metrics in its tables, such as ``median_km``, ``geoscore@2000`` or ``country``.
         settings: for each model the hyper-parameters that fit this training set; they give way to the user's own.
@@ -157,7 +157,8 @@ class Dataset:
         """Return the rows of :meth:`positions` that can be used, and what is wrong with the others."""
         path, columns, header = self._table_file(purpose)
         if not path.is_relative_to(files.home() / "index"):
-            return read_rows(path, columns, header, resolve=partial(self._matches, purpose))
+            exact = bool(self.splits[self.split_for(purpose)].get("exact", False))
+            return read_rows(path, columns, header, resolve=partial(self._matches, purpose), exact=exact)
         where = f"{self._images(self.split_for(purpose))}: what is told of its images"
         try:
             return read_rows(path, columns, header)._replace(where=where, more=first_broken(path))

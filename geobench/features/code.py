@@ -23,7 +23,7 @@ from geobench.features.encoders import Encoder
 
 BUNDLED = "geobench_plugins"
 """Its sources are always there: a release that leaves them as they are does not extract everything again."""
-LIBRARIES = ("pillow", "torch", "torchvision", "open_clip_torch", "timm")
+LIBRARIES = ("pillow", "pillow-heif", "torch", "torchvision", "open_clip_torch", "timm")
 """Distributions that decode and encode images. Their versions are in no key, so that an update does not extract
 everything again; they are recorded with the features."""
 PIXELS = ("geobench.images.decoding", "geobench.images.augmentation")
