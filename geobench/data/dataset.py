@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from geobench.data.stores.store import Store
 
+NO_PHOTOS = ""
+"""Stands for the images of a split that has positions alone, to score the predictions of others on."""
 LIMIT_SEED = 0
 """``limit`` draws the same images whatever the model's seed, so that two seeds differ in training alone."""
 
@@ -110,6 +112,25 @@ class Dataset:
         except DatasetError:  # what is there is no layout; using it says so
             return False
 
+    @property
+    def uses(self) -> str:
+        """Return what it can be used for as far as it is here: ``train, run, score``, ``score``, or nothing."""
+        if self.present and all(map(self.has_photos, self.splits)):
+            can = [use for use, purpose in (("train", "train"), ("run, score", "test")) if self._has(purpose)]
+            return ", ".join(can)
+        try:
+            return "score" if self._metadata(self.split_for("test")).is_file() else ""
+        except DatasetError:
+            return ""
+
+    def _has(self, purpose: str) -> bool:
+        """Return whether there is a split to ``train`` or ``test`` on."""
+        return purpose in self.splits or "all" in self.splits
+
+    def has_photos(self, split: str) -> bool:
+        """Return whether a split has photos, wherever they are; if not, it is a table of positions."""
+        return self.splits[split].get("images", "images") != NO_PHOTOS
+
     def split_for(self, purpose: str) -> str:
         """Return the split used to ``train`` or ``test``: the one of that name, else the only one."""
         if purpose in self.splits:
@@ -127,7 +148,7 @@ class Dataset:
             DatasetError: what is there is no layout that geobench reads, or an archive is damaged or truncated.
         """
         split = self.split_for(purpose)
-        if is_there(self._images(split)) and (store := self.store(purpose)).kind != "folder":
+        if self.has_photos(split) and is_there(self._images(split)) and (store := self.store(purpose)).kind != "folder":
             store.prepare(progress)
         for note in self.notes(purpose):
             progress.say(f"{self.name}: {note}.")
@@ -205,7 +226,7 @@ class Dataset:
             DatasetError: what is there is no layout that geobench reads.
         """
         split = self.split_for(purpose)
-        if fresh and not is_there(self._images(split)):
+        if not self.has_photos(split) or (fresh and not is_there(self._images(split))):
             self._refuse_absent(split)
         return open_store(self._images(split), self._layout(split), self._id_column(), fresh=fresh)
 
@@ -248,6 +269,8 @@ class Dataset:
     def _absent(self, split: str) -> list[Path]:
         """Return what of a split is not on this machine; a table that is not named may lie with the images."""
         images, metadata = self._images(split), self._metadata(split)
+        if not self.has_photos(split):
+            return [] if metadata.is_file() else [metadata]
         absent = [] if is_there(images) else [images]
         if metadata.is_file():
             return absent
@@ -255,7 +278,13 @@ class Dataset:
         return absent if within and recognise(images, self._layout(split))[0].carries_table else [metadata, *absent]
 
     def _refuse_absent(self, split: str) -> None:
-        """Raise ``DatasetNotFoundError`` where something of a split is not on this machine."""
+        """Raise ``DatasetNotFoundError`` where something of a split is not on this machine, or it has no photos."""
+        if not self.has_photos(split):
+            raise DatasetNotFoundError(
+                f"{self.name} is a table of positions, without photos: predictions of others can be scored on it "
+                f"(geobench score FILE --dataset {self.name}); to train and run models, add its photos: geobench "
+                f"datasets add {self.name} --images DIR --metadata {self._metadata(split)} --replace"
+            )
         absent = self._absent(split)
         if absent:
             raise DatasetNotFoundError(

@@ -116,6 +116,14 @@ def several_versions(ours: Sequence[Row]) -> Iterator[Doubt]:
                 yield Doubt("several versions of the test set", tuple(rows), text)
 
 
+def partly_asked(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows of predictions of others for a part of the images only."""
+    rows = tuple(row for row in ours if row.partial)
+    each = ", ".join(f"{row.model} (asked for {row.results[0].asked:,} of {row.results[0].n:,})" for row in rows)
+    text = f"Partial: {each}; images that were not asked for are misses, and the row is not part of the comparison."
+    yield Doubt("partly asked", rows, text)
+
+
 def partial_set(ours: Sequence[Row]) -> Iterator[Doubt]:
     """Rows on fewer or more images than the set has according to its authors."""
     for expected, found in rows_by(ours, lambda result: result.expected).items():
@@ -132,5 +140,6 @@ KINDS: tuple[Callable[[Sequence[Row]], Iterator[Doubt]], ...] = (
     outdated_gallery,
     changed_test_set,
     several_versions,
+    partly_asked,
     partial_set,
 )
