@@ -25,6 +25,7 @@ from geobench.published.matching import Matched, match_ids, matches
 from geobench.published.plausibility import TRUTH_KM, check_plausible, score_from_truth
 from geobench.published.predictions_file import Answered, read_predictions
 from geobench.published.test_sets import name_for, set_of_truth
+from geobench.published.verdicts import close_name
 from geobench.results import Result
 
 if TYPE_CHECKING:
@@ -188,7 +189,13 @@ def _score(
     unknown = [image for image, row in zip(ids, matched.rows, strict=True) if row < 0]
     _report(progress, predictions, unknown, matched, dataset.name)
     origin = {"columns": answered.columns, "unknown_ids": len(set(unknown))}
-    return _result(path, dataset, name, table, predictions, origin | ({"of": answered.model} if answered.model else {}))
+    origin |= {"of": answered.model} if answered.model else {}
+    result = _result(path, dataset, name, table, predictions, origin)
+    if system := close_name(result):
+        progress.say(
+            f"{name!r} is close to the published {system}, and is not held against it; to do so: --name {system!r}."
+        )
+    return result
 
 
 def _checked(name: str) -> str:

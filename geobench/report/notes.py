@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from geobench.predictions import STATUSES
+from geobench.published.verdicts import close_name
 from geobench.report.doubts import doubts
 from geobench.report.rows import Row
 
@@ -84,6 +85,8 @@ def _verdicts(ours: Sequence[Row]) -> Iterator[str]:
         for judged in row.judged:
             where = "; ".join(judged.sources)
             yield f"{row.model}: {judged.verdict.word}, {judged.model} ({where}): {judged.verdict.reason}."
+        if not row.judged and (name := close_name(row.results[0])):
+            yield f"{row.model} is held against no published row; if it is the published {name}, name it so."
 
 
 def _papers(published: Sequence[Row], numbers: dict[str, int]) -> Iterator[str]:

@@ -181,7 +181,7 @@ def row_of(
     ends = _intervals(results, clusters, ordered([*metrics, *published_metrics(first.dataset)]))
     judged = [
         replace(each, sources=tuple(source for source in each.sources if (each.model, source) in judges))
-        for each in judge(first, ends)
+        for each in judge(first, ends, found.scores)
     ]
     return replace(
         found,
