@@ -145,8 +145,8 @@ def test_the_command_replays_a_result_by_its_predictions_or_its_record(cli, make
     assert replay_file(path) == replay_file(path.with_suffix(".predictions.csv"))
     told = cli("replay", path).output
     # 6.74° of latitude: 749.5 km at R 6371, 750.3 at 6378.137, and 745.3 along the ellipsoid
-    # Of the exact hit and the failed image: 1 of 2 where it is dropped, none of 3 where an exact hit loses
-    assert "Points due to convention alone, lowest to highest rule: 50.00 at 1 km" in told
+    # 2 of 3 where the failed image is placed at 0, 0, which is right here; none where an exact hit loses
+    assert "Points due to convention alone, lowest to highest rule: 66.67 at 1 km" in told
     assert "sphere 6378.137 km, <" in told
     assert "PIGEON: LukasHaas/PIGEON, evaluation/metrics.py" in told
 
