@@ -104,6 +104,11 @@ class Result(Identity):
         return f"{self.model}@{self.checkpoint}" if self.checkpoint else self.model
 
     @property
+    def foreign(self) -> bool:
+        """Return whether its predictions are those of others: ``geobench score``."""
+        return "foreign_file" in self.config
+
+    @property
     def asked(self) -> int:
         """Return how many of the n images the model was asked for."""
         return self.n - self.statuses.get(NOT_ASKED, 0)

@@ -12,7 +12,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from geobench import files
-from geobench.data.definitions import OtherTable, Split, Status, read_definition
+from geobench.data.definitions import OtherTable, Split, Status, Variant, read_definition
 from geobench.data.remote_files import RemoteFile
 from geobench.data.stores.catalogue import first_broken
 from geobench.data.stores.layouts import is_there, open_store, recognise
@@ -56,6 +56,7 @@ class Dataset:
         thresholds: distances in km of the accuracies in its tables, where they are not the field's five.
         metrics: names of the other metrics in its tables, such as ``median_km``, ``geoscore@2000`` or ``country``.
         settings: for each model the hyper-parameters that fit this training set; they give way to the user's own.
+        variants: versions of the test set that go around, by their numbers of images and of distinct places.
         sources: its files and where to get them.
     """
 
@@ -77,6 +78,7 @@ class Dataset:
     thresholds: Sequence[Annotated[float, Gt(0)]] = ()
     metrics: Sequence[str] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    variants: Sequence[Variant] = ()
     sources: Sequence[RemoteFile] = ()
 
     kinds: ClassVar[dict[str, type[Dataset]]] = {}
@@ -130,6 +132,11 @@ class Dataset:
     def has_photos(self, split: str) -> bool:
         """Return whether a split has photos, wherever they are; if not, it is a table of positions."""
         return self.splits[split].get("images", "images") != NO_PHOTOS
+
+    def variant(self, n: int, distinct: int | None = None) -> str:
+        """Return what is known of a version with ``n`` images at ``distinct`` places; empty if nothing is."""
+        alike = [known for known in self.variants if known["n"] == n and known.get("distinct") in (None, distinct)]
+        return alike[0]["what"] if alike else ""
 
     def split_for(self, purpose: str) -> str:
         """Return the split used to ``train`` or ``test``: the one of that name, else the only one."""

@@ -180,3 +180,95 @@ def test_one_set_of_rows_with_a_column_of_models_is_a_result_for_each(cli, place
     cli("score", "long.csv", "--dataset", "places", "--name", "run 1")
     found = flat()
     assert {name: round(row["median_km"]) for name, row in found.items()} == {"run 1 GPT": 111, "run 1 LLaVA": 222}
+
+
+def doubts(model):
+    return flat()[model]["doubts"]
+
+
+def test_two_names_with_nearly_the_same_predictions_are_told(cli, places):
+    """The same file under another name, rounded, and three of its rows edited."""
+    write("first.csv", [("id", "lat", "lon"), *((n, a + 1, b) for n, a, b in places)])
+    write(
+        "second.csv",
+        [("id", "lat", "lon"), *((n, round(a + 1 + 9 * (k < 3), 3), b) for k, (n, a, b) in enumerate(places))],
+    )
+    write("third.csv", [("id", "lat", "lon"), *((n, a - 1, b) for n, a, b in places)])
+    for name in ("first", "second", "third"):
+        cli("score", f"{name}.csv", "--dataset", "places")
+    said = "first and second have the same position, to 0.001°, for 37 of the 40 images that both answered"
+    assert said in doubts("first")["same predictions"]
+    assert "same predictions" not in doubts("third")
+    assert said in report("markdown")
+
+
+def test_one_answer_for_many_images_is_told(cli, places):
+    rows = [(n, *((40.7128, -74.006) if k < 12 else (a + 1, b))) for k, (n, a, b) in enumerate(places)]
+    write("theirs.csv", [("id", "lat", "lon"), *rows])
+    cli("score", "theirs.csv", "--dataset", "places")
+    assert doubts("theirs") == {
+        "one answer": "theirs answers 40.7128, -74.006 for 12 of 40 images, which are at many places."
+    }
+
+
+def test_answers_that_are_city_centres_are_told(cli, places):
+    """Paris, Tokyo, New York, Sydney, as language models write them."""
+    cities = [(48.8566, 2.3522), (35.6895, 139.6917), (40.7128, -74.006), (-33.8688, 151.2093)]
+    rows = [(n, *(cities[k % 4] if k < 24 else (a + 1, b))) for k, (n, a, b) in enumerate(places)]
+    write("theirs.csv", [("id", "lat", "lon"), *rows])
+    cli("score", "theirs.csv", "--dataset", "places")
+    assert (
+        "theirs: 60% of its answers are within 1 km of the centre of a city of 100,000 or more, of the images 0%"
+        in (doubts("theirs")["city centres"])
+    )
+
+
+def test_answers_that_are_true_positions_of_other_images_are_told(cli, places):
+    """Its gallery is the truth of the test set, shifted by one image: no answer is right, each is a true position."""
+    write("theirs.csv", [("id", "lat", "lon"), *((n, *places[k - 1][1:]) for k, (n, _, _) in enumerate(places))])
+    cli("score", "theirs.csv", "--dataset", "places")
+    assert doubts("theirs") == {
+        "points of the truth": "theirs: 40 of its 40 answers are true positions of this test set, to 10 m."
+    }
+
+
+def test_answers_that_are_points_of_a_gallery_here_are_told(cli, photos):
+    from geobench import get_gallery
+
+    images, metadata = photos(12)
+    cli("datasets", "add", "mine", "--images", images, "--metadata", metadata)
+    cli("run", "--models", "random", "--datasets", "mine", "--galleries", "land:50")
+    points = get_gallery("land:50").coordinates
+    write("theirs.csv", [("id", "lat", "lon"), *((f"photo-{k}.jpg", *points[k].round(5)) for k in range(12))])
+    cli("score", "theirs.csv", "--dataset", "mine")
+    assert "12 of its 12 answers are points of the gallery land:50, to 10 m" in doubts("theirs")["points of a gallery"]
+    assert "points of a gallery" not in doubts("random"), "of our own runs the gallery is known"
+
+
+def test_a_result_of_another_release_says_which(cli, own_home):
+    """Im2GPS3k goes around with 2,912 of its 2,997 images, and GWS15k as 14,955 positions, 8,181 of them distinct."""
+    rng = np.random.default_rng(0)
+    for name, n, distinct in (("im2gps3k", 2912, 2912), ("gws15k", 14955, 8181)):
+        places = rng.uniform((-50, -80), (60, 80), (distinct, 2)).round(4)[np.arange(n) % distinct]
+        folder = own_home / "data" / name
+        folder.mkdir(parents=True)
+        write(
+            folder / "metadata.csv",
+            [("image", "lat", "lon"), *((f"{k}.jpg", *place) for k, place in enumerate(places))],
+        )
+        write("theirs.csv", [("id", "lat", "lon"), *((f"{k}.jpg", a + 1, b) for k, (a, b) in enumerate(places))])
+        cli("score", "theirs.csv", "--dataset", name)
+    known = {row["dataset"]: row["doubts"].get("known variant", "") for row in json.loads(report("json"))}
+    assert "2,912 images of im2gps3k are the images that a re-run of GLOBE scored" in known["im2gps3k"]
+    assert "14,955 images of gws15k are one of two public tables of 14,955 positions; only 8,181" in known["gws15k"]
+
+
+def test_whole_sets_of_two_sizes_under_one_name_are_told_apart(cli, places, make_result):
+    """The set was registered anew with fewer images; each result's n is what its set was said to have."""
+    for n, model in ((4, "old"), (3, "new")):
+        make_result(
+            (0.0, 1.0, 10.0, 20.0)[:n], dataset="gone", model=model, checkpoint="", table_hash=f"{n:016d}"
+        ).save()
+    text = report("markdown")
+    said = "Measured on different numbers of images, each said to be the whole set; they are not compared: "
+    assert f"{said}new (3) | old (4)." in text
