@@ -281,7 +281,7 @@ def test_predictions_in_radians_are_recognised_by_how_much_better_they_fit_as_de
 def test_a_truth_that_was_rounded_is_no_prediction(world):
     names, places = world
     table = pd.DataFrame({"id": names, "lat": places[:, 0].round(4), "lon": places[:, 1].round(4)})
-    with pytest.raises(ResultError, match="30 of 30 positions are the true ones, to 10 m"):
+    with pytest.raises(ResultError, match="30 of 30 positions in lat and lon are the true ones, to 10 m"):
         scored(table)
 
 
