@@ -372,3 +372,22 @@ def test_a_file_that_cannot_be_used_is_one_line_and_leaves_no_result(cli, im2gps
     assert (
         "nowhere.csv: there is no such file" in cli("score", "nowhere.csv", "--dataset", "im2gps", exit_code=1).stderr
     )
+
+
+def test_a_status_that_was_edited_is_refused_like_a_score(im2gps):
+    result = score_file(theirs("id,status,lat,lon\na.jpg,ok,1,0\ne.jpg,refused,,"), "im2gps")
+    path = result.save()
+    again = load_result(path, predictions=True)
+    assert again.statuses == {"ok": 1, "refused": 1, "not asked": 2}
+    assert (again.failed, again.asked, again.answered) == (1, 2, 1)
+    beside = path.with_suffix(".predictions.csv")
+    beside.write_text(beside.read_text().replace("refused", "service error"))
+    with pytest.raises(ResultError, match="images refused 1 in the record, 0 from the predictions"):
+        load_result(path, predictions=True)
+
+
+def test_a_record_of_a_run_has_no_statuses_and_one_of_before_is_read(make_result):
+    path = make_result().save()
+    record = json.loads(path.read_text())
+    assert "statuses" not in record, "it is what earlier versions wrote"
+    assert (load_result(path).statuses, load_result(path).asked, load_result(path).answered) == ({}, 4, 3)
