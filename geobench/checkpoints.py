@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,11 @@ from geobench import files
 from geobench.data.dataset import limited
 from geobench.devices import pick_device
 from geobench.errors import CheckpointError, GeobenchError, SettingError, UnknownNameError, as_plugin_error
-from geobench.features.digests import Digests
 from geobench.geo import FloatArray, as_coordinates
+from geobench.images.digests import Digests
 from geobench.models import Model
 from geobench.plugins import get_dataset, get_model_class, who
-from geobench.provenance import TrainingIdentity
+from geobench.provenance import TrainingIdentity, weights_digest
 from geobench.settings import configure
 
 if TYPE_CHECKING:
@@ -41,9 +41,13 @@ class Checkpoint(TrainingIdentity):
         id: ``MODEL@ID`` names it on the command line.
         images: number of training images, of which ``unreadable`` were left out.
         limit: the number of images that was asked for, None for all; ``drawn_from`` is that of which it is a fraction,
-            None if no fraction was asked for.
+            None if no fraction was asked for; ``whole_table`` is the digest of names and positions of the whole set,
+            which audits are of, empty if no limit was asked for, and in checkpoints of earlier versions.
         created: UTC, ISO 8601.
-        versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
+        versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode, when
+            training ended.
+        encoded_with: versions of the libraries that decoded and encoded its features, when these were extracted; empty
+            if unknown, or if the model uses no features.
         seconds: of training, extraction excluded.
         weights: digits that stand for everything learnt; the same training on the same machine gives the same.
         own_gallery: spec of the gallery that imported weights came with, in place of their training coordinates.
@@ -56,8 +60,10 @@ class Checkpoint(TrainingIdentity):
     unreadable: int
     limit: int | None
     drawn_from: int | None = None
+    whole_table: str = ""
     created: str
     versions: dict[str, str]
+    encoded_with: dict[str, str] = field(default_factory=dict)
     device: str
     seconds: float
     weights: str
@@ -168,11 +174,6 @@ class Checkpoint(TrainingIdentity):
             files.write_json(folder / "checkpoint.json", record | {SEAL: files.digest(record)})
 
 
-def weights_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """Return a digest of what a model has learnt: the names and values of its arrays."""
-    return files.digest(*(part for name in sorted(arrays) for part in (name, arrays[name])))
-
-
 def checkpoint_folder(model: str, identifier: str) -> Path:
     """Return the folder of a checkpoint, which need not exist."""
     return files.home() / "checkpoints" / model / identifier
@@ -247,8 +248,13 @@ def get_model(spec: str, device: str = "auto", settings: Mapping[str, Any] | Non
         SettingError: a value that does not fit, or settings for a trained model.
         CheckpointError: it has no such checkpoint, or a damaged one.
     """
-    model_class = get_model_class(spec.partition("@")[0])
+    name, at, _ = spec.partition("@")
+    model_class = get_model_class(name)
     if not model_class.trainable:
+        if at:
+            raise CheckpointError(
+                f"{name} needs no training and has no checkpoints, so there is no {spec}; use {name}."
+            )
         return model_class(configure(model_class.Config, settings or {}, model_class.name), pick_device(device))
     if settings:
         raise SettingError(f"{spec} has the settings it was trained with; to use others, train it again.")
@@ -279,7 +285,7 @@ def _read(path: Path) -> Checkpoint:
 
 def _is_stated(field: Field[Any], values: Mapping[str, Any]) -> bool:
     """Return whether ``values`` state a field; one that earlier versions did not record keeps its default."""
-    return field.name in values or field.default is MISSING
+    return field.name in values or (field.default is MISSING and field.default_factory is MISSING)
 
 
 def _damaged(folder: Path, error: Exception) -> CheckpointError:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from geobench import files, search
-from geobench.data.tables.rows import read_coordinates
 from geobench.errors import GeobenchError, as_plugin_error
+from geobench.gallery import read_places
 from geobench.models import Model
 from geobench.plugins import get_models, who
 from geobench.progress import SILENT, Progress
@@ -42,7 +42,7 @@ def write_embeddings(
         DatasetError: ``csv_path`` cannot be read, or a row has no valid coordinates.
     """
     check_embedding(type(model), output)
-    coordinates = read_coordinates(csv_path)
+    coordinates = read_places(csv_path)
     with as_plugin_error(who(model), f"to embed {csv_path}"):
         width = model.embed(coordinates[:1], normalise=normalise).shape[1]
         with files.replacing(output) as temporary:

@@ -14,11 +14,13 @@ import numpy.typing as npt
 from geobench.checkpoints import get_model
 from geobench.data.dataset import Dataset
 from geobench.devices import default_workers
-from geobench.errors import as_plugin_error
-from geobench.features.digests import Digests, are_among, read_digests, row_digests
+from geobench.errors import SettingError, as_plugin_error
+from geobench.features.cache import Features
+from geobench.features.digests import are_among, row_digests, sorted_digests
 from geobench.features.encoders import Encoder
 from geobench.gallery import Gallery, gallery_for, warn_if_small
 from geobench.images.batches import decoded_batches
+from geobench.images.digests import Digests, read_digests
 from geobench.metrics import ScoredImages, scores_of
 from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset, get_encoder, get_metrics, who
@@ -64,7 +66,7 @@ def evaluate(
         test_set: or a data set, or the name of one.
         gallery: or its spec, such as ``land:100k``; None takes the test set's default. Unused by models that need none.
         options: crops, top k, batch size, workers.
-        limit: number of images to test on, if ``test_set`` is not yet read.
+        limit: number of images to test on, if ``test_set`` is not yet read; a smaller one than its size is refused.
         progress: reports the work.
 
     Raises:
@@ -73,6 +75,7 @@ def evaluate(
     """
     model = get_model(model) if isinstance(model, str) else model
     test_set = as_test_set(test_set, limit, progress)
+    metrics = get_metrics(test_set.dataset)
     if not model.uses_gallery or not isinstance(gallery, Gallery):
         gallery = gallery_for(model, test_set.dataset, None if isinstance(gallery, Gallery) else gallery, 0, progress)
     warn_if_small(gallery, options.top_k, progress)
@@ -86,10 +89,11 @@ def evaluate(
     learnt = rows_in_training(model, test_set, options)  # (n,)
     result = Result(
         **identity_of(model, test_set, gallery, options).identity(),
-        **circumstances(model, test_set, gallery),
-        scores=scores_of(images, get_metrics(test_set.dataset)),
+        **circumstances(model, test_set, gallery, _cached_features(model, test_set, options)),
+        scores=scores_of(images, metrics),
         failed=int(predictions.failed.sum()),
         in_training=None if learnt is None else int(learnt.sum()),
+        distinct_images=_distinct_images(model, test_set, options),
         seconds=seconds,
         predictions=predictions,
         names=test_set.images,
@@ -128,8 +132,13 @@ def _locate_pixels(
 ) -> Predictions:
     """Return the predictions of a model that takes decoded images, a few of them in memory at a time."""
     parts, ok, failed = [], [np.zeros(0, dtype=np.bool_)], 0
-    with progress.track(f"{model.name} on {test_set.name}", len(test_set), "images") as advance:
-        for images, readable in decoded_batches(test_set.dataset, test_set.images):
+    with (
+        test_set.dataset.unchanged(test_set.table, "test", test_set.images_key) as read,
+        progress.track(f"{model.name} on {test_set.name}", len(test_set), "images") as advance,
+    ):
+        for images, readable, digests in decoded_batches(test_set.dataset, test_set.images):
+            start = sum(map(len, ok))
+            read[start : start + len(digests)] = digests
             if images:
                 with as_plugin_error(who(model), f"on {test_set.name}"):
                     parts.append(model.predict(images, gallery, top_k).check(len(images), who(model)))
@@ -157,21 +166,44 @@ def rows_in_training(model: Model, test_set: TestSet, options: Options = DEFAULT
     return None if digests is None or known is None else are_among(digests, known)
 
 
+def _distinct_images(model: Model, test_set: TestSet, options: Options) -> int | None:
+    """Return how many of the n images have a content of their own; None unless features were made of them all."""
+    digests = _digests(model, test_set, options) if model.input == "features" else None
+    if digests is None:
+        return None
+    unreadable = int((~digests.any(axis=1)).sum())  # each is counted as its own
+    return len(sorted_digests(digests).T) + unreadable
+
+
 def _digests(model: Model, test_set: TestSet, options: Options) -> Digests | None:
     """Return the digests (n, 2) of what ``model`` is given, without decoding or encoding any image."""
     if model.input == "none":
         return row_digests(test_set.images, test_set.truth)
     if model.input == "images":
         return read_digests(test_set.dataset, test_set.images, "test")
+    features = _cached_features(model, test_set, options)
+    return features.digests if features is not None else None
+
+
+def _cached_features(model: Model, test_set: TestSet, options: Options) -> Features | None:
+    """Return the features that ``model`` is given, if they are in the cache; None if not, or if it uses none."""
+    if model.input != "features":
+        return None
     encoder, crops, device = _required_encoder(model, test_set), options.crops, model.device
     if not test_set.has_features(encoder, crops=crops, device=device):
         return None
-    return test_set.features(encoder, crops=crops, device=device).digests
+    return test_set.features(encoder, crops=crops, device=device)
 
 
 def as_test_set(test_set: TestSet | Dataset | str, limit: int | None = None, progress: Progress = SILENT) -> TestSet:
     """Return ``test_set``, read from its data set if it is not yet read."""
     if isinstance(test_set, TestSet):
+        test_set.check_unchanged()
+        if limit is not None and limit < len(test_set):
+            raise SettingError(
+                f"limit={limit} has no effect on a test set that is already read; read fewer images: "
+                f"geobench.TestSet.of(dataset, limit={limit})"
+            )
         return test_set
     return TestSet.of(get_dataset(test_set) if isinstance(test_set, str) else test_set, limit, progress)
 

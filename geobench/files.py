@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,23 @@ def digest(*parts: Any) -> str:
             sha.update(json.dumps(part, sort_keys=True, default=str).encode())
         sha.update(b"\0")
     return sha.hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits; it is read once as long as it does not change."""
+    return _sha256(path.resolve(), stamp(path))
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """Return size, times of modification and of change, and inode of a file; −1 if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1, -1, -1
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, stamp: tuple[int, ...]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,8 +14,9 @@ import numpy as np
 from geobench import files
 from geobench.data.land import sample_land
 from geobench.data.tables.rows import read_coordinates
+from geobench.data.tables.swapped import swap_evidence
 from geobench.errors import DatasetError, GalleryError, as_plugin_error, unknown_name
-from geobench.geo import FloatArray, as_coordinates, invalid_rows, place_keys, sample_sphere, two_nearest_km
+from geobench.geo import FloatArray, as_coordinates, invalid_rows, place_keys, read_only, sample_sphere, two_nearest_km
 from geobench.plugins import registry
 from geobench.progress import SILENT, Progress
 
@@ -40,7 +41,7 @@ class Gallery:
     """Coordinates (m, 2) in degrees, and where they come from.
 
     Attributes:
-        coordinates: (m, 2) latitude, longitude.
+        coordinates: (m, 2) latitude, longitude; read-only, so that no model can change them for the next one.
         source: ``training``, ``land``, ``sphere``, one that a plugin registers (``official``) or a CSV file's path.
         drawn: False for a file or a whole source, which are the same with every seed.
         seed: of the draw; it is part of the identity of a result. 0 if nothing was drawn.
@@ -52,7 +53,11 @@ class Gallery:
     drawn: bool = True
 
     def __post_init__(self) -> None:
-        """Forget a seed that drew nothing; refuse points that are not on Earth: NaN would be nearest to every query."""
+        """Keep a copy that nobody can change, since its hash stands for it, and forget a seed that drew nothing.
+
+        Points that are not on Earth are refused: NaN would be nearest to every query.
+        """
+        object.__setattr__(self, "coordinates", read_only(np.array(self.coordinates, dtype=np.float64)))
         if not self.drawn:
             object.__setattr__(self, "seed", 0)
         bad = invalid_rows(self.coordinates)
@@ -263,9 +268,23 @@ def _larger_than_training(m: int, images: int) -> GalleryError:
     )
 
 
+def read_places(path: Path) -> FloatArray:
+    """Return the positions (n, 2) in a CSV file.
+
+    Raises:
+        DatasetError: it cannot be read, or its latitudes and longitudes look swapped.
+    """
+    places = read_coordinates(path)
+    if evidence := swap_evidence(places, "positions"):
+        raise DatasetError(f"{path}: {evidence}.")
+    return places
+
+
 def _from_csv(path: Path) -> Gallery:
+    """Return the gallery of a file; below the working folder its name is relative, however it was given."""
+    below = path.absolute().is_relative_to(Path.cwd())
     try:
-        return Gallery(read_coordinates(path), str(path), drawn=False)
+        return Gallery(read_places(path), str(path.absolute().relative_to(Path.cwd()) if below else path), drawn=False)
     except DatasetError as error:
         raise GalleryError(str(error)) from error
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
 from geobench.errors import GeobenchError
 
 FloatArray = npt.NDArray[np.float64]
+Array = TypeVar("Array", bound=npt.NDArray[Any])
+
+
+def read_only(array: Array) -> Array:
+    """Return a view of ``array`` that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean Earth radius of the ``haversine`` package (IUGG)."""

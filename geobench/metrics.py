@@ -10,15 +10,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from geobench.errors import PluginError, as_plugin_error
-from geobench.geo import FloatArray
+from geobench.geo import FloatArray, read_only
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +46,20 @@ class ScoredImages:
     truth: FloatArray | None = None
     predictions: Predictions | None = None
     extra: pd.DataFrame | None = None
+
+    def __post_init__(self) -> None:
+        """Lock the arrays: a metric that writes into what all metrics are computed from would change their scores."""
+        locked: dict[str, Any] = {
+            "errors_km": read_only(self.errors_km),
+            "truth": None if self.truth is None else read_only(self.truth),
+        }
+        if self.predictions is not None:
+            of = self.predictions
+            locked["predictions"] = replace(
+                of, coordinates=read_only(of.coordinates), scores=read_only(of.scores), failed=read_only(of.failed)
+            )
+        for name, value in locked.items():
+            object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         return len(self.errors_km)
@@ -95,7 +109,7 @@ class Metric:
         digits: decimals shown; a score below 10 has at least one.
         low, high: range of the score, to which intervals are clipped.
         needs: ``errors`` alone, or ``predictions`` (and true positions).
-        threshold_km: radius of an accuracy; None for any other metric.
+        threshold_km: radius of an :func:`accuracy`; None for any other metric, whatever radius it has.
         listed: whether it is a column of every test set; otherwise only of those whose definition names it.
     """
 
@@ -120,6 +134,11 @@ class Metric:
             raise ValueError(f"the metric {self.name!r} is of the kind {self.kind!r}; use {', '.join(get_args(Kind))}")
         if (self.kind == "whole") != (self.per_image is None) or (self.kind == "whole") != (self.whole is not None):
             raise ValueError(f"the metric {self.name!r} needs either per_image, or the kind 'whole' and whole")
+        if self.threshold_km is not None and self.name != accuracy_name(self.threshold_km):
+            raise ValueError(
+                f"the metric {self.name!r} has a threshold_km, which calibration and replay take for the radius of an "
+                "accuracy; leave it out, or use geobench.metrics.accuracy"
+            )
 
     @property
     def comparison_digits(self) -> int:
@@ -150,7 +169,35 @@ class Metric:
             )
         if self.kind == "share" and not ((values == 0) | (values == 1) | np.isnan(values)).all():
             raise PluginError(f"the metric {self.name} is a share, so its values must be 0, 1 or NaN.")
+        if images.predictions is not None and images.truth is not None:
+            self._refuse_dropped_failures(images, np.flatnonzero(images.predictions.failed & np.isnan(values)))
         return values
+
+    def _refuse_dropped_failures(self, images: ScoredImages, rows: npt.NDArray[np.intp]) -> None:
+        """Raise ``PluginError`` if the failed images ``rows`` have no value only because they failed.
+
+        They are what would have one if the image had been placed at the farthest point.
+        """
+        if not len(rows) or self.per_image is None:
+            return
+        part = images.take(rows)
+        assert part.predictions is not None and part.truth is not None
+        farthest = np.stack([-part.truth[:, 0], (part.truth[:, 1] + 360) % 360 - 180], axis=1)
+        placed = np.broadcast_to(farthest[:, None], part.predictions.coordinates.shape)
+        located = replace(
+            part.predictions,
+            coordinates=placed,
+            scores=np.nan_to_num(part.predictions.scores),
+            failed=np.zeros(len(rows), dtype=np.bool_),
+        )
+        with as_plugin_error(f"the metric {self.name}", f"on {len(rows):,} images"):
+            values = np.asarray(self.per_image(replace(part, predictions=located)), dtype=np.float64)
+        dropped = int(np.count_nonzero(~np.isnan(values)))
+        if dropped:
+            raise PluginError(
+                f"the metric {self.name} is NaN for {dropped:,} images because they failed, which would leave them "
+                "out; a failed image is a miss: return the worst value where images.predictions.failed."
+            )
 
     def score(self, images: ScoredImages) -> float:
         """Return the score of ``images``; NaN if it applies to none of them, or needs what is not known.
@@ -197,7 +244,7 @@ def accuracy(km: float, level: str = "") -> Metric:
 
 def accuracy_name(km: float) -> str:
     """Return the name of the accuracy at ``km``, such as ``acc_25km``."""
-    return f"acc_{km:g}km"
+    return f"acc_{km:.15g}km"
 
 
 def accuracies(metrics: Iterable[Metric]) -> list[Metric]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.errors import FeatureError, GeobenchError
-from geobench.features.digests import Digests, read_digests, row_digests, sorted_digests
+from geobench.errors import DatasetError, FeatureError, GeobenchError
+from geobench.features.digests import row_digests, sorted_digests
 from geobench.features.loaders import FeatureLoader, feature_loader
 from geobench.geo import FloatArray
+from geobench.images.digests import Digests, read_digests
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
 
@@ -39,6 +40,7 @@ class TestSet:
         dataset: the data set that ``table`` is of.
         table: a row per image: ``image``, ``latitude``, ``longitude`` and extra columns.
         refresh: extract features once more even if they are cached; afterwards the new ones are used.
+        progress: reports the comparison of images that may have changed.
     """
 
     __test__: ClassVar[bool] = False  # the name does not make it a test of pytest
@@ -46,6 +48,8 @@ class TestSet:
     dataset: Dataset
     table: pd.DataFrame
     refresh: bool = False
+    progress: Progress = field(default=SILENT, repr=False, compare=False)
+    _read: pd.DataFrame = field(init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -55,13 +59,29 @@ class TestSet:
 
         Raises:
             DatasetNotFoundError: its files are not on this machine.
-            DatasetError: its table cannot be used.
+            DatasetError: its table cannot be used, or lists an image twice.
         """
         dataset.prepare("test", progress)
-        return cls(dataset, dataset.table("test", limit), refresh)
+        table = dataset.table("test", limit)
+        again = table["image"][table["image"].duplicated()]
+        if len(again):  # a table in a file is refused when it is read; a plugin's is not read
+            raise DatasetError(f"{dataset.name} lists {len(again):,} images more than once, such as {again.iloc[0]!r}.")
+        return cls(dataset, table, refresh, progress)
+
+    def __post_init__(self) -> None:
+        """Keep the table as it is now, to notice a change."""
+        object.__setattr__(self, "_read", self.table.copy())
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def check_unchanged(self) -> None:
+        """Raise ``DatasetError`` if the table was changed since, so that it is not what was digested and extracted."""
+        if not self.table.equals(self._read):
+            raise DatasetError(
+                f"the table of {self.name} was changed after it was read; make a new test set of the changed table: "
+                "geobench.TestSet(dataset, table)"
+            )
 
     @property
     def name(self) -> str:
@@ -76,7 +96,7 @@ class TestSet:
     @cached_property
     def truth(self) -> FloatArray:
         """Return the true positions (n, 2) in degrees."""
-        return _coordinates(self.table)
+        return coordinates_of(self.table)
 
     @cached_property
     def extra(self) -> pd.DataFrame:
@@ -86,7 +106,7 @@ class TestSet:
     @cached_property
     def images_key(self) -> str:
         """Return 16 digits that stand for the images: names, and what changes when a file does."""
-        return self.dataset.content_key(self.table, "test")
+        return self.dataset.content_key(self.table, "test", self.progress)
 
     @cached_property
     def table_hash(self) -> str:
@@ -124,7 +144,7 @@ class TestSet:
 
 def hash_table(table: pd.DataFrame) -> str:
     """Return 16 digits that stand for the names and positions in ``table``: the version of a data set."""
-    return hash_positions(table["image"], _coordinates(table))
+    return hash_positions(table["image"], coordinates_of(table))
 
 
 def hash_positions(images: Iterable[Any], coordinates: FloatArray) -> str:
@@ -132,7 +152,8 @@ def hash_positions(images: Iterable[Any], coordinates: FloatArray) -> str:
     return files.digest([str(image) for image in images], np.ascontiguousarray(coordinates))
 
 
-def _coordinates(table: pd.DataFrame) -> FloatArray:
+def coordinates_of(table: pd.DataFrame) -> FloatArray:
+    """Return the positions (n, 2) in ``table``, in degrees."""
     return np.ascontiguousarray(table[["latitude", "longitude"]].to_numpy(np.float64))
 
 
@@ -163,7 +184,7 @@ class TrainingSet:
     @cached_property
     def coordinates(self) -> FloatArray:
         """Return the positions (n, 2) in degrees, those of unreadable images too."""
-        return _coordinates(self.table)
+        return coordinates_of(self.table)
 
     @cached_property
     def features(self) -> Features:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.data.dataset import Dataset, stamp
+from geobench.data.dataset import Dataset
 from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, as_plugin_error
 from geobench.evaluate import Options, encoder_for, locate, rows_in_training
 from geobench.features.cache import extract
@@ -41,8 +41,11 @@ class _Photos(Dataset, kind="photos"):
     def image_bytes(self, image: str, purpose: str) -> bytes:
         return file_bytes(Path(image), image)
 
-    def content_key(self, table: pd.DataFrame, purpose: str) -> str:
-        return files.digest([[image, *stamp(Path(image))] for image in table["image"]])
+    def content_key(self, table: pd.DataFrame, purpose: str, progress: Progress = SILENT) -> str:
+        return files.digest([[image, *files.stamp(Path(image))] for image in table["image"]])
+
+    def contents(self, table: pd.DataFrame, purpose: str, *, fresh: bool = True) -> None:
+        return None
 
 
 PHOTOS = _Photos(name="photos", title="photos")

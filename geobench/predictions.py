@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.errors import PluginError, ResultError
-from geobench.geo import FloatArray, errors_km, invalid_rows
+from geobench.geo import FloatArray, errors_km, haversine_km, invalid_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,8 @@ STATUSES = {
 }
 """What became of an image, and how a count of it reads. In a run of ours a failed image is one that cannot be read."""
 _OURS = re.compile(r"image|latitude|longitude|status|error_km|(latitude|longitude|score)_[1-9]\d*")
+MISREAD_AT_LEAST = 10
+"""With fewer images it cannot be told that coordinates are swapped or in radians."""
 PREFIX = "table_"
 """Prefix of a column of the test set whose name is one of ours."""
 
@@ -121,30 +123,59 @@ class Predictions:
         """Return the error (n,) in km of the best prediction against ``truth`` (n, 2)."""
         return errors_km(self.coordinates[:, 0], truth, self.failed)
 
+    def misread(self, truth: FloatArray) -> str:
+        """Return what the best predictions look like if not like latitude and longitude in degrees; empty if they do.
+
+        They are far nearer to ``truth`` (n, 2) if read in another way: swapped, or as radians.
+        """
+        located = ~self.failed
+        placed, there = self.coordinates[located, 0], truth[located]
+        if len(placed) < MISREAD_AT_LEAST:
+            return ""
+        error = float(np.median(haversine_km(placed, there)))
+        for what, other in (
+            ("have latitude and longitude swapped", placed[:, ::-1]),
+            ("be radians", np.degrees(placed)),
+        ):
+            if not len(invalid_rows(other)) and 2 * float(np.median(haversine_km(other, there))) < error:
+                otherwise = float(np.median(haversine_km(other, there)))
+                return f"seem to {what}: the median error is {error:,.0f} km as they are, {otherwise:,.0f} km otherwise"
+        return ""
+
     def check(self, n: int, who: str) -> Predictions:
-        """Return self if it is well formed for ``n`` images; otherwise raise ``PluginError``, which names ``who``."""
+        """Return a copy if it is well formed for ``n`` images; otherwise raise ``PluginError``, which names ``who``.
+
+        A copy, because a model may fill the same arrays again for its next batch.
+        """
         shape, k = np.shape(self.coordinates), np.shape(self.scores)[1:]
         if shape != (n, *k, 2) or len(k) != 1 or k[0] < 1 or np.shape(self.scores) != (n, *k):
             raise PluginError(
                 f"{who} returned predictions of shape {shape} with scores of shape {np.shape(self.scores)}; "
                 f"for {n} images they must be ({n}, k, 2) and ({n}, k) with k at least 1."
             )
+        for name in ("coordinates", "scores"):
+            dtype = np.asarray(getattr(self, name)).dtype
+            if dtype.kind not in "fiu" or (name == "coordinates" and dtype == np.float16):
+                rounds = ", which rounds them by up to 7 km" if dtype == np.float16 else ""
+                raise PluginError(f"{who} returned {name} of the type {dtype}{rounds}; return float32 or float64.")
         if np.shape(self.failed) != (n,):
             raise PluginError(f"{who} returned ``failed`` of shape {np.shape(self.failed)}; it must be ({n},).")
-        for rank in range(shape[1]):
-            bad = np.setdiff1d(invalid_rows(self.coordinates[:, rank]), np.flatnonzero(self.failed))
+        coordinates, scores = (np.array(values, np.float64) for values in (self.coordinates, self.scores))
+        copy = Predictions(coordinates, scores, np.array(self.failed, np.bool_))
+        copy._check_values(who)
+        return copy
+
+    def _check_values(self, who: str) -> None:
+        """Raise ``PluginError`` if a coordinate of a located image is none, or its scores are NaN or out of order."""
+        located = np.flatnonzero(~self.failed)
+        for rank in range(self.coordinates.shape[1]):
+            bad = np.intersect1d(invalid_rows(self.coordinates[:, rank]), located)
             if len(bad):
                 raise PluginError(
                     f"{who} returned {len(bad)} coordinates that are NaN or out of range, first for image number "
                     f"{bad[0]} at rank {rank + 1}: {tuple(self.coordinates[bad[0], rank].tolist())}."
                 )
-        self._check_scores(who)
-        return self
-
-    def _check_scores(self, who: str) -> None:
-        """Raise ``PluginError`` if the score of a located image is NaN, or higher than that of a better rank."""
-        located = np.flatnonzero(~np.asarray(self.failed))
-        scores = np.asarray(self.scores, dtype=np.float64)[located]
+        scores = self.scores[located]
         for wrong, what in (
             (np.isnan(scores), "is NaN"),
             (

@@ -125,8 +125,12 @@ def plan_training(models: Sequence[str], train_missing: bool) -> dict[str, Mappi
 
 def _as_trained(donor: Checkpoint) -> dict[str, Any]:
     """Return the arguments of :func:`train` that give the training set and features of ``donor``."""
-    copied = ("encoder", "seed", "crops", "limit")
+    copied = ("encoder", "seed", "crops")
     given = {name: getattr(donor, name) for name in copied if getattr(donor, name) is not None}
+    if donor.limit is not None and donor.drawn_from is not None:  # a fraction draws from what a limit has drawn
+        given |= {"limit": donor.drawn_from, "fraction": donor.limit / donor.drawn_from}
+    elif donor.limit is not None:
+        given |= {"limit": donor.limit}
     return {"data": donor.dataset} | given
 
 
@@ -217,7 +221,8 @@ class _Untrained:
 
     @cached_property
     def _images(self) -> int:
-        return len(self._dataset.table("train", self.training.get("limit")))
+        drawn_from = len(self._dataset.table("train", self.training.get("limit")))
+        return max(1, round(float(self.training.get("fraction", 1.0)) * drawn_from))
 
     @property
     def _dataset(self) -> Dataset:

@@ -6,18 +6,23 @@ fields: nothing can be in one and not in the other. The same holds for a checkpo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
 from geobench.devices import describe_device, peak_memory_mb
-from geobench.features.code import features_code
-from geobench.plugins import registry
+from geobench.errors import as_plugin_error
+from geobench.features.code import LIBRARIES, class_code, features_code, installed
+from geobench.plugins import registry, who
 from geobench.settings import as_dict
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from geobench.features.cache import Features
     from geobench.features.encoders import Encoder
     from geobench.gallery import Gallery
     from geobench.models import Model, TestSet
@@ -39,9 +44,10 @@ class Identity:
         columns_hash: digest of its other columns, such as photographers and scenes: intervals and breakdowns use them.
         n: images in the test set, the denominator of every score.
         model: name of the model.
-        code: versions of the distributions whose code predicts, for a model that is not trained; empty for one that is:
-            its weights stand for it.
-        checkpoint, weights: of a trained model: the id of its checkpoint, and the digest of everything learnt.
+        code: the digest ``source`` of the model's own code, and for a model that is not trained the versions of the
+            distributions that predict; the weights of one that is stand for these.
+        checkpoint, weights: of a trained model: the id of its checkpoint, empty if it was fitted without one, and the
+            digest of everything learnt.
         config: hyper-parameters and settings.
         encoder, encoder_weights, preprocessing, precision: what its features come from; empty for a model that uses
             none.
@@ -95,16 +101,18 @@ class TrainingIdentity:
 
     Attributes:
         model: name of the model.
+        model_code: digest of its code; empty for imported weights, and unknown of checkpoints of earlier versions.
         config: every hyper-parameter; ``variant``, the named list of settings that it began with, or empty.
         seed: of everything random in the training; None if unknown, for imported weights.
         dataset: name of the training set.
         images_key, table_hash: digests of its images, and of their names and positions.
-        encoder, encoder_weights, encoder_code, encoder_caveat, preprocessing, crops: what its features came from, as in
-            :class:`Identity`; empty for a model that uses none.
+        encoder, encoder_weights, encoder_code, encoder_caveat, preprocessing, precision, crops: what its features came
+            from, as in :class:`Identity`; empty for a model that uses none.
         augmentation: views, kind, seed and live, if the views were drawn at random; otherwise empty.
     """
 
     model: str
+    model_code: str = ""
     config: dict[str, Any]
     variant: str = ""
     seed: int | None
@@ -116,6 +124,7 @@ class TrainingIdentity:
     encoder_code: str = ""
     encoder_caveat: str = ""
     preprocessing: str = ""
+    precision: str = ""
     crops: int = 0
     augmentation: dict[str, Any]
 
@@ -150,10 +159,11 @@ def identify(
     """
     checkpoint = model.checkpoint
     learnt: dict[str, Any] = (
-        {"code": {}, "checkpoint": checkpoint.id, "weights": checkpoint.weights, "config": checkpoint.config}
+        {"checkpoint": checkpoint.id, "weights": checkpoint.weights, "config": checkpoint.config}
         if checkpoint is not None
-        else {"code": versions_of(type(model)), "config": as_dict(model.config)}
+        else {"weights": _fitted(model), "config": as_dict(model.config)}
     )
+    code = {"source": model_code(type(model))} | (versions_of(type(model)) if checkpoint is None else {})
     encoded: dict[str, Any] = (
         {"crops": crops, "precision": encoder.precision(model.device)} | dict(describe_encoder(encoder))
         if encoder is not None
@@ -166,7 +176,8 @@ def identify(
     )
     images: dict[str, Any] = {"images_key": test_set.images_key, "table_hash": test_set.table_hash}
     images |= {"columns_hash": test_set.columns_hash, "n": len(test_set)}
-    return Identity(dataset=test_set.name, model=model.name, top_k=top_k, **images, **learnt, **encoded, **drawn)
+    names: dict[str, Any] = {"dataset": test_set.name, "model": model.name, "code": code, "top_k": top_k}
+    return Identity(**names, **images, **learnt, **encoded, **drawn)
 
 
 def describe_encoder(encoder: Encoder) -> dict[str, str]:
@@ -180,8 +191,15 @@ def describe_encoder(encoder: Encoder) -> dict[str, str]:
     }
 
 
-def circumstances(model: Model, test_set: TestSet, gallery: Gallery | None) -> dict[str, Any]:
-    """Return what else is recorded of a result: nothing that its predictions depend on."""
+def circumstances(
+    model: Model, test_set: TestSet, gallery: Gallery | None, features: Features | None
+) -> dict[str, Any]:
+    """Return what else is recorded of a result: nothing that its key is made of.
+
+    Args:
+        model, test_set, gallery: as in :func:`identify`.
+        features: of the test images; None if the model uses none.
+    """
     checkpoint = model.checkpoint
     return {
         "expected": test_set.dataset.count,
@@ -194,9 +212,24 @@ def circumstances(model: Model, test_set: TestSet, gallery: Gallery | None) -> d
         "in_gallery": gallery.count_of(test_set.truth) if gallery is not None else 0,
         "created": now(),
         "versions": versions_of(type(model)) | library_versions(),
+        "encoded_with": features.versions if features is not None else {},
+        "training_encoded_with": checkpoint.encoded_with if checkpoint is not None else {},
         "device": describe_device(model.device),
         "peak_memory_mb": peak_memory_mb(),
     }
+
+
+def _fitted(model: Model) -> str:
+    """Return the digest of what a model without a checkpoint learnt by a call of ``fit``; empty if it needs none."""
+    if not model.trainable:
+        return ""
+    with as_plugin_error(who(model), "in state()"):
+        return weights_digest(model.state())
+
+
+def weights_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Return a digest of what a model has learnt: the names and values of its arrays."""
+    return files.digest(*(part for name in sorted(arrays) for part in (name, arrays[name])))
 
 
 def is_tested_on_training(in_training: int | None, n: int) -> bool:
@@ -224,6 +257,13 @@ def training_overlap(spec: str, dataset: str, trained_on: str, in_training: int 
     return f"{spec} was trained on {which} test images of {dataset}, so its scores show what it remembers; {advice}."
 
 
+def model_code(model: type[Model]) -> str:
+    """Return 16 digits for the code of ``model``: how it learns and predicts."""
+    from geobench.models import Model
+
+    return files.digest(class_code(model, Model))
+
+
 def versions_of(model: type[Model]) -> dict[str, str]:
     """Return the versions of geobench, torch and the distribution that brings ``model``: the code that predicts."""
     owner = registry().owners.get(("model", model.name))
@@ -233,13 +273,7 @@ def versions_of(model: type[Model]) -> dict[str, str]:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that decode images, encode them, and bring released weights."""
-    found = {}
-    for name in ("pillow", "open_clip_torch", "timm", "geoclip"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed((*LIBRARIES, "geoclip"))
 
 
 def now() -> str:

@@ -30,8 +30,8 @@ FOLDER = Path("results")
 SCHEMA = 2
 """Version of the record's form; it is raised when an entry changes its meaning. Form 1 lacks parts of the identity."""
 READABLE = (1, 2)
-LATER = frozenset({"statuses"})
-"""Fields that form 2 has got since: a record need not state them."""
+LATER = frozenset({"distinct_images", "encoded_with", "training_encoded_with", "statuses"})
+"""What the first records of form 2 do not state."""
 SAME = 1e-9
 """Recomputed scores may differ by this share: sums of another order."""
 
@@ -53,9 +53,13 @@ class Result(Identity):
         training: what the checkpoint depends on besides the seed (:meth:`TrainingIdentity.recipe`); results whose
             recipes are equal differ in nothing but seeds. Empty if it is not known, or nothing was trained.
         in_training: test images that are among the training images; None if unknown.
+        distinct_images: of the n images, those with a content of their own; None if unknown.
         gallery_distinct: distinct points of the gallery; it holds ``in_gallery`` test coordinates, exactly or rounded.
         created: UTC, ISO 8601.
-        versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode.
+        versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode, when the
+            result was measured.
+        encoded_with: versions of the libraries that decoded and encoded its features, when these were extracted;
+            ``training_encoded_with``: those of the training. Empty if unknown, or if the model uses no features.
         seconds: from images to predictions, less where features were cached; ``peak_memory_mb`` is the process's.
         stated_key: the key in a record of form 1, which lacks parts of what keys are made of today.
         predictions, names, truth: of each image; None if only the record is available.
@@ -73,10 +77,13 @@ class Result(Identity):
     training_seed: int | None = None
     training: dict[str, Any] = field(default_factory=dict)
     in_training: int | None = None
+    distinct_images: int | None = None
     gallery_distinct: int = 0
     in_gallery: int = 0
     created: str
     versions: dict[str, str]
+    encoded_with: dict[str, str] = field(default_factory=dict)
+    training_encoded_with: dict[str, str] = field(default_factory=dict)
     device: str = ""
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
@@ -135,7 +142,7 @@ class Result(Identity):
         Results against other true positions, another gallery's coordinates or with other weights of the encoder are
         different entries. What a record of form 1 does not state is empty.
         """
-        settings = "" if self.checkpoint else files.digest(self.config)
+        settings = "" if self.checkpoint else files.digest(self.config, self.weights)
         return (
             *(self.dataset, self.subset, self.n, self.test_hash),
             *(self.model, self.checkpoint, settings, self.encoder, self.encoder_weights, self.crops),
@@ -147,6 +154,13 @@ class Result(Identity):
         """Return what metrics are computed from; only with predictions."""
         assert self.predictions is not None and self.truth is not None
         return ScoredImages(self.predictions.errors_km(self.truth), self.truth, self.predictions, self.extra)
+
+    def with_scores(self, scores: dict[str, float]) -> Result:
+        """Return this result with other scores; places that metrics have looked up are not looked up again."""
+        found = replace(self, scores=scores)
+        if "scored" in vars(self):
+            vars(found)["scored"] = self.scored
+        return found
 
     @property
     def errors(self) -> FloatArray:
@@ -164,11 +178,11 @@ class Result(Identity):
     def record(self) -> dict[str, Any]:
         """Return everything but the predictions, as JSON has it: the key, then the fields; a score of NaN is None.
 
-        A field in ``LATER`` that is empty is left out, as it is in records of earlier versions.
+        Those of a run have no ``statuses``.
         """
         scores = {name: None if math.isnan(score) else score for name, score in self.scores.items()}
         values = {name: getattr(self, name) for name in _recorded()}
-        stated = {name: value for name, value in values.items() if value or name not in LATER}
+        stated = {name: value for name, value in values.items() if value or name != "statuses"}
         return {"key": self.key} | stated | {"scores": scores}
 
     def row(self) -> dict[str, Any]:
@@ -300,7 +314,7 @@ def _misfits(schema: Any, key: Any, values: dict[str, Any]) -> Iterator[str]:
     if schema not in READABLE:
         yield f"form {schema!r}"
     known = _recorded()
-    optional = {name for name, f in known.items() if _has_default(f)} | {"code"} if schema == 1 else set(LATER)
+    optional = {name for name, f in known.items() if _has_default(f)} | {"code"} if schema == 1 else LATER
     unknown = sorted(set(values) - set(known))
     missing = [name for name in known if name not in values and name not in optional]
     wrong = [name for name, f in known.items() if name in values and not _fits(values[name], str(f.type))]
@@ -373,7 +387,7 @@ def _rescored(path: Path, result: Result) -> Result:
             f"{path}: its predictions no longer yield its scores ({shown}{more}): one of the two files was edited or "
             "replaced; move both away and run the model again."
         )
-    return replace(result, scores=scores)
+    return result.with_scores(scores)
 
 
 def _same(a: float, b: float) -> bool:

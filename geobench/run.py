@@ -12,16 +12,18 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from geobench import files
 from geobench.audits.fitting import FittingSubsets
 from geobench.audits.subsets import Subset, get_subsets, score_subset
 from geobench.devices import pick_device
-from geobench.errors import GeobenchError
+from geobench.errors import GeobenchError, ResultError
 from geobench.evaluate import DEFAULTS, Options, evaluate, identity_of, overlap_warning, rows_in_training
 from geobench.gallery import Gallery, gallery_for
 from geobench.models import Model, TestSet
-from geobench.plugins import get_dataset
-from geobench.preflight import Job, Plan, check_jobs, check_settings, plan_training
+from geobench.plugins import get_dataset, get_metrics
+from geobench.preflight import Job, Plan, check_jobs, check_settings, model_class_of, plan_training
 from geobench.progress import SILENT, Progress, WithoutRepeats
 from geobench.provenance import Identity
 from geobench.results import FOLDER, Result, find_kept, load_result
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from geobench.data.dataset import Dataset
+
+NOTICED = 1e-6
+"""Degrees, a tenth of a metre: predictions that are further apart are not the same."""
 
 
 @dataclass
@@ -104,8 +109,9 @@ def run(
     for job in jobs if subset else []:
         if job.training is None:
             subsets.check(plan.configured(job.spec), job)
+    refreshed: list[Mapping[str, Any]] = []
     for job in jobs:
-        _run_job(job, plan, subsets, summary, progress)
+        _run_job(job, plan, subsets, refreshed, summary, progress)
     return summary
 
 
@@ -120,6 +126,7 @@ def _readable(
     found = []
     for dataset in datasets:
         try:
+            get_metrics(dataset)
             found.append(TestSet.of(dataset, limit, progress, refresh=refresh))
         except GeobenchError as error:
             said = str(error)
@@ -168,13 +175,26 @@ class _Subsets:
         return self._chosen[spec, test_set.name]
 
 
-def _run_job(job: Job, plan: Plan, subsets: _Subsets, summary: RunSummary, progress: Progress) -> None:
-    """Train the model if it has to be, and evaluate it on everything."""
+def _run_job(
+    job: Job,
+    plan: Plan,
+    subsets: _Subsets,
+    refreshed: list[Mapping[str, Any]],
+    summary: RunSummary,
+    progress: Progress,
+) -> None:
+    """Train the model if it has to be, and evaluate it on everything.
+
+    With ``force`` it is trained on features extracted again, unless a model before was, as ``refreshed`` lists.
+    """
     spec = job.spec
     try:
         if job.training is not None:
             progress.say(f"{spec} has no checkpoint: training it first, on {job.training['data']}.")
-            train(spec, device=plan.device, progress=progress, **job.training)
+            again = plan.force and job.training not in refreshed
+            train(spec, device=plan.device, force=again, progress=progress, **job.training)
+            if model_class_of(spec).input == "features":
+                refreshed.append(job.training)
         model = plan.configured(spec)
     except GeobenchError as error:
         summary.failures.append(f"{spec}: {error}")
@@ -213,11 +233,13 @@ def _results(
     progress: Progress,
 ) -> Iterator[Result]:
     """Yield the result of one combination, the kept one or a new one, saved; then that of the subset."""
-    kept = None if plan.force else find_kept(plan.folder, identity)
-    if kept is not None:
+    kept = find_kept(plan.folder, identity)
+    if kept is not None and not plan.force:
         result = _kept(kept, model, test_set, plan, progress)
     else:
         result = evaluate(load(), test_set, gallery, plan.options, progress=progress)
+        if kept is not None and (difference := _changed(kept, result)):
+            progress.say(f"{model.name} on {test_set.name}: {difference}")
         saved = result.save(plan.folder)
         progress.say(f"{model.name} on {test_set.name}{f' × {gallery.spec}' if gallery else ''}: saved {saved}.")
     yield result
@@ -228,6 +250,25 @@ def _results(
         where = f"the {plan.subset} subset of {test_set.name}, {part.n:,} images"
         progress.say(f"{model.name} on {where}: {part.save(plan.folder)}.")
         yield part
+
+
+def _changed(path: Path, result: Result) -> str:
+    """Return a line if the predictions in ``path`` are others than those of ``result``, which has the same key."""
+    try:
+        before = load_result(path, predictions=True)
+    except ResultError:
+        return ""
+    if before.predictions is None or result.predictions is None:
+        return ""
+    moved = np.abs(before.predictions.coordinates[:, 0] - result.predictions.coordinates[:, 0]).max(axis=1) > NOTICED
+    changed = int((moved | (before.predictions.failed != result.predictions.failed)).sum())
+    if not changed:
+        return ""
+    return (
+        f"{changed:,} of {result.n:,} predictions are others than in {path.name}, which is replaced, though nothing "
+        "that a result depends on is known to have changed: the model draws at random, or its predictions depend on "
+        "the batch size, the device or a library."
+    )
 
 
 def _kept(path: Path, model: Model, test_set: TestSet, plan: Plan, progress: Progress) -> Result:

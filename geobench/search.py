@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.errors import FeatureError
+from geobench.features.code import function_code
 from geobench.geo import FloatArray
+from geobench.models import Model
 from geobench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ TILE = 16
 the other queries (on a CPU, to the last bit). A single query costs as much as a whole group."""
 GPU_TILE = 1024
 """The group size on a GPU, which small groups would leave idle."""
+LANES = 64
+"""Sums are padded to a multiple of it: the last few of a vector are worked out by instructions that round otherwise."""
 BLOCK = 16_384
 """Gallery rows compared at a time: 32 MiB of float32 embeddings of width 512."""
 CHUNK = 1024
@@ -69,28 +73,44 @@ def top_k(
     n, k = len(queries), min(k, len(gallery))
     best = queries.new_full((n, 0), -torch.inf)
     rows = torch.empty((n, 0), dtype=torch.long, device=queries.device)
-    log_sum = queries.new_full((n,), -torch.inf)
+    padding = (0, -n % LANES)
+    log_sum = queries.new_full((n + padding[1],), -torch.inf)
     for start in range(0, len(gallery), BLOCK):
         block = _as_tensor(gallery[start : start + BLOCK]).to(queries.device)
         found = []
         for first, tile in _tiles(queries):
             products = _products(block, tile).T[: n - first].contiguous()  # (queries, block), without the padding
-            values, index = products.topk(min(k, len(block)), dim=1)
+            values, index = largest(products, min(k, len(block)))
             found.append((values, index + start, torch.logsumexp(scale * products, dim=1)))
         values, index, block_sum = (torch.cat(parts) for parts in zip(*found, strict=True))
-        log_sum = torch.logaddexp(log_sum, block_sum)
+        log_sum = torch.logaddexp(log_sum, torch.nn.functional.pad(block_sum, padding))
         best, order = torch.cat([best, values], dim=1).sort(dim=1, descending=True, stable=True)
         rows = torch.cat([rows, index], dim=1).gather(1, order)[:, :k]
         best = best[:, :k]
         del block
         if gallery.nbytes > MAX_RESIDENT_BYTES:
             _release_pages(gallery)
-    probabilities = torch.exp(scale * best - log_sum[:, None])
+    probabilities = torch.exp(scale * best - log_sum[:n, None])
     return (
         best.double().cpu().numpy(),
         rows.cpu().numpy().astype(np.intp),
         probabilities.double().cpu().numpy(),
     )
+
+
+def largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the ``k`` largest of ``scores`` (n, m) in each row and their columns, best first; of equal ones the first.
+
+    ``topk`` returns any of several equal ones, and others for another k, so that the best answer would depend on how
+    many are asked for. Rows without equal ones among the k + 1 largest, nearly all, cost nothing more.
+    """
+    values, columns = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    tied = (values[:, 1:] == values[:, :-1]).any(dim=1).nonzero().flatten()
+    for row in tied.tolist():
+        candidates = (scores[row] >= values[row, k - 1]).nonzero().flatten()
+        order = scores[row, candidates].sort(descending=True, stable=True).indices[:k]
+        columns[row, :k] = candidates[order]
+    return values[:, :k], columns[:, :k]
 
 
 def _products(block: Tensor, tile: Tensor) -> Tensor:
@@ -145,7 +165,8 @@ def gallery_embeddings(
 
     Args:
         gallery: to embed.
-        embed: maps coordinates (b, 2) to an array (b, dim); called on blocks.
+        embed: maps coordinates (b, 2) to an array (b, dim); called on blocks. Its code is part of the cache key, and
+            that of the model whose method it is.
         dim: embedding width.
         checkpoint: ``MODEL@ID``, part of the cache key; with None they are computed in memory.
         progress: reports progress.
@@ -158,7 +179,8 @@ def gallery_embeddings(
         memory = np.empty(shape, dtype=np.float32)
         fill(memory, gallery.coordinates, embed, what, progress)
         return memory
-    path = files.home() / "galleries" / f"{files.digest(checkpoint, gallery.hash)}.npy"
+    code = function_code(embed, Model, __name__)
+    path = files.home() / "galleries" / f"{files.digest(checkpoint, code, gallery.hash)}.npy"
     if not path.exists():
         with files.replacing(path) as temporary:
             mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
-from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint, weights_digest
+from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint
 from geobench.data.dataset import limited
+from geobench.data.tables.swapped import swap_evidence
 from geobench.devices import default_workers, describe_device, pick_device
 from geobench.distributed import current, joined, local_device
 from geobench.errors import SettingError, TrainingError, as_plugin_error, unknown_name
@@ -19,10 +20,18 @@ from geobench.features.cache import Features, extract
 from geobench.features.live import LiveViews
 from geobench.features.loaders import FeatureLoader
 from geobench.images.augmentation import Augmentation
-from geobench.models import Model, TrainingSet, hash_table
+from geobench.models import Model, TrainingSet, coordinates_of, hash_table
 from geobench.plugins import get_dataset, get_encoder, get_model_class, who
 from geobench.progress import SILENT, Progress
-from geobench.provenance import TrainingIdentity, describe_encoder, library_versions, now, versions_of
+from geobench.provenance import (
+    TrainingIdentity,
+    describe_encoder,
+    library_versions,
+    model_code,
+    now,
+    versions_of,
+    weights_digest,
+)
 from geobench.settings import as_dict, configure
 from geobench.training.log import LOGS
 
@@ -97,13 +106,19 @@ def train(
     dataset.prepare("train", progress)
     whole = dataset.table("train", limit)
     table = _part(whole, fraction)
+    if evidence := swap_evidence(coordinates_of(table)):
+        progress.say(f"{data}: {evidence}.")
     encode = get_encoder(encoder or dataset.default_encoder)
     augment = Augmentation(views, augmentation or "simclr", seed) if views else None
-    images_key = dataset.content_key(table, "train")
+    images_key = dataset.content_key(table, "train", progress)
     uses_features = model_class.input == "features"
-    encoded: dict[str, Any] = {"crops": crops} | describe_encoder(encode) if uses_features else {}
+    device = local_device(pick_device(device))
+    encoded: dict[str, Any] = {}
+    if uses_features:
+        encoded = {"crops": crops, "precision": encode.precision(device)} | describe_encoder(encode)
     identity = TrainingIdentity(
         model=model_class.name,
+        model_code=model_code(model_class),
         config=as_dict(config),
         variant=variant,
         seed=seed,
@@ -113,14 +128,14 @@ def train(
         augmentation=asdict(augment) | {"live": live} if uses_features and augment is not None else {},
         **encoded,
     )
-    device = local_device(pick_device(device))
     workers = default_workers(device) if workers is None else workers
     how = _How(crops, augment, live, device, workers, batch_size, force)
     with joined(device) as group:
         speak = progress if group.main else SILENT
         training_set = _training_set(dataset, table, images_key, encode, how, speak)
         drawn = {"limit": limit} if fraction == 1.0 else {"limit": len(table), "drawn_from": len(whole)}
-        return _trained(model_class(config, device), training_set, identity, drawn, force, speak)
+        part = {"whole_table": hash_table(dataset.positions("train"))} if drawn["limit"] is not None else {}
+        return _trained(model_class(config, device), training_set, identity, drawn | part, force, speak)
 
 
 @dataclass(frozen=True)
@@ -224,6 +239,7 @@ def _fit(
         **drawn,
         created=now(),
         versions=versions_of(type(model)) | library_versions(),
+        encoded_with=training_set.features.versions if model.input == "features" else {},
         device=describe_device(model.device),
         seconds=round(time.monotonic() - started, 2),
         weights=weights_digest(state),

@@ -28,7 +28,7 @@ class Random(Model):
     def locate(self, features, gallery, top_k=1):
         """Return random coordinates, each with the score 1/m."""
         rng = np.random.default_rng([gallery.seed, len(gallery), self.seed])  # of seed 0: as without it
-        rows = rng.integers(len(gallery), size=(len(features), min(top_k, len(gallery))))
+        rows = rng.integers(len(gallery), size=(min(top_k, len(gallery)), len(features))).T  # the first, whatever top_k
         return Predictions.of(gallery.coordinates[rows], np.full(rows.shape, 1 / len(gallery)))
 
     def state(self):

@@ -154,6 +154,27 @@ def test_by_area_every_cell_with_images_counts_the_same(detailed):
     assert group(found, "weighted by area").scores["median_km"] is None
 
 
+def test_a_set_without_inhabitants_has_no_scores_weighted_by_population(detailed):
+    found = breakdown(detailed([SEA, (-80, 60)], [SEA, SEA]), smallest=1)
+    assert group(found, "weighted by area").scores["acc_25km"] == 50
+    nobody = group(found, "weighted by population")
+    assert (nobody.n, set(nobody.scores.values()), set(nobody.intervals.values())) == (0, {None}, {None})
+
+
+def test_values_that_differ_by_blanks_around_them_are_one_group(detailed):
+    found = breakdown(detailed([PARIS] * 4, [PARIS, LIMA, PARIS, PARIS], weather=["a", "a ", " a", " "]), "weather", 1)
+    assert [(row.name, row.n) for row in found.groups if row.name in ("a", "blank")] == [("a", 3), ("blank", 1)]
+
+
+def test_a_column_with_the_name_of_a_grouping_is_used_or_said_not_to_be(detailed):
+    result = detailed([PARIS, LIMA], [PARIS] * 2, Country=["Gallia", "Peru"], scene=["beach", "town"])
+    found = breakdown(result, "country", 1)
+    assert {row.name for row in found.groups} == {"France", "Peru"}
+    assert "These are countries of the positions; the set's own column Country is not used." in found.notes
+    assert {row.name for row in breakdown(result, "scene", 1).groups} == {"beach", "town"}
+    assert not any("not used" in note for note in breakdown(result, "continent", 1).notes)
+
+
 def test_by_population_a_cell_counts_by_its_inhabitants_and_the_empty_sea_not_at_all():
     truth = np.array([OSAKA, OSAKA, LIMA, SEA], dtype=float)
     found = weights(truth, "population")

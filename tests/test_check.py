@@ -12,9 +12,9 @@ from PIL import Image
 
 from geobench import DatasetNotFoundError
 from geobench.audits.check import check
-from geobench.audits.positions import swap_evidence
 from geobench.data.land import is_land, is_open_sea, sample_land
 from geobench.data.registration import add_dataset
+from geobench.data.tables.swapped import swap_evidence
 from geobench.geo import sample_sphere
 
 

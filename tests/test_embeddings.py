@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from geobench import GeobenchError, Model, PluginError, get_model, search
-from geobench.checkpoints import Checkpoint, weights_digest
+from geobench.checkpoints import Checkpoint
 from geobench.embed import write_embeddings
 from geobench.geo import sample_sphere
+from geobench.provenance import weights_digest
 from geobench_plugins.geoclip import GeoClipModel
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.network import GeoClip

@@ -226,6 +226,7 @@ def test_cards_have_the_pictures_that_are_there_and_the_page_says_what_is_missin
     images, metadata = photos(6)
     add_dataset("mine", images, metadata)
     (images / "photo-3.jpg").unlink()
+    two_models = [replace(result, images_key="") for result in two_models]  # as of the last release
     text = html_page(rows(two_models))
     pictures = json.loads(script(text, "block-set-0-pictures"))
     assert sorted(pictures) == ["0", "2", "4", "5"], "photo-3 is gone, and image 1 has a name of no file"

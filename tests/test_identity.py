@@ -136,6 +136,26 @@ def other_code(world):
     world.encoder.__class__ = Edited
 
 
+def other_code_of_the_model(world):
+    """Let another class of the same name answer, as after an edit of a plugin."""
+
+    class Edited(Nearest):
+        def locate(self, features, gallery, top_k=1):
+            return super().locate(features + 1, gallery, top_k)
+
+    world.monkeypatch.setitem(registry().models, "nearest", Edited)
+
+
+def other_code_of_the_training(world):
+    knn = registry().models["knn"]
+
+    class Edited(knn):
+        def fit(self, training_set, **options):
+            super().fit(training_set, **options)
+
+    world.monkeypatch.setitem(registry().models, "knn", Edited)
+
+
 def csv_gallery(world, text="latitude,longitude\n1,2\n3,4\n"):
     Path("gallery.csv").write_text(text)
     world.gallery = "gallery.csv"
@@ -149,6 +169,7 @@ RESULT = {
     "another column of the table": another_column,
     "a part of the test set": lambda w: setattr(w, "limit", 5),
     "the model": lambda w: setattr(w, "model", "prompted"),
+    "the code of the model": other_code_of_the_model,
     "the version of the plugin of a model without training": other_version_of_the_plugin,
     "the version of geobench, for a model without training": other_version_of_geobench,
     "the encoder": lambda w: w.define(default_encoder="efficientnet_lite0"),
@@ -294,6 +315,7 @@ TRAINING = {
     "a fraction of it": lambda w: {"fraction": 0.5},
     "the seed": lambda w: {"seed": 1},
     "a hyper-parameter": lambda w: {"settings": {"k": 3}},
+    "the code of the model": other_code_of_the_training,
     "the crops": lambda w: {"crops": 5},
     "views at random": lambda w: {"views": 2},
     "the kind of augmentation": lambda w: {"views": 2, "augmentation": "official"},
@@ -302,6 +324,7 @@ TRAINING = {
     "the preprocessing": lambda w: w.monkeypatch.setattr(w.encoder, "describe", lambda: "5×5 pixels"),
     "the code of the encoder": other_code,
     "what must be known of the encoder": lambda w: w.monkeypatch.setattr(w.encoder, "caveat", lambda: "random weights"),
+    "the precision": lambda w: w.monkeypatch.setattr(w.encoder, "precision", lambda device: "bfloat16"),
 }
 
 
@@ -357,7 +380,7 @@ def test_a_checkpoint_that_the_last_release_wrote_is_still_used(world):
     checkpoint = world.train()
     path = checkpoint.folder / "checkpoint.json"
     values = json.loads(path.read_text())
-    for name in ("images_key", "table_hash", "preprocessing", "seal"):
+    for name in ("images_key", "table_hash", "preprocessing", "model_code", "precision", "seal"):
         del values[name]
     path.write_text(json.dumps(values | {"seal": geobench.files.digest(values)}))
     world.model, world.gallery = checkpoint.spec, None

@@ -188,20 +188,20 @@ def test_every_score_lies_in_its_interval_and_that_in_its_range(errors, size):
     errors = np.array(errors)
     scores = score(errors)
     found = intervals(errors, Clusters(np.arange(len(errors)) // size))
-    assert list(found) == [metric.name for metric in get_metrics()]
+    several = [metric.name for metric in get_metrics() if metric.kind != "median" or len(errors) >= 6]
+    assert list(found) == (several if len(errors) > size else [])
     for name, (low, high) in found.items():
         assert low - 1e-9 <= scores[name] <= high + 1e-9
     levels = [metric.name for metric in accuracies(get_metrics())]
-    assert all(0 <= low <= high <= 100 + 1e-9 for low, high in (found[name] for name in levels))
-    assert found["mean_km"][0] >= 0 and found["geoscore"][1] <= 5000
+    assert all(0 <= low <= high <= 100 + 1e-9 for low, high in (found[name] for name in levels if found))
+    assert not found or (found["mean_km"][0] >= 0 and found["geoscore"][1] <= 5000)
 
 
 @pytest.mark.parametrize(
     ("errors", "labels"),
     [
-        ([0.0, 1.0], [0, 0]),  # one cluster
-        ([0.0, 1.0, 2.0, 3.0], [0, 0, 0, 0]),
-        ([0.0, 9.0, 0.0, 9.0], [0, 0, 1, 1]),  # in each cluster half are below the median: no scatter between them
+        ([0.0, 9.0] * 3, [0, 0, 1, 1, 2, 2]),  # in each cluster half are below the median: no scatter between them
+        ([0.0, 1.0, 8.0, 9.0] * 2, [0, 0, 0, 0, 1, 1, 1, 1]),
     ],
 )
 def test_the_median_lies_in_its_interval_where_clusters_do_not_differ(errors, labels):
@@ -246,8 +246,10 @@ def test_an_image_without_a_photographer_goes_by_its_coordinate():
     assert groups(clusters_of(places(1, 1, 1, 2, 3), extra)) == {frozenset({0, 3}), frozenset({1, 2}), frozenset({4})}
 
 
-def test_a_column_that_names_one_photographer_only_tells_nothing():
+def test_photos_of_one_photographer_are_one_cluster_and_those_of_nobody_are_grouped_by_place():
     extra = pd.DataFrame({"AUTHOR": ["x", "x", "x"]})
+    assert groups(clusters_of(places(1, 1, 2), extra)) == {frozenset({0, 1, 2})}
+    extra = pd.DataFrame({"AUTHOR": ["", "unknown", ""]})
     assert groups(clusters_of(places(1, 1, 2), extra)) == {frozenset({0, 1}), frozenset({2})}
 
 

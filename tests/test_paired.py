@@ -66,7 +66,7 @@ def test_no_p_value_of_few_clusters_is_below_the_least_that_swapping_them_can_gi
     assert sign_flip_p([0.3]) == 1.0
 
 
-@pytest.mark.parametrize("photographers", [1, 2, 3])
+@pytest.mark.parametrize("photographers", [2, 3])
 def test_a_difference_that_few_photographers_share_is_no_surer_than_that_of_independent_images(photographers):
     a, b = np.tile(np.arange(40) < 20, photographers), np.tile(np.arange(40) < 22, photographers)
     clusters = Clusters(np.repeat(np.arange(photographers), 40))
@@ -123,7 +123,7 @@ def test_a_difference_of_means_of_images_alone_is_students():
 
 def test_a_difference_that_is_the_same_for_every_image_is_sure():
     assert mean_difference(np.arange(9.0), np.arange(9.0), alone(9)).p == 1.0
-    assert mean_difference(np.arange(9.0), np.arange(9.0) + 1, alone(9)).p == 0.0
+    assert mean_difference(np.arange(9.0), np.arange(9.0) + 1, alone(9)).p == 2 / 2**9  # all of one sign
 
 
 def test_linearised_values_have_the_scores_for_their_means():

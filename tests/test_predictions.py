@@ -133,7 +133,9 @@ def test_a_predictions_file_that_is_not_there_is_named():
 
 def test_well_formed_predictions_pass():
     for predictions in (of(3), of(3, 5), of(3, failed=[0, 2]), of(0)):
-        assert predictions.check(len(predictions), "the model m") is predictions
+        checked = predictions.check(len(predictions), "the model m")
+        for name in ("coordinates", "scores", "failed"):
+            np.testing.assert_array_equal(getattr(checked, name), getattr(predictions, name))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from geobench import EncoderError, Model, Options, Predictions, SettingError, UnknownNameError, run, train
+from geobench import (
+    DatasetError,
+    EncoderError,
+    Model,
+    Options,
+    Predictions,
+    SettingError,
+    UnknownNameError,
+    evaluate,
+    run,
+    train,
+)
 from geobench.checkpoints import get_checkpoints
 from geobench.plugins import registry
 from geobench.progress import Progress
@@ -55,6 +66,22 @@ def test_a_test_set_without_images_is_reported_and_nothing_is_trained(cli, own_h
     assert "cannot run: im2gps3k is not on this machine: looked for" in done.stderr
     assert "training" not in done.stderr.partition("Failed")[0].replace("--metadata", "")
     assert nothing_was_computed(own_home)
+
+
+def test_an_unknown_metric_in_a_definition_is_reported_before_anything_is_extracted(cli, photos, own_home):
+    for seed, name in enumerate(("mine", "other")):
+        images, table = photos(6, own_home / "own" / name, seed=seed)
+        cli("datasets", "add", name, "--images", images, "--metadata", table, "--encoder", "tiny")
+    definition = own_home / "data" / "mine" / "dataset.toml"
+    definition.write_text(f'metrics = ["geoscor"]\n{definition.read_text()}')
+    told = "the definition of mine cannot be used: unknown metric 'geoscor'; did you mean geoscore"
+    trained = train("knn", "other", workers=0).spec
+    extracted = set((own_home / "features").rglob("*"))
+    with pytest.raises(DatasetError, match=told):
+        evaluate(trained, "mine", options=Options(workers=0))
+    done = cli("run", "--models", trained, "--datasets", "mine,other", "--workers", 0, exit_code=1)
+    assert f"cannot run: {told}" in done.stderr and trained in done.stdout, "the other set runs"
+    assert set((own_home / "features").rglob("*")) == extracted, "the features of the other set were there"
 
 
 def test_what_cannot_run_is_said_first_and_the_rest_runs():

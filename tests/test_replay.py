@@ -153,7 +153,7 @@ def test_the_command_replays_a_result_by_its_predictions_or_its_record(cli, make
 
 def test_the_command_prints_json(cli, make_result):
     path = make_result((0.0, 6.74, None)).save()
-    told = json.loads(cli("replay", path, "--json").output)
+    told = json.loads(cli("replay", path, "--json").stdout)
     by_rule = {rule["rule"]: rule for rule in told["rules"]}
     assert by_rule["sphere 6371 km, ≤"]["hits"]["acc_750km"] == by_rule["WGS-84 geodesic, ≤"]["hits"]["acc_750km"] == 2
     assert by_rule["sphere 6378.137 km, ≤"]["hits"]["acc_750km"] == 1

@@ -84,10 +84,10 @@ def test_a_model_with_a_bar_does_not_break_a_markdown_table(make_result):
 
 
 def test_small_distances_keep_a_digit_and_large_ones_are_grouped(make_result):
-    make_result([0.001, 0.02, 0.04]).save(FOLDER)  # 0.1, 2.2, 4.4 km
+    make_result([0.001, 0.02, 0.04] * 2).save(FOLDER)  # 0.1, 2.2, 4.4 km
     text = report("markdown", FOLDER)
     assert "| 2.2 [" in text
-    make_result([80.0] * 3, key="f" * 16, model="far").save(FOLDER)
+    make_result([80.0] * 6, key="f" * 16, model="far").save(FOLDER)
     assert "8,896 [" in report("markdown", FOLDER)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geobench import Predictions, ResultError, ScoredImages, get_metrics, get_results
+from geobench import Predictions, ResultError, ScoredImages, get_metric, get_metrics, get_results
+from geobench.data import places
 from geobench.metrics import scores_of
 from geobench.results import PREDICTIONS, SCHEMA, load_result, read_results
 
@@ -40,6 +41,18 @@ def test_scores_can_be_computed_again_from_the_predictions_alone(make_result):
     errors = predictions.errors_km(table[["latitude", "longitude"]].to_numpy())
     assert scores_of(ScoredImages(errors), get_metrics()) == result.scores
     assert table["error_km"].to_list() == errors.tolist()
+
+
+def test_places_are_looked_up_once_for_a_result_however_often_its_scores_are_computed(make_result, monkeypatch):
+    looked_up = []
+    find = places.find_places
+    monkeypatch.setattr(
+        places, "find_places", lambda coordinates: looked_up.append(len(coordinates)) or find(coordinates)
+    )
+    path = make_result(scores={"acc_1km": 25.0, "country": float("nan")}).save(FOLDER)
+    result = load_result(path, predictions=True)
+    assert get_metric("country").score(result.scored) is not None
+    assert looked_up == [4, 4], "of the true and of the predicted positions"
 
 
 def test_a_failed_image_is_counted_and_n_stays(make_result):

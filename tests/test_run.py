@@ -19,6 +19,18 @@ KNN = {"data": "bluemarble", "encoder": "tiny", "limit": 200}
 GEOCLIP = {"batch_size": 32, "queue_length": 64, "hidden_dim": 32, "epochs": 3}
 
 
+class North(Model):
+    """Needs no training."""
+
+    name = "north"
+    input = "none"
+    uses_gallery = False
+    trainable = False
+
+    def locate(self, features, gallery=None, top_k=1):
+        return Predictions.of(np.tile([90.0, 0.0], (len(features), 1, 1)), np.ones((len(features), 1)))
+
+
 def test_the_same_seed_gives_the_same_checkpoint_and_another_seed_another(own_home):
     first = train("geoclip", settings=GEOCLIP, **KNN)
     again = train("geoclip", settings=GEOCLIP, force=True, **KNN)
@@ -47,6 +59,14 @@ def test_a_model_is_named_by_its_newest_checkpoint_or_by_one(cli):
         get_model("knn@nope")
     output = cli("run", "--models", "knn", "--datasets", "bluemarble", "--limit", 20).output
     assert f"knn: the newest checkpoint is {new.spec}" in output
+
+
+def test_a_model_that_needs_no_training_has_no_checkpoints_to_name(cli, register):
+    register("model", North)
+    with pytest.raises(CheckpointError, match="north needs no training and has no checkpoints, so there is no north@x"):
+        get_model("north@x")
+    done = cli("run", "--models", "north@x", "--datasets", "bluemarble", "--limit", 5, exit_code=1)
+    assert "cannot run: north@x: north needs no training" in done.stderr and not Path("results").exists()
 
 
 def test_a_model_without_a_checkpoint_is_trained_like_the_others_of_the_run(cli):

@@ -287,7 +287,7 @@ def as_csv(places, *, shift=0.0, swap=False):
 
 
 def test_swapped_columns_are_told_by_how_much_better_they_fit_the_other_way_round(world):
-    told = r"look swapped: the median error is .* latitude=lon,longitude=lat; to score them as they are: --as-given$"
+    told = r"have latitude and longitude swapped: the median error is .*: latitude=lon,longitude=lat; .* --as-given$"
     as_they_are = {"latitude": "lat", "longitude": "lon"}
     theirs(as_csv(world, shift=0.5, swap=True))
     for columns in ({}, {"image": "id"}, as_they_are):  # naming columns does not make them plausible

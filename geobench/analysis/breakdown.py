@@ -23,6 +23,8 @@ OTHERS = " others"
 ALWAYS = ("country", "region")
 """Metrics that every breakdown has, even if the tables of the test set do not."""
 
+OF_POSITIONS = {"continent": "continents", "country": "countries", "region": "regions"}
+"""Groupings that follow from the true positions, whatever columns the set has."""
 Values = Mapping[str, FloatArray]
 
 
@@ -192,6 +194,8 @@ def _notes(
     if groups[-1].name.endswith(OTHERS):
         notes.append(f"{groups[-1].name.removesuffix(OTHERS)} groups of fewer than {smallest:,} images are joined.")
     column = next((str(c) for c in detailed.extra.columns if str(c).lower() == by.lower()), None)
+    if by in OF_POSITIONS and column is not None:
+        notes.append(f"These are {OF_POSITIONS[by]} of the positions; the set's own column {column} is not used.")
     if by not in GROUPINGS and column is not None and is_continuous(labels_of(detailed.extra[column])):
         notes.append(f"{column} is continuous: its values are in {PARTS} bins of about as many images each.")
     if by == "training-distance":

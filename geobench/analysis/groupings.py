@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ from geobench.geo import FloatArray, nearest_km
 AT_SEA = "at sea"
 SCENES = {"0": "indoor", "1": "natural", "2": "urban"}
 """The values of S3_Label in the GeoEstimation tables (Müller-Budack et al. 2018)."""
-SCENE_COLUMN = "s3_label"
+SCENE_COLUMNS = ("s3_label", "scene")
 EDGES_KM = (0, 1, 25, 200, 750)
 SAME_PLACE_KM = 1e-6
 BLANK = "blank"
@@ -39,7 +39,7 @@ def group_labels(detailed: DetailedResult, by: str) -> tuple[Texts, Sequence[str
 
 def labels_of(column: Any) -> Texts:
     """Return the texts (n,) of a column of a test set, with a word for an empty one."""
-    return np.array([str(value) or BLANK for value in column], dtype=object)
+    return np.array([str(value).strip() or BLANK for value in column], dtype=object)
 
 
 def is_continuous(labels: Texts) -> bool:
@@ -90,13 +90,19 @@ def _named(labels: Texts) -> Texts:
     return np.where(labels == "", AT_SEA, labels)
 
 
+def scene_column(columns: Iterable[Any]) -> str | None:
+    """Return which of the ``columns`` of a test set has labels of scenes; None if none has."""
+    by_lower = {str(column).lower(): str(column) for column in columns}
+    return next((by_lower[name] for name in SCENE_COLUMNS if name in by_lower), None)
+
+
 def _by_scene(detailed: DetailedResult) -> tuple[Texts, Sequence[str]]:
-    column = next((c for c in detailed.extra.columns if str(c).lower() == SCENE_COLUMN), None)
+    column = scene_column(detailed.extra.columns)
     if column is None:
         there = ", ".join(map(str, detailed.extra.columns)) or "none"
         raise ResultError(
             f"{detailed.name} has no scene labels: the test set's table has no column S3_Label (0 indoor, 1 natural, "
-            f"2 urban). Its other columns: {there}; name one of them instead."
+            f"2 urban) or scene. Its other columns: {there}; name one of them instead."
         )
     values = detailed.extra[column].to_numpy(object)
     return np.array([SCENES.get(str(value), str(value) or BLANK) for value in values], dtype=object), ()

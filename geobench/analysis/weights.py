@@ -28,7 +28,7 @@ class Weights:
     """Weights of n images.
 
     Attributes:
-        values: (n,), of mean 1.
+        values: (n,), of mean 1; all 0 if no cell with images has a weight.
         kind: ``area`` or ``population``.
         covered: the share of the world's land, or of its population, in cells with images, 0 to 1.
         cells: number of cells with images and a weight.
@@ -44,7 +44,7 @@ class Weights:
     @property
     def effective(self) -> float:
         """Return the number of equally weighted images with the same variance: Kish 1965, (Σ w)² / Σ w²."""
-        return float(self.values.sum() ** 2 / (self.values**2).sum())
+        return float(self.values.sum() ** 2 / (self.values**2).sum()) if self.values.any() else 0.0
 
 
 def cells_of(coordinates: FloatArray) -> npt.NDArray[np.intp]:
@@ -66,7 +66,7 @@ def weights(truth: FloatArray, kind: str) -> Weights:
         weight = world = _per_cell(*settlements())
     values = (weight / np.maximum(images, 1))[cells]
     return Weights(
-        values=values / values.mean(),
+        values=values / values.mean() if values.any() else values,
         kind=kind,
         covered=float(world[images > 0].sum() / world.sum()),
         cells=int(((images > 0) & (weight > 0)).sum()),

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from geobench import files
 from geobench.audits.pool import BLOCK, image_pool
 from geobench.errors import FeatureError, ImageError
+from geobench.images.digests import NONE, digest_of
 from geobench.progress import SILENT, Advance, Progress
 
 if TYPE_CHECKING:
@@ -69,32 +70,36 @@ def fingerprints(
     ):
         for start in range(0, len(table), BLOCK):
             block = table.iloc[start : start + BLOCK]
-            key = files.digest(METHOD, dataset.content_key(block, purpose))
-            path = files.home() / "fingerprints" / f"{key}.npy"
+            content = dataset.content_key(block, purpose)
+            path = files.home() / "fingerprints" / f"{files.digest(METHOD, content)}.npy"
             if path.exists():
                 found[start : start + BLOCK] = _read(path, len(block))
                 advance(len(block))
                 continue
-            for row, hashes in enumerate(compute(list(block["image"])), start):
-                found[row] = hashes
-                advance(1)
+            with dataset.unchanged(block, purpose, content) as read:
+                for row, (*hashes, digest) in enumerate(compute(list(block["image"]))):
+                    found[start + row], read[row] = hashes, np.frombuffer(digest, np.uint64)
+                    advance(1)
             files.write_array(path, found[start : start + len(block)])
     return found
 
 
-def fingerprint(dataset: Dataset, purpose: str, image: str) -> tuple[int, int, int]:
-    """Return the two hashes of an image and ``OK``, or zeros and ``UNREADABLE`` or ``FEATURELESS``."""
+def fingerprint(dataset: Dataset, purpose: str, image: str) -> tuple[int, int, int, bytes]:
+    """Return the two hashes of an image and ``OK``, or zeros and ``UNREADABLE`` or ``FEATURELESS``; then its digest."""
     import imagehash
 
+    digest = NONE
     try:
-        grey = dataset.read_image(image, purpose, side=SIDE).convert("L")
+        content = dataset.image_bytes(image, purpose)
+        digest = digest_of(content)
+        grey = dataset.decode_image(content, image, SIDE).convert("L")
     except ImageError:
-        return 0, 0, UNREADABLE
+        return 0, 0, UNREADABLE, digest
     if np.asarray(grey, dtype=np.float32).std() < FLAT:
-        return 0, 0, FEATURELESS
+        return 0, 0, FEATURELESS, digest
     hashes = (imagehash.phash(grey, hash_size=8), imagehash.dhash(grey, hash_size=8))
     perceptual, difference = (int.from_bytes(np.packbits(found.hash).tobytes(), "big") for found in hashes)
-    return perceptual, difference, OK
+    return perceptual, difference, OK, digest
 
 
 def _read(path: Path, n: int) -> Fingerprints:

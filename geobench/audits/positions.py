@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from geobench.data.land import is_open_sea
 from geobench.data.tables.coordinates import SWAPPED
 from geobench.data.tables.rows import Rows
+from geobench.data.tables.swapped import swap_evidence
 from geobench.geo import FloatArray, place_keys
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 MANY = 10
 """Places with at least this many images are reported. Im2GPS3k has 12 of them; the largest has 43 images."""
-SIGMAS, RATIO, TOTAL_RATIO = 3.0, 4, 2
-"""The header is reported as swapped if the images that are at sea only as read outnumber those that are at sea only
-when swapped by ``SIGMAS`` standard deviations of chance and by the factor ``RATIO``, and if ``TOTAL_RATIO`` times as
-many are at sea in total: photos taken on ships are at sea either way."""
 
 
 @dataclass(frozen=True)
@@ -61,25 +57,6 @@ def check_positions(rows: Rows) -> Iterator[Finding]:
             _items(table, zero),
         )
     yield from _crowded_places(table, coordinates)
-
-
-def swap_evidence(coordinates: FloatArray) -> str:
-    """Return why latitude and longitude of ``coordinates`` (n, 2) look swapped, '' if they do not.
-
-    They do if far more images are on the open sea, at least 25 km from any land, than with the columns swapped. A
-    longitude beyond ±90 cannot be a latitude.
-    """
-    as_read = is_open_sea(coordinates)
-    swapped = np.abs(coordinates[:, 1]) > 90
-    swapped[~swapped] = is_open_sea(coordinates[~swapped][:, ::-1])
-    worse, better = int((as_read & ~swapped).sum()), int((swapped & ~as_read).sum())
-    by_chance = worse - better < SIGMAS * np.sqrt(worse + better)
-    if not worse or by_chance or worse < RATIO * better or as_read.sum() < TOTAL_RATIO * swapped.sum():
-        return ""
-    return (
-        f"{SWAPPED}. {as_read.sum():,} of {len(coordinates):,} images are on the open sea; with the columns swapped, "
-        f"{swapped.sum():,} would be there or beyond latitude ±90"
-    )
 
 
 def _crowded_places(table: pd.DataFrame, coordinates: FloatArray) -> Iterator[Finding]:

@@ -168,6 +168,7 @@ def score_subset(
         scores=scores_of(part, get_metrics(result.dataset)),
         in_gallery=gallery.count_of(truth[rows]) if gallery is not None else 0,
         in_training=_count(result, rows, in_training),
+        distinct_images=None,
         images=f"{result.images}; {subset.name}: {subset.describe()}{f' ({remark})' if remark else ''}",
         predictions=part.predictions,
         names=names[rows],

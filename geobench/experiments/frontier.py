@@ -32,6 +32,7 @@ class Point:
     Attributes:
         dataset, model, checkpoint, gallery, gallery_size, n: of the result.
         scores: of it, with ``intervals``; both by the name of the metric.
+        oracle: whether the gallery holds the true positions: :func:`geobench.gallery.is_oracle`.
         latency_ms: of one query alone, the median, given features of the photo and embeddings of the gallery;
             None for a model that predicts from images.
         batch_ms: of one query among many.
@@ -51,6 +52,7 @@ class Point:
     batch_ms: float | None
     gallery_mb: float | None
     peak_memory_mb: float
+    oracle: bool = False
 
     def flat(self) -> dict[str, Any]:
         """Return a row for a table: every field, each interval as two."""
@@ -75,10 +77,12 @@ class Frontier:
     def smallest(self) -> Iterator[tuple[str, str, dict[str, Point]]]:
         """Yield model, test set and, by accuracy, the smallest gallery within the interval of the best.
 
-        An accuracy that is 0 with every gallery is left out, since it says nothing about galleries.
+        An accuracy that is 0 with every gallery is left out, since it says nothing about galleries. So is a gallery
+        that holds the true positions: it is the best by no merit of the model.
         """
-        for key in dict.fromkeys((point.model, point.dataset) for point in self.points):
-            points = [point for point in self.points if (point.model, point.dataset) == key]
+        compared = [point for point in self.points if not point.oracle]
+        for key in dict.fromkeys((point.model, point.dataset) for point in compared):
+            points = [point for point in compared if (point.model, point.dataset) == key]
             names = [metric.name for metric in accuracies(get_metrics(key[1]))]
             yield *key, {name: points[_smallest(points, name)] for name in names if _any(points, name)}
 
@@ -203,6 +207,7 @@ def _point(result: Result, queries: npt.NDArray[np.float32] | None, device: str,
         n=result.n,
         scores=row.scores,
         intervals=row.intervals,
+        oracle=row.oracle,
         **asdict(cost),
     )
 

@@ -77,7 +77,8 @@ def _frontiers(lines: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield, for each test set on which several galleries were tried, the smallest that is as good as the best."""
     tried: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
-        if line["of"] == "ours" and line.get("gallery") and any(key.endswith("_low") for key in line):
+        candidate = line["of"] == "ours" and line.get("gallery") and not line.get("oracle")
+        if candidate and any(key.endswith("_low") for key in line):
             tried.setdefault(line["dataset"], []).append(line)
     for dataset, found in tried.items():
         sizes = [line["gallery_size"] for line in found]

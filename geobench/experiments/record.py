@@ -159,7 +159,7 @@ def _our_line(
         | {name: _number(score) for name, score in row.scores.items()}
         | {f"{name}_sd": _number(value) for name, value in row.spread.items()}
         | ends
-        | {"best": [metric.name for metric in row.metrics if metric.name in row.best]}
+        | {"best": [metric.name for metric in row.metrics if metric.name in row.best], "oracle": row.oracle}
         | {"verdict": "; ".join(dict.fromkeys(each.word for each in reached))}
         | {"reason": "; ".join(dict.fromkeys(each.reason for each in reached)), "note": planned.note}
     )

@@ -26,7 +26,7 @@ from geobench.experiments.progress import (
     TrainingMessages,
     label,
 )
-from geobench.plugins import get_dataset
+from geobench.plugins import get_dataset, get_metrics
 from geobench.progress import SILENT, Progress, WithoutRepeats
 from geobench.results import FOLDER
 from geobench.run import run
@@ -146,6 +146,7 @@ def _possible(plan: Plan) -> tuple[list[Task], list[EvaluationRecord]]:
     absent: dict[str, str] = {}
     for name in plan.datasets:
         try:
+            get_metrics(name)
             get_dataset(name).table("test", plan.test_limit)
         except GeobenchError as error:
             absent[name] = str(error)

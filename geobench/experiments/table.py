@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from geobench.errors import ResultError, UnknownNameError, unknown_name
 from geobench.experiments.record import SCHEMA
 from geobench.metrics import Metric, headings
 from geobench.plugins import get_metric
+from geobench.report.current import TestSetsHere
 from geobench.report.tables import FIXED, NONE, Entry, Table, as_published
 from geobench.report.text import LAYOUTS
-from geobench.results import FOLDER
+from geobench.results import FOLDER, load_result
 
 FORMATS = (*LAYOUTS, "csv", "json")
 
@@ -49,6 +50,25 @@ def find_record(name: str, folder: Path = FOLDER) -> tuple[Path, dict[str, Any]]
     if not found:
         raise ResultError(f"no run of {name} in {folder}; make one: geobench experiment run {name}")
     return max(found, key=lambda pair: pair[1]["created"])
+
+
+def changes_since(record: Mapping[str, Any], folder: Path = FOLDER) -> Iterator[str]:
+    """Yield a line for each test set that is another one on this machine than when the record was made.
+
+    Evaluations whose results are no longer in ``folder`` tell nothing.
+    """
+    here = TestSetsHere()
+    found: dict[tuple[str, tuple[str, ...]], None] = {}
+    for name in dict.fromkeys(cell["result"] for cell in record["cells"] if cell["result"]):
+        try:
+            result = load_result(folder / name, predictions=True)
+        except ResultError:
+            continue
+        if changes := here.changes(result):
+            found[result.dataset, changes] = None
+    for dataset, changes in found:
+        text = f"{dataset} on this machine has changed since this table was made: {', '.join(changes)}"
+        yield f"{text}; run the experiment again."
 
 
 def write_record(record: Mapping[str, Any], format: str = "table") -> str:

@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
+from geobench.data.dataset import changed_while_read
 from geobench.distributed import current
 from geobench.errors import FeatureError, SettingError, as_plugin_error
 from geobench.features.code import features_code
 from geobench.features.decoding import Decoder
-from geobench.features.digests import Digests, read_digests
 from geobench.features.extraction import FeatureExtraction
 from geobench.images.decoding import CROPS
+from geobench.images.digests import Digests, read_digests
 from geobench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ class Features:
         """Return how they were computed: encoder, preprocessing, failures, time, and how busy the encoder was."""
         about: dict[str, Any] = json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
         return about
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the libraries that decoded and encoded; empty if an earlier version extracted them."""
+        versions: dict[str, str] = self.about.get("versions", {})
+        return versions
 
     @property
     def digests(self) -> Digests | None:
@@ -120,6 +127,7 @@ def extract(
         progress: reports progress.
 
     Raises:
+        DatasetError: images have changed while they were encoded.
         FeatureError: the files on disk are truncated, or a process that decodes was killed.
         EncoderError: the encoder's weights are not available.
         SettingError: ``crops`` is not one of the policies.
@@ -127,47 +135,85 @@ def extract(
     if crops not in CROPS:
         raise SettingError(f"crops must be one of {', '.join(map(str, CROPS))}, not {crops}.")
     group = current()
+    if group.main and not images_key:
+        images_key = dataset.content_key(table, purpose, progress)
     decoder = Decoder(dataset, encoder, purpose, crops, augmentation)
-    key = group.share(_key(decoder, table, device, images_key) if group.main else "")
+    key = group.share(_key(decoder, device, images_key) if group.main else "")
     folder = files.home() / "features" / key
+    extraction = FeatureExtraction(decoder, table, folder.with_suffix(".partial"))
     if group.share(force or not folder.is_dir()):
         with files.locked(folder, progress.say) if group.main else nullcontext():
             if group.share(force or not folder.is_dir()):  # another process may have finished while this one waited
-                partial = folder.with_suffix(".partial")
-                if force and group.main:
-                    shutil.rmtree(partial, ignore_errors=True)  # an interrupted extraction may be as old as the rest
-                group.wait()
-                with as_plugin_error(f"the encoder {encoder.name}", f"on {dataset.name}"):
-                    FeatureExtraction(decoder, table, partial).run(device, batch_size, workers, progress)
-                if group.main:
-                    files.move_into_place(partial, folder)
-                group.wait()
+                _extracted(extraction, folder, device, force, batch_size=batch_size, workers=workers, progress=progress)
     features = _open(folder, key, len(table))
-    if group.main and len(table) <= FEW and not (folder / DIGESTS).exists():
-        _add_digests(features, dataset, table, purpose, progress)
+    if group.main:
+        _add_digests(features, decoder, table, progress)
+        _keep_contents(features, extraction, images_key)
     return features
 
 
-def _add_digests(features: Features, dataset: Dataset, table: pd.DataFrame, purpose: str, progress: Progress) -> None:
+def _extracted(extraction: FeatureExtraction, folder: Path, device: str, force: bool, **how: Any) -> None:
+    """Extract features and move them to ``folder``; every process of a group calls this.
+
+    Raises:
+        DatasetError: images have changed in the meantime.
+    """
+    group, decoder, partial = current(), extraction.decoder, extraction.folder
+    if force and group.main:
+        shutil.rmtree(partial, ignore_errors=True)  # an interrupted extraction may be as old as the rest
+    group.wait()
+    with as_plugin_error(f"the encoder {decoder.encoder.name}", f"on {decoder.dataset.name}"):
+        changed = extraction.run(device, **how)
+    if group.main and not changed:
+        files.move_into_place(partial, folder)
+    group.wait()
+    if not changed:
+        return
+    if group.main:  # the images have another key now, or will have it once they are known
+        key = _key(decoder, device, decoder.dataset.content_key(extraction.table, decoder.purpose))
+        if not (resumed := folder.with_name(f"{key}.partial")).exists():
+            partial.rename(resumed)
+    raise changed_while_read(decoder.dataset.name, changed)
+
+
+def _add_digests(features: Features, decoder: Decoder, table: pd.DataFrame, progress: Progress) -> None:
     """Add the digests to features that an earlier version extracted; their key says that no image has changed since."""
-    digests = read_digests(dataset, list(table["image"]), purpose, progress)
+    if len(table) > FEW or (features.folder / DIGESTS).exists():
+        return
+    digests = read_digests(decoder.dataset, list(table["image"]), decoder.purpose, progress)
     digests[~features.ok] = 0
     files.write_array(features.folder / DIGESTS, digests)
+
+
+def _keep_contents(features: Features, extraction: FeatureExtraction, images_key: str) -> None:
+    """Keep the digests of the images as those of ``images_key``, unless that was done when these were extracted."""
+    about = features.about
+    if "images_key" in about or features.digests is None:
+        return
+    dataset, purpose = extraction.decoder.dataset, extraction.decoder.purpose
+    contents = extraction.changes.contents or dataset.contents(extraction.table, purpose)
+    if contents is not None:
+        digests = np.array(features.digests)
+        failed = np.flatnonzero(~features.ok)
+        digests[failed] = read_digests(dataset, extraction.table["image"].to_numpy(object)[failed], purpose)
+        contents.remember(images_key, digests)
+    files.write_json(features.folder / "about.json", about | {"images_key": images_key})
 
 
 def is_cached(
     dataset: Dataset, table: pd.DataFrame, encoder: Encoder, *, crops: int, device: str, images_key: str = ""
 ) -> bool:
     """Return whether :func:`extract` would find the features of the test images in the cache."""
-    key = _key(Decoder(dataset, encoder, "test", crops, None), table, device, images_key)
+    images_key = images_key or dataset.content_key(table, "test")
+    key = _key(Decoder(dataset, encoder, "test", crops, None), device, images_key)
     return (files.home() / "features" / key).is_dir()
 
 
-def _key(decoder: Decoder, table: pd.DataFrame, device: str, images_key: str = "") -> str:
+def _key(decoder: Decoder, device: str, images_key: str) -> str:
     """Return 16 hexadecimal digits, a hash of everything the features depend on."""
     augmentation, encoder = decoder.augmentation, decoder.encoder
     return files.digest(
-        images_key or decoder.dataset.content_key(table, decoder.purpose),
+        images_key,
         [encoder.name, encoder.weights_key(), encoder.describe(), features_code(encoder), encoder.precision(device)],
         asdict(augmentation) if augmentation is not None else decoder.crops,
     )

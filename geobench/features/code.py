@@ -1,7 +1,8 @@
-"""A digest of the code that features come from, so that code that was edited does not get the features of before.
+"""Digests of code: of what features come from, and of models, so that edited code does not get what the old one made.
 
-It covers the modules that define an encoder's classes, what they import of their own package, and geobench's own way
-from a file to pixels. It is taken from the syntax trees: comments, docstrings and formatting do not matter.
+A digest covers the modules that define the classes of an encoder or a model and what they import of their own package;
+for features also geobench's own way from a file to pixels. It is taken from the syntax trees: comments, docstrings and
+formatting do not matter.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import ast
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import resolve_name
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -22,6 +23,9 @@ from geobench.features.encoders import Encoder
 
 BUNDLED = "geobench_plugins"
 """Its sources are always there: a release that leaves them as they are does not extract everything again."""
+LIBRARIES = ("pillow", "torch", "torchvision", "open_clip_torch", "timm")
+"""Distributions that decode and encode images. Their versions are in no key, so that an update does not extract
+everything again; they are recorded with the features."""
 PIXELS = ("geobench.images.decoding", "geobench.images.augmentation")
 LOADED_NS = time.time_ns()
 """A source file that is newer was edited after this process loaded it, so it is not what the process runs."""
@@ -31,14 +35,35 @@ def features_code(encoder: Encoder) -> str:
     """Return 16 digits for the code by which ``encoder`` turns image files into features, and for its normalisation.
 
     Code without readable source (in a notebook, in a compiled module, edited since it was loaded) counts as byte code.
-    Code of other distributions that an encoder calls is not covered: their versions are recorded with every result.
+    Code of other distributions that an encoder calls is not covered: :data:`LIBRARIES` are recorded with the features.
     """
-    classes = [c for c in type(encoder).__mro__ if issubclass(c, Encoder) and c is not Encoder]
     return files.digest(
-        [(c.__qualname__, _package_source(c.__module__) or _byte_code(c), _version(c.__module__)) for c in classes],
-        [_source(module)[0] for module in PIXELS],
-        encoder.normalisation,
+        class_code(type(encoder), Encoder), [_source(module)[0] for module in PIXELS], encoder.normalisation
     )
+
+
+def class_code(thing: type, base: type, *modules: str) -> list[Any]:
+    """Return what stands for the code of the class ``thing`` and of those between it and ``base``, then of modules."""
+    classes = [c for c in thing.__mro__ if issubclass(c, base) and c is not base]
+    code = [(c.__qualname__, _package_source(c.__module__) or _byte_code(c), _version(c.__module__)) for c in classes]
+    return [*code, *(_source(module)[0] for module in modules)]
+
+
+def function_code(function: Callable[..., Any], base: type, *modules: str) -> list[Any]:
+    """Return what stands for the code of a function, or of the class below ``base`` if it is a method; then modules."""
+    owner = getattr(function, "__self__", None)
+    return class_code(type(owner), base, *modules) if owner is not None else [_byte_code(function)]
+
+
+def installed(distributions: Iterable[str] = LIBRARIES) -> dict[str, str]:
+    """Return the versions of those of ``distributions`` that are installed."""
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def _package_source(module: str) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geobench.errors import FeatureError, GeobenchError, ImageError, as_plugin_error
-from geobench.features.digests import NONE, Digests, as_array, digest_of
 from geobench.features.prefetch import prefetched
 from geobench.images.decoding import views
+from geobench.images.digests import NONE, Digests, as_array, digest_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,65 +1,18 @@
-"""Digests of images: whether a test image is one of the training images is decided by content, whatever the names.
+"""Digests among digests: whether a test image is one of the training images is decided by content, whatever the names.
 
-A digest has 128 bits (BLAKE2b) and stands for the bytes of an image's file as it is stored: a copy has the same digest,
-a recompressed photo another one. Those are what the leakage audit looks for (:mod:`geobench.audits.leakage`).
+A copy has the same digest, a recompressed photo another one (:mod:`geobench.images.digests`). Those are what the
+leakage audit looks for (:mod:`geobench.audits.leakage`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from geobench.devices import cores
-from geobench.errors import ImageError
 from geobench.geo import FloatArray, place_keys
-from geobench.progress import SILENT, Progress
-
-if TYPE_CHECKING:
-    from geobench.data.dataset import Dataset
-
-BYTES = 16
-NONE = bytes(BYTES)
-"""The digest of an image that could not be read."""
-BLOCK = 8192  # images read before their digests are stored
-Digests = npt.NDArray[np.uint64]
-
-
-def digest_of(content: bytes) -> bytes:
-    """Return the digest of the ``content`` of an image: :meth:`geobench.Dataset.image_bytes`."""
-    return hashlib.blake2b(content, digest_size=BYTES).digest()
-
-
-def as_array(digests: Sequence[bytes]) -> Digests:
-    """Return n digests as an array (n, 2)."""
-    return np.frombuffer(b"".join(digests), np.uint64).reshape(len(digests), 2)
-
-
-def read_digests(
-    dataset: Dataset, names: Sequence[str] | npt.NDArray[np.object_], purpose: str, progress: Progress = SILENT
-) -> Digests:
-    """Return the digests (n, 2) of the images ``names``, zeros for those that cannot be read; none is decoded."""
-
-    def digest(name: str) -> bytes:
-        try:
-            return digest_of(dataset.image_bytes(name, purpose))
-        except ImageError:
-            return NONE
-
-    found = np.zeros((len(names), 2), dtype=np.uint64)
-    with (
-        ThreadPoolExecutor(cores()) as pool,  # reading and hashing run in parallel
-        progress.track(f"digests of {dataset.name} ({purpose})", len(names), "images") as advance,
-    ):
-        for start in range(0, len(names), BLOCK):
-            block = as_array(list(pool.map(digest, names[start : start + BLOCK])))
-            found[start : start + len(block)] = block
-            advance(len(block))
-    return found
+from geobench.images.digests import Digests, as_array, digest_of
 
 
 def row_digests(names: Sequence[str] | npt.NDArray[np.object_], coordinates: FloatArray) -> Digests:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geobench.errors import EncoderError
+from geobench.files import file_digest
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -106,15 +105,3 @@ def encode(encoder: Encoder, batch: Tensor) -> Tensor:
 def file_key(path: Path) -> str:
     """Return 16 digits that stand for the content of a weights file."""
     return file_digest(path)[:16]
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits; it is read once as long as it does not change."""
-    status = path.stat()
-    return _sha256(path.resolve(), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: Path, *stamp: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

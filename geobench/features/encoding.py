@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench.errors import EncoderError
+from geobench.features.code import installed
 from geobench.features.decoding import Batch
 from geobench.features.encoders import encode
 from geobench.features.shards import ShardRecord, Shards
@@ -59,7 +60,7 @@ class ShardBuilder:
         """
         self._store_pending()
         now, process = time.monotonic(), f"{socket.gethostname()}:{os.getpid()}"
-        record = ShardRecord(tuple(self.failures), now - started, self.encoding_s, process)
+        record = ShardRecord(tuple(self.failures), now - started, self.encoding_s, process, installed())
         shards.write(self.rows, {"features": self.features, "ok": self.ok, "digests": self.digests}, record)
         return now
 

@@ -7,13 +7,15 @@ that torchrun started divide the shards among themselves; when all are finished 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
 from geobench.distributed import current
+from geobench.features.changes import Changes
 from geobench.features.decoding import Decoder, decoded
 from geobench.features.encoding import ShardBuilder
 from geobench.features.shards import Shards
@@ -37,14 +39,25 @@ class FeatureExtraction:
     table: pd.DataFrame
     folder: Path
 
-    def run(self, device: str, batch_size: int, workers: int, progress: Progress) -> None:
-        """Compute the missing shards and join all of them; every process of a group calls this."""
+    @cached_property
+    def changes(self) -> Changes:
+        """Return what notices images that change in the meantime."""
+        return Changes(self.decoder, self.table, self.folder)
+
+    def run(self, device: str, batch_size: int, workers: int, progress: Progress) -> list[str]:
+        """Compute the missing shards and join all of them; every process of a group calls this.
+
+        Returns:
+            the images that changed in the meantime. If there are any, their shards are removed and nothing is joined.
+        """
         encoder, group = self.decoder.encoder, current()
         progress.say(f"loading the encoder {encoder.name}.")
         encoder.load(device)
         shards = Shards(self.folder / "shards", (len(self.table), self.decoder.views, encoder.dim))
         joined = group.share((self.folder / "about.json").exists())
         if not joined:
+            if group.main:
+                self.changes.drop(shards)  # of an extraction that was interrupted
             missing, failed = group.share(_missing(shards, progress) if group.main else None)
             done = len(self.table) - sum(map(len, missing))
             with progress.track(self.what, len(self.table), "images", done) as advance:
@@ -52,10 +65,15 @@ class FeatureExtraction:
                 group_progress = _GroupProgress(shards, others, failed, advance)
                 self._compute(shards, missing[group.rank :: group.size], batch_size, workers, group_progress)
                 group_progress.wait()
+            changed: list[str] = group.share(self.changes.drop(shards) if group.main else [])
+            if changed:
+                return changed
         if group.main:
             if not joined:
                 self._join(shards, progress)
             shards.remove()
+            self.changes.forget()
+        return []
 
     @property
     def what(self) -> str:
@@ -98,13 +116,14 @@ class FeatureExtraction:
 
     def _join(self, shards: Shards, progress: Progress) -> None:
         """Join the shards, then write ``about.json``, which marks the extraction as complete."""
-        failed, seconds, encoding, processes = 0, 0.0, 0.0, set()
+        failed, seconds, encoding, processes, versions = 0, 0.0, 0.0, set(), []
         with progress.track(f"joining the {self.what}", len(self.table), "images") as advance:
             for rows, record in shards.join(self.folder):
                 failed += len(record.failures)
                 seconds += record.seconds
                 encoding += record.encoding_s
                 processes.add(record.process)
+                versions.append(record.versions)
                 advance(len(rows))
         busy, rate = encoding / max(seconds, 1e-9), len(self.table) / max(seconds, 1e-9)
         if failed:
@@ -120,6 +139,7 @@ class FeatureExtraction:
             "seconds_of_all_processes": round(seconds, 2),
             "images_per_second_of_each": round(rate, 1),
             "encoder_busy": round(busy, 4),
+            "versions": _joined(versions),
         }
         files.write_json(self.folder / "about.json", self._about() | about)
 
@@ -134,6 +154,12 @@ class FeatureExtraction:
             "crops": decoder.crops,
             "augmentation": asdict(decoder.augmentation) if decoder.augmentation is not None else None,
         }
+
+
+def _joined(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the versions of libraries that shards state, several joined by "and"; none if a shard states none."""
+    names = dict.fromkeys(name for versions in each for name in versions) if all(each) else {}
+    return {name: " and ".join(dict.fromkeys(versions.get(name, "none") for versions in each)) for name in names}
 
 
 def _missing(shards: Shards, progress: Progress) -> tuple[list[range], int]:

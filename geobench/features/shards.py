@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,14 @@ class ShardRecord:
         seconds: wall-clock time since the previous shard.
         encoding_s: time of it that the encoder was busy.
         process: ``HOST:PID`` of the process that computed it.
+        versions: of the libraries that decoded and encoded; empty in a shard of an earlier version.
     """
 
     failures: tuple[dict[str, str], ...] = ()
     seconds: float = 0.0
     encoding_s: float = 0.0
     process: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,15 @@ class Shards:
                 return ShardRecord(**values | {"failures": tuple(values["failures"])})
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
+
+    def digests(self, rows: range) -> npt.NDArray[np.uint64] | None:
+        """Return the digests (rows, 2) in an intact shard; None if an earlier version wrote it without."""
+        from safetensors import safe_open
+
+        with safe_open(self.path(rows), framework="numpy") as file:
+            names = list(file.keys())
+            found: npt.NDArray[np.uint64] | None = file.get_tensor("digests") if "digests" in names else None
+        return found
 
     def existing(self) -> set[str]:
         """Return the names of the files in the folder."""

@@ -26,6 +26,8 @@ DRAFT_FACTOR = 2
 """A JPEG decoded at a reduced scale keeps at least this many pixels per pixel that is asked for."""
 MAX_ASPECT = 100
 """Only the middle of a longer image is returned: resized for an encoder, 1 × 20,000 pixels would take gigabytes."""
+WHITE_IS_ZERO = 0  # of the tag PhotometricInterpretation
+SIGNED = 2  # of the tag SampleFormat
 _UPRIGHT = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -120,12 +122,25 @@ def _rgb(image: Image.Image) -> Image.Image:
     """Return ``image`` as 8-bit RGB; transparency is dropped, 16 bits are scaled, not clipped."""
     from PIL import Image
 
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         scaled = (np.asarray(image).astype(np.uint32) * 255 + 32767) // 65535
+        if _tiff_tag(image, "PHOTOMETRIC_INTERPRETATION") == WHITE_IS_ZERO:  # Pillow inverts 8 bits alone
+            scaled = 255 - scaled
         return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ImageError("32-bit values have no defined white; save it with 8 or 16 bits")
+    if _tiff_tag(image, "SAMPLEFORMAT") == SIGNED:
+        raise ImageError("signed values have no defined black; save it with unsigned ones")
     return image.convert("RGB")
+
+
+def _tiff_tag(image: Image.Image, name: str) -> int | None:
+    """Return the first value of a tag that says how to read the numbers of a TIFF; None in other formats."""
+    from PIL import TiffImagePlugin
+
+    value = image.tag_v2.get(getattr(TiffImagePlugin, name)) if hasattr(image, "tag_v2") else None
+    first = value[0] if isinstance(value, tuple) and value else value
+    return first if isinstance(first, int) else None
 
 
 def _orientation(image: Image.Image) -> int:

@@ -20,8 +20,9 @@ AFFIXES = ("predicted_{}", "pred_{}", "{}_predicted", "{}_pred")
 OPTIONAL = {
     "rank": ("rank", "place"),
     "score": ("score", "probability", "prob", "confidence", "similarity"),
-    "status": ("status", "state", "outcome"),
-    "model": ("model", "model_name", "model_used", "model_id", "system"),
+    "status": ("status", "state", "outcome", "success"),
+    "model": ("model", "model_name", "model_used", "model_id", "system", "method", "checkpoint", "run", "experiment")
+    + ("seed",),
     "error": ("error", "error_message", "exception"),
     "response": ("model_response", "raw_response", "response", "answer", "output", "completion"),
 }

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from geobench.errors import ResultError
-from geobench.geo import FloatArray, haversine_km, invalid_rows
+from geobench.geo import FloatArray, haversine_km
 from geobench.metrics import Metric, accuracies
 from geobench.predictions import Predictions
 from geobench.statistics.ranking import auroc
 
 TOLD_FROM = 10
-"""With this many answers or fewer, swapped columns and a file that contains the truth cannot be recognised."""
+"""With this many answers or fewer, a file that contains the truth cannot be recognised."""
 TRUTH_KM = 0.01
 """Closer to the truth than any model's prediction: a true position, rounded to four decimals or more."""
 TRUTH_SHARE = 0.9
@@ -39,17 +39,10 @@ def check_plausible(predictions: Predictions, truth: FloatArray, path: Path, col
             f"to {1000 * TRUTH_KM:g} m, as in the set's own table. Name the predicted columns: "
             "latitude=NAME,longitude=NAME; to score these all the same: --as-given"
         )
-    swapped = "latitude={longitude},longitude={latitude}" if "latitude" in columns else "the latitude first"
-    for what, other, advice in (
-        ("latitude and longitude look swapped", placed[:, ::-1], f"name both columns: {swapped}"),
-        ("positions look like radians", np.degrees(placed), "write degrees"),
-    ):
-        if not len(invalid_rows(other)) and 2 * np.median(haversine_km(other, there)) < np.median(error):
-            raise ResultError(
-                f"{path}: {what}: the median error is {np.median(error):,.0f} km as they are, "
-                f"{np.median(haversine_km(other, there)):,.0f} km otherwise; {advice.format(**columns)}; to score them "
-                "as they are: --as-given"
-            )
+    if what := predictions.misread(truth):
+        swapped = "latitude={longitude},longitude={latitude}" if "latitude" in columns else "the latitude first"
+        advice = f"name both columns: {swapped.format(**columns)}" if "swapped" in what else "write degrees"
+        raise ResultError(f"{path}: the positions {what}; {advice}; to score them as they are: --as-given")
 
 
 def score_from_truth(predictions: Predictions, truth: FloatArray, metrics: Sequence[Metric], column: str) -> str:

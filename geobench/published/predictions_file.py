@@ -87,17 +87,29 @@ def _of_models(
     resolve: Resolve | None,
     as_given: bool,
 ) -> list[Answered]:
-    """Return the predictions of each model that a column of models names; of one, if there is no such column."""
-    column = roles.others.get("model", [""])[0]
-    names = list(dict.fromkeys(text_of(record.values.get(column)) for record in records.found)) if column else [""]
-    if len(names) < 2:
-        return [_read(path, records, roles, label, columns, resolve, as_given)]
-    found = []
-    for name in names:
-        own = [record for record in records.found if text_of(record.values.get(column)) == name]
-        model = " ".join(filter(None, (label, name or "unnamed")))
-        found.append(_read(path, records._replace(found=own), roles, model, columns, resolve, as_given))
-    return found
+    """Return the predictions of each model that columns tell apart: those in which the rows of an image differ."""
+    image = roles.others["image"][0]
+    candidates = roles.others.get("model", [])
+    telling = [name for name in candidates if "model" in columns or _tells_apart(records.found, image, name)]
+    models: dict[str, list[Record]] = {}
+    for record in records.found:
+        named = [(name, text_of(record.values.get(name)) or "unnamed") for name in telling]
+        called = [value if name == telling[0] and not value.isdigit() else f"{name} {value}" for name, value in named]
+        models.setdefault(" ".join(filter(None, (label, *called))), []).append(record)
+    return [
+        _read(path, records._replace(found=own), roles, model, columns, resolve, as_given)
+        for model, own in models.items()
+    ]
+
+
+def _tells_apart(records: Sequence[Record], image: str, column: str) -> bool:
+    """Return whether rows of one image differ in ``column``: predictions of several models are no top k of one."""
+    first: dict[str, str] = {}
+    for record in records:
+        value = text_of(record.values.get(column))
+        if first.setdefault(text_of(record.values.get(image)), value) != value:
+            return True
+    return False
 
 
 def _of_ranks(

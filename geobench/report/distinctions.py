@@ -35,6 +35,8 @@ NAMES = {
     "training.table_hash": "training table",
     "training.images_key": "training files",
     "training.augmentation": "views",
+    "training.model_code": "training code",
+    "code.source": "code",
 }
 MOST_SETTINGS = 3
 """Settings listed after a name that is unique without them."""

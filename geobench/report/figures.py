@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from geobench.analysis.groupings import SCENE_COLUMN
+from geobench.analysis.groupings import scene_column
 from geobench.errors import ResultError
 from geobench.metrics import thresholds_of
 from geobench.pictures.bars import draw_breakdown
@@ -111,9 +111,9 @@ def _figures(found: Sequence[Row]) -> Iterator[tuple[str, Drawing]]:
         answered = {label: row for label, row in named.items() if not row.recorded_only}
         if answered:
             extra = next(iter(answered.values())).results[0].extra
-            columns = {str(column).lower() for column in extra.columns} if extra is not None else set()
+            scenes = extra is not None and scene_column(extra.columns) is not None
             yield f"{prefix}-cdf", partial(draw_cdf, answered)
-            for by in ("continent", "scene") if SCENE_COLUMN in columns else ("continent",):
+            for by in ("continent", "scene") if scenes else ("continent",):
                 yield f"{prefix}-{by}", partial(draw_breakdown, answered, by)
         for label, row in answered.items():
             yield f"{prefix}-map-{label}", partial(draw_error_map, row.results[0], label, thresholds_of(row.metrics))
@@ -164,11 +164,14 @@ def _parts(row: Row) -> tuple[str, ...]:
 
 
 def frontiers(found: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """Yield each model that was run with galleries of several sizes, and its rows, the smallest gallery first."""
+    """Yield each model that was run with galleries of several sizes, and its rows, the smallest gallery first.
+
+    A gallery that holds the true positions, or has changed since, is none of these.
+    """
     models: dict[tuple[Any, ...], list[Row]] = {}
     for row in found:
         first = row.results[0]
-        if first.gallery:
+        if first.gallery and not (row.oracle or row.outdated):
             source = first.gallery.rpartition(":")[0]
             models.setdefault((first.model, row.model, source, first.crops, first.top_k), []).append(row)
     models = {key: rows for key, rows in models.items() if len({row.results[0].gallery_size for row in rows}) > 1}

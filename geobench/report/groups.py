@@ -35,7 +35,8 @@ def facts(result: Result) -> dict[str, str]:
 
     They are the identity of the result and the recipe of its training, without what depends on seeds.
     """
-    found: dict[str, Any] = {name: value for name, value in result.identity().items() if name not in SEEDED}
+    seeded = SEEDED if result.checkpoint else SEEDED - {"weights"}  # fitted by hand: nothing tells from what
+    found: dict[str, Any] = {name: value for name, value in result.identity().items() if name not in seeded}
     found |= {"table_hash": result.test_hash, "trained_on": result.trained_on, "form": 1 if result.stated_key else 2}
     found |= {"training_images": result.training_images}
     recipe = {name: value for name, value in result.training.items() if name not in ("model", "config")}
@@ -74,7 +75,8 @@ def group(
         standing: of the results for one entry that with the highest standing counts, of several the newest.
     """
     newest, older = _newest(results, standing)
-    ordered = sorted(((_order(result), result) for result in newest), key=lambda pair: pair[0])
+    names = _names_of_contents(newest)
+    ordered = sorted(((_order(result, names), result) for result in newest), key=lambda pair: pair[0])
     found = []
     for _, pairs in groupby(ordered, key=lambda pair: pair[0][:-1]):
         alike = [result for _, result in pairs]
@@ -117,11 +119,31 @@ def _heir(entry: tuple[Any, ...], entries: Mapping[tuple[Any, ...], list[Result]
     )
 
 
-def _order(result: Result) -> tuple[Any, ...]:
-    """Return what rows are sorted by; all but the last are the same for results that differ only by seed."""
-    training = (result.trained_on, result.training_images, result.encoder, sorted(map(repr, result.config.items())))
+def _names_of_contents(results: Iterable[Result]) -> dict[tuple[str, str], str]:
+    """Return for each content of a training set the first of its names in the alphabet: a copy is the same set."""
+    names: dict[tuple[str, str], str] = {}
+    for result in results:
+        content = _content(result)
+        names[content] = min(result.trained_on, names.get(content, result.trained_on))
+    return names
+
+
+def _content(result: Result) -> tuple[str, str]:
+    """Return digests of what was trained on; of a record that does not state them, the name stands for the content."""
+    table, images = (str(result.training.get(name, "")) for name in ("table_hash", "images_key"))
+    return (table, images) if table and images else (result.trained_on, "")
+
+
+def _order(result: Result, names: Mapping[tuple[str, str], str]) -> tuple[Any, ...]:
+    """Return what rows are sorted by; all but the last are the same for results that differ only by seed.
+
+    ``names`` are those of the training sets by their content, which decides what is the same set.
+    """
+    name = names[_content(result)]
+    alike = facts(result) | ({"trained_on": name, "training.dataset": name} if result.training else {})
+    training = (name, result.training_images, result.encoder, sorted(map(repr, result.config.items())))
     measured = (result.subset, result.n, result.gallery_size, result.gallery, result.crops, result.top_k)
-    return result.model, training, measured, sorted(facts(result).items()), (result.checkpoint, result.seed)
+    return result.model, training, measured, sorted(alike.items()), (result.trained_on, result.checkpoint, result.seed)
 
 
 def _joined(alike: list[Result]) -> list[list[Result]]:
@@ -139,13 +161,16 @@ def _joined(alike: list[Result]) -> list[list[Result]]:
 
 
 def _of_distinct_seeds(alike: list[Result]) -> list[list[Result]]:
-    """Return ``alike`` as one group, if no two have the same seeds; otherwise each checkpoint as one.
+    """Return ``alike`` as one group if no two have the same seeds; else each name of the set, or checkpoint, as one.
 
     The latter concerns trainings repeated with the same seed, and those whose seed is unknown.
     """
     distinct = {(result.training_seed, result.seed) for result in alike}
     if len(distinct) == len(alike) and all(result.training_seed is not None for result in alike):
         return [alike]
+    named = [list(several) for _, several in groupby(alike, key=lambda result: result.trained_on)]
+    if len(named) > 1:
+        return [group for several in named for group in _of_distinct_seeds(several)]
     return [list(several) for _, several in groupby(alike, key=lambda result: result.checkpoint)]
 
 

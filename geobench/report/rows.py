@@ -12,6 +12,7 @@ from geobench.gallery import is_oracle
 from geobench.geo import FloatArray
 from geobench.metrics import Metric, accuracies, image_values, ordered
 from geobench.plugins import get_metric, get_metrics
+from geobench.provenance import is_tested_on_training
 from geobench.published.rows import published_metrics, published_rows
 from geobench.published.verdicts import Judged, judge
 from geobench.report.current import TestSetsHere
@@ -21,9 +22,6 @@ from geobench.results import Result
 from geobench.statistics.intervals import Clusters, Interval, clusters_of, intervals
 from geobench.statistics.paired import leaders, linearised
 
-MOST_REMEMBERED = 0.1
-"""Share of test images among the training images from which on a row is not compared with others."""
-
 
 @dataclass(frozen=True)
 class Row:
@@ -31,7 +29,8 @@ class Row:
 
     Attributes:
         dataset: the test set.
-        model: ``MODEL@CHECKPOINT``; ``MODEL@TRAINING SET`` for several seeds of a training; or as published.
+        model: ``MODEL@CHECKPOINT``; ``MODEL@TRAINING SET`` for several seeds of a training,
+            with all names of the set; or as published.
         metrics: of the test set, in the order of the columns.
         scores: by the name of the metric, the mean over the results; NaN if a paper or a record does not have it.
         spread: their standard deviation (n − 1); empty for one result.
@@ -40,6 +39,7 @@ class Row:
         best: scores at which no other row on the same images is significantly better.
         results: one per seed; empty for a published row.
         clusters: what the intervals are clustered by, such as ``AUTHOR``, and the number of clusters.
+        effective: the number of clusters of equal size that vary as much.
         judged: what the row says about the published rows that it repeats.
         superseded: older results for the same entry, by the names of their files.
         repeats: results with other seeds that drew nothing, so that they are this one again; likewise.
@@ -59,6 +59,7 @@ class Row:
     best: frozenset[str] = frozenset()
     results: tuple[Result, ...] = ()
     clusters: tuple[str, int] = ("", 0)
+    effective: float = 0.0
     judged: tuple[Judged, ...] = ()
     superseded: tuple[str, ...] = ()
     repeats: tuple[str, ...] = ()
@@ -93,7 +94,7 @@ class Row:
         """Return whether it is part of the comparison with the others, as a test on the same candidates and images."""
         if not self.results or self.recorded_only or self.oracle or self.outdated or self.partial:
             return False
-        return self.in_training < MOST_REMEMBERED * self.results[0].n
+        return not any(is_tested_on_training(result.in_training, result.n) for result in self.results)
 
     @property
     def recorded_only(self) -> bool:
@@ -165,7 +166,7 @@ def row_of(
     scores = {metric.name: [score_of(result, metric) for result in results] for metric in metrics}
     found = Row(
         dataset=first.dataset,
-        model=f"{first.model}@{first.trained_on}" if several else first.spec,
+        model=f"{first.model}@{'/'.join(dict.fromkeys(r.trained_on for r in results))}" if several else first.spec,
         metrics=metrics,
         scores={name: float(np.mean(each)) for name, each in scores.items()},
         results=results,
@@ -188,6 +189,7 @@ def row_of(
         answered=_of_the_answered(results, metrics),
         intervals={metric.name: ends[metric.name] for metric in metrics if metric.name in ends},
         clusters=(clusters.by, len(clusters.sizes)),
+        effective=clusters.effective,
         judged=tuple(each for each in judged if each.sources),
     )
 

@@ -29,6 +29,10 @@ LEVEL = 0.95
 FEW = 10
 """Below this effective number of clusters a design effect below 1 is taken for luck: see :attr:`Clusters.few`."""
 
+LEAST_FOR_MEDIAN = 6
+"""Values from which on a 95 % interval of a median exists: the lowest and the highest of n values have the median of
+the population between them with a probability of 1 − 2/2^n, which is 93.75 % for five."""
+
 Interval = tuple[float, float]
 
 
@@ -90,17 +94,18 @@ class Clusters:
 def clusters_of(truth: FloatArray, extra: pd.DataFrame | None = None) -> Clusters:
     """Return the clusters of images with coordinates ``truth`` (n, 2): by photographer, else by identical coordinate.
 
-    An image without a photographer is grouped by its coordinate. If all images would be one cluster, each is its own.
+    An image without a photographer is grouped by its coordinate. If all images are at one coordinate, each is its own;
+    if all are by one photographer, they are one cluster, which has no confidence interval.
 
     Args:
         truth: degrees.
-        extra: the other columns of the test set; the first that names at least two photographers is used.
+        extra: the other columns of the test set; the first that names a photographer is used.
     """
     places = np.unique(place_keys(truth), return_inverse=True)[1]
     for column, people in () if extra is None else named_columns(extra):
         who = people.to_numpy(object)
-        if len(set(who)) > 1:
-            known = who != ""
+        known = who != ""
+        if known.any():
             labels = places + len(who)
             labels[known] = np.unique(who[known].astype(str), return_inverse=True)[1]
             return Clusters(np.unique(labels, return_inverse=True)[1], column)
@@ -204,14 +209,15 @@ def intervals(values: Mapping[str, FloatArray], clusters: Clusters, metrics: Ite
     """Return the 95 % confidence interval of each score, in its unit.
 
     A metric that does not apply to some images is judged by the others and their clusters. One that applies to none,
-    or has no value per image, has no interval.
+    or has no value per image, has no interval; nor has a score of a single cluster, or the median of fewer than six
+    values.
 
     Args:
         values: (n,) of each metric, from :func:`geobench.metrics.image_values`.
         clusters: of the n images.
         metrics: all or some of those in ``values``, and others.
     """
-    chosen = [metric for metric in metrics if metric.name in values]
+    chosen = [metric for metric in metrics if metric.name in values] if len(clusters.sizes) > 1 else []
     whole = [m for m in chosen if m.kind == "share" and not np.isnan(values[m.name]).any()]
     shares = _share_intervals([values[metric.name] for metric in whole], clusters) if whole else []
     together = dict(zip((metric.name for metric in whole), shares, strict=True))
@@ -230,9 +236,9 @@ def _share_intervals(hits: list[FloatArray], clusters: Clusters) -> list[Interva
 
 
 def _interval(metric: Metric, values: FloatArray, clusters: Clusters) -> Interval | None:
-    """Return the interval of ``metric`` over the images that it applies to; None if there are none."""
+    """Return the interval of ``metric`` over the images that it applies to; None if they are too few."""
     values, clusters = applicable(values, clusters)
-    if not len(values):
+    if len(clusters.sizes) < 2 or (metric.kind == "median" and len(values) < LEAST_FOR_MEDIAN):
         return None
     if metric.kind == "share":
         return _share_intervals([values], clusters)[0]

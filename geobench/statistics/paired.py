@@ -85,6 +85,8 @@ def accuracy_difference(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_], clus
     mean = clustered_mean(change, clusters)
     gained, lost = (np.count_nonzero(change > 0) + 1) / (n + 2), (np.count_nonzero(change < 0) + 1) / (n + 2)
     middle = gained - lost
+    if len(clusters.sizes) < 2:
+        return Difference(100 * float(mean.value), np.nan, np.nan, 1.0)
     half = float(mean.t * np.sqrt((gained + lost - middle**2) / (n + 2) * mean.effect))
     ends = max(-1.0, middle - half), min(1.0, middle + half)
     p = sign_flip_p(clusters.sums(change))
@@ -94,15 +96,23 @@ def accuracy_difference(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_], clus
 def mean_difference(a: FloatArray, b: FloatArray, clusters: Clusters, value: float | None = None) -> Difference:
     """Return the mean of ``b`` − ``a`` (n,) with its interval and p-value, both by Student's t.
 
-    ``value`` is the difference itself if ``a`` and ``b`` are linearised values.
+    If all clusters differ by the same, there is no variance to test by: p is that of their common sign, 2 / 2^g. A
+    single cluster has neither interval nor significance.
+
+    Args:
+        a, b: values (n,) of each image.
+        clusters: of the images.
+        value: the difference itself, if ``a`` and ``b`` are linearised values.
     """
     from scipy.special import stdtr
 
     mean = clustered_mean(b - a, clusters)
     centre, se = float(mean.value) if value is None else value, float(mean.se)
     half = float(mean.t) * se
+    if len(clusters.sizes) < 2:
+        return Difference(centre, np.nan, np.nan, 1.0)
     if se == 0:
-        return Difference(centre, centre, centre, 1.0 if centre == 0 else 0.0)
+        return Difference(centre, centre, centre, 1.0 if centre == 0 else 2.0 ** (1 - len(clusters.sizes)))
     return Difference(centre, centre - half, centre + half, float(2 * stdtr(float(mean.freedom), -abs(centre) / se)))
 
 

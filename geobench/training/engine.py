@@ -148,7 +148,7 @@ class Training:
         lr = self.schedule.lr * self.schedule.lr_decay**epoch
         self.state.set_lr(lr)
         losses: list[Tensor] = []
-        started = time.monotonic()
+        started, stopping = time.monotonic(), False
         batches = self._indices_of(epoch)[first:]
         for targets, features in zip(self._targets_of(batches), self.loader.batches(batches, epoch), strict=True):
             losses.append(self.take_step(features, targets).clone())
@@ -163,12 +163,13 @@ class Training:
                 value = self._report(values, lr, rate)
                 advance(0, epoch=f"{epoch + 1}/{self.schedule.epochs}", loss=f"{value:.3f}", images=f"{rate:,.0f}/s")
                 losses, started = [], time.monotonic()
-            if stopping:
-                self._save()
-                raise KeyboardInterrupt
-        if len(self.held_out):
+            if stopping and not last:
+                break
+        if self.step % self.per_epoch == 0 and len(self.held_out):  # if it is stopped here, too
             self._evaluate_held_out(epoch)
         self._save()
+        if stopping:
+            raise KeyboardInterrupt
 
     def _indices_of(self, epoch: int) -> Indices:
         """Return the image indices (batches, b) of ``epoch``: this process's part of each batch."""

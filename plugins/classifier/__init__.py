@@ -88,7 +88,7 @@ class Classifier(Model):
             given = torch.tensor(features).to(self.device)
             ancestors = torch.from_numpy(self.ancestors).to(self.device)
             scores = search.in_tiles(lambda tile: self.heads.hierarchical(tile, ancestors), given)
-            values, cells = scores.topk(min(top_k, scores.shape[1]), dim=1)
+            values, cells = search.largest(scores, min(top_k, scores.shape[1]))
         return Predictions.of(self.centres[cells.cpu().numpy()], values.double().cpu().numpy())
 
     @property

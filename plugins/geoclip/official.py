@@ -14,7 +14,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from geobench import Checkpoint, CheckpointError, GalleryError
-from geobench.checkpoints import weights_digest
+from geobench.provenance import weights_digest
 
 from .config import GeoClipConfig
 

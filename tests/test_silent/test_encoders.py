@@ -1,19 +1,25 @@
 """Stories of wrong numbers that came without a word: encoders. What the user did, and what must be said."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
 import time
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from geobench import Dataset, extract, train
+from geobench import Dataset, extract, files, train
+from geobench.checkpoints import find_checkpoint
 from geobench.data.registration import add_dataset
-from geobench.features import code
+from geobench.features import code, encoding
 from geobench.features.code import features_code
+from geobench.report.formats import report
+from geobench.results import load_result, read_results
 
 
 @pytest.fixture
@@ -264,3 +270,134 @@ def test_the_commands_reach_cached_features_with_force(cli, photos, tiny_encoder
 def mine_features(home):
     """Return the sum of the features in each folder of the cache."""
     return {path.parent.name: float(np.load(path).sum()) for path in home.glob("features/*/features.npy")}
+
+
+# What decoded and encoded the images is updated, or edited between training and test
+
+OLD = {"pillow": "10.0.0", "torch": "2.4.0"}
+NEW = {"pillow": "13.0.0", "torch": "2.4.0", "timm": "1.0.0"}
+
+
+@pytest.fixture
+def libraries(monkeypatch):
+    """Return a function that puts other libraries in the place of those that encode."""
+
+    def install(versions):
+        monkeypatch.setattr(encoding, "installed", lambda: versions)
+
+    return install
+
+
+@pytest.fixture
+def exam(photos, tmp_path):
+    """Two sets of photos: ``lessons`` to train on and ``exam`` to test on."""
+    for seed, name in enumerate(("lessons", "exam")):
+        add_dataset(name, *photos(8, tmp_path / name, seed=seed), encoder="tiny")
+
+
+def measured(cli, spec):
+    """Return what ``run`` prints and the newest result."""
+    printed = cli("run", "--models", spec, "--datasets", "exam", "--workers", 0).stdout
+    found, damaged = read_results(Path("results"))
+    assert not damaged
+    return printed, found[-1]
+
+
+def test_a_result_states_the_libraries_that_made_its_features_and_not_those_of_the_day(exam, cli, libraries):
+    libraries(OLD)
+    cli("features", "exam")
+    spec = train("knn", "lessons", workers=0).spec
+    libraries(NEW)
+    printed, result = measured(cli, spec)
+    assert result.encoded_with == result.training_encoded_with == find_checkpoint(spec).encoded_with == OLD
+    assert result.versions["pillow"] == version("pillow") and "encoded" not in printed
+
+
+def test_features_without_such_a_statement_keep_their_place_and_are_not_doubted(exam, cli, libraries):
+    spec = train("knn", "lessons", workers=0).spec
+    cli("features", "exam")
+    for about in files.home().glob("features/*/about.json"):
+        values = json.loads(about.read_text())
+        assert set(values.pop("versions")) >= {"pillow", "torch", "open_clip_torch", "timm"}
+        about.write_text(json.dumps(values))  # as an earlier version left it
+    printed, result = measured(cli, spec)
+    assert result.encoded_with == {} and result.training_encoded_with["pillow"] == version("pillow")
+    assert "encoded" not in printed
+
+
+def test_an_extraction_that_went_on_after_an_update_states_both_versions(mine, tiny_encoder, monkeypatch):
+    monkeypatch.setattr("geobench.features.shards.SHARD_ROWS", 4)
+    states = iter([OLD, OLD, NEW])
+    monkeypatch.setattr(encoding, "installed", lambda: next(states))
+    assert extract(mine, mine.table("test"), tiny_encoder).versions == {
+        "pillow": "10.0.0 and 13.0.0",
+        "torch": "2.4.0",
+        "timm": "none and 1.0.0",
+    }
+
+
+def test_a_record_of_before_that_does_not_state_them_is_read_under_its_key(make_result):
+    path = make_result(encoded_with=OLD, training_encoded_with=OLD).save()
+    values = json.loads(path.read_text())
+    assert values.pop("encoded_with") == values.pop("training_encoded_with") == OLD
+    path.write_text(json.dumps(values))
+    result = load_result(path, predictions=True)
+    assert (result.key, result.encoded_with, result.training_encoded_with) == (values["key"], {}, {})
+
+
+def test_rows_whose_features_were_made_by_other_libraries_are_told(exam, cli, libraries):
+    libraries(OLD)
+    first = train("knn", "lessons", workers=0).spec
+    assert "encoded" not in measured(cli, first)[0]
+    libraries(NEW)
+    second = train("knn", "lessons", seed=1, settings={"k": 2}, workers=0, force=True).spec
+    shutil.rmtree(files.home() / "features")
+    printed, result = measured(cli, second)
+    assert result.encoded_with == NEW and result.training_encoded_with == NEW
+    assert "The test images" not in printed  # this model's photos and its training's were decoded alike
+    (line,) = [line for line in report("table").splitlines() if "tiny: libraries differ among rows (" in line]
+    assert f"pillow 10.0.0: {first}" in line and f"pillow 13.0.0: {second}" in line and "torch" not in line
+
+
+def doubled(encoder):
+    """Let another class, of the same name and with the same statements, encode the images."""
+
+    class Edited(type(encoder)):
+        def encode_images(self, batch):
+            return super().encode_images(batch) * 2
+
+    encoder.__class__ = Edited
+
+
+def test_code_of_an_encoder_that_was_edited_between_training_and_test_is_told(exam, cli, tiny_encoder):
+    spec = train("knn", "lessons", workers=0).spec
+    printed, before = measured(cli, spec)
+    assert "in training" not in printed
+    doubled(tiny_encoder)
+    printed, after = measured(cli, spec)
+    then, now = before.encoder_code, after.encoder_code
+    assert then != now == features_code(tiny_encoder) and after.training["encoder_code"] == then
+    told = f"were not encoded as those of the training were: code of the encoder {now}, in training {then}."
+    for text in (printed, report("table"), report("markdown"), report("html"), report("json"), report("csv")):
+        assert told in text
+
+
+def test_preprocessing_that_changed_between_training_and_test_is_told(exam, cli, tiny_encoder, monkeypatch):
+    spec = train("knn", "lessons", workers=0).spec
+    monkeypatch.setattr(tiny_encoder, "describe", lambda: "5×5 pixels")
+    printed, _ = measured(cli, spec)
+    assert (
+        f"The test images of {spec} were not encoded as those of the training were: preprocessing 5×5 pixels, in "
+        "training 4×4 pixels."
+    ) in printed
+
+
+def test_libraries_that_changed_between_training_and_test_are_told(exam, cli, libraries):
+    libraries(OLD)
+    spec = train("knn", "lessons", workers=0).spec
+    libraries(NEW)
+    printed, _ = measured(cli, spec)
+    assert (
+        f"The test images of {spec} were not encoded as those of the training were: libraries pillow 13.0.0, in "
+        "training pillow 10.0.0."
+    ) in printed

@@ -16,6 +16,7 @@ from geobench.experiments.definitions import read_experiment
 from geobench.experiments.planning import Changes, make_plan
 from geobench.plugins import get_encoder, registry
 from geobench.report.doubts import doubts
+from geobench.report.figures import frontiers
 from geobench.report.formats import report
 from geobench.report.rows import rows
 from geobench.results import load_result, read_results
@@ -126,6 +127,17 @@ def test_seeds_of_one_training_on_random_views_are_one_row(desk):
     assert row.model == "knn@lessons"
     assert all(result.training == all_results()[0].training for result in all_results())
     assert row.spread["mean_km"] == pytest.approx(np.std([r.scores["mean_km"] for r in all_results()], ddof=1))
+
+
+def test_seeds_trained_on_one_set_under_two_names_are_one_row_with_both(desk):
+    images = desk.folder / "lessons" / "images"
+    desk.cli("datasets", "add", "again", "--images", images, "--metadata", desk.tables["lessons"], "--encoder", "tiny")
+    for seed, data in enumerate(("lessons", "again", "lessons")):
+        run(train("random", data, seed=seed).spec, "exam", galleries=["training:30"])
+    (row,) = shown()
+    assert (row.model, len(row.results)) == ("random@again/lessons", 3)
+    run(train("random", "again", seed=0).spec, "exam", galleries=["training:30"])  # that seed is there already
+    assert [(row.model, len(row.results)) for row in shown()] == [("random@again", 2), ("random@lessons", 2)]
 
 
 def test_photos_replaced_between_two_seeds_are_two_rows(desk):
@@ -420,6 +432,24 @@ def test_a_comparison_uses_the_photographers_of_the_newer_result(desk):
         assert len(compare(*pair).clusters.sizes) == 10
 
 
+def test_a_saved_table_of_an_experiment_and_a_replay_say_that_the_test_set_has_changed(desk):
+    """``experiment report`` showed the notes of the day of the run, ``replay`` none."""
+    desk.experiment(VIEWS)
+    assert "has changed" not in desk.cli("experiment", "report", "mine").output
+    desk.edit(moved)
+    shown = desk.cli("experiment", "report", "mine", "--format", "markdown")
+    said = "exam on this machine has changed since this table was made: 30 of 60 true positions differ"
+    assert said in shown.stdout and said in shown.stderr
+    path = all_results()[0].path
+    assert "exam on this machine has changed since" in desk.cli("replay", path).stderr
+
+
+def test_thresholds_that_agree_in_six_digits_are_columns_of_their_own(make_result):
+    make_result([0.0, 0.0027]).save()  # 0.3002267 km
+    row = json.loads(report("json", thresholds_km=[0.3002266, 0.3002268]))[0]
+    assert (row["acc_0.3002266km"], row["acc_0.3002268km"]) == (50.0, 100.0)
+
+
 # Seeds that draw nothing
 
 
@@ -492,6 +522,26 @@ def test_a_model_tested_on_its_training_images_is_marked_and_not_the_best(make_r
     assert "Trained on images" in report("csv")
 
 
+def test_the_curve_of_a_gallerys_size_leaves_out_galleries_that_hold_the_true_positions(make_result):
+    for size in (3, 5, 9):
+        make_result(gallery=f"training:{size}", gallery_size=size, in_gallery=4 if size == 9 else 0).save()
+    assert [row.results[0].gallery_size for row in shown() if row.oracle] == [9]
+    ((_, points),) = frontiers(shown())
+    assert [row.results[0].gallery_size for row in points] == [3, 5]
+
+
+@pytest.mark.parametrize(("remembered", "compared"), [(9, False), (2, False), (1, True)])
+def test_one_percent_of_training_images_among_the_test_images_is_enough_to_leave_the_comparison(
+    make_result, remembered, compared
+):
+    for model, right in (("cheat", 150), ("good", 120)):
+        latitudes = [0.0] * right + [80.0] * (200 - right)
+        make_result(latitudes, model=model, in_training=remembered if model == "cheat" else 0).save()
+    by_model = {row.results[0].model: row for row in shown()}
+    assert ("acc_1km" in by_model["cheat"].best, "acc_1km" in by_model["good"].best) == (compared, False)
+    assert f"(from {remembered} of 200); from 1 % on not part of the comparison" in report("table")
+
+
 def test_a_pair_of_photo_sets_without_an_audit_is_named_with_the_command(desk):
     desk.train()
     stdout, _ = desk.run("knn")
@@ -512,6 +562,14 @@ def test_an_audit_of_other_photos_than_those_trained_on_is_no_audit(desk):
         "The audit is of other images or positions for photos of exam that are also in lessons"
     )
     assert [row.results[0].training_images for row in doubt.rows] == [80]
+
+
+def test_an_audit_of_the_set_as_it_is_now_is_not_one_of_the_part_that_was_trained_on_before(desk):
+    desk.run(desk.train(limit=40).spec)
+    desk.edit(moved, "lessons")
+    desk.cli("datasets", "audit", "exam", "--against", "lessons", "--kinds", "id")
+    (doubt,) = [doubt for doubt in doubts(shown()) if doubt.kind == "not audited"]
+    assert doubt.text.startswith("The audit is of other images or positions for photos of exam that are also in")
 
 
 def test_crops_of_a_map_need_no_audit(cli):
@@ -543,6 +601,12 @@ def test_few_clusters_are_said(desk):
         ("precision", ("float16", "float32"), "tiny: the precision differs among rows (float16: a@mine-s0-a"),
         ("preprocessing", ("squash", "crop"), "tiny: the preprocessing differs among rows (squash: a@mine-s0-a"),
         ("encoder_weights", ("1", "2"), "tiny: the weights differ among rows (1: a@mine-s0-a"),
+        ("encoder_code", ("1", "2"), "tiny: the code differs among rows (1: a@mine-s0-a"),
+        (
+            "encoded_with",
+            ({"pillow": "10.0", "torch": "2.4"}, {"pillow": "13.0", "torch": "2.4"}),
+            "tiny: libraries differ among rows (pillow 10.0: a@mine-s0-a",
+        ),
         ("versions", ({"geobench": "0.0.1"}, {}), "Recorded by geobench 0.0.1, and this is 0.1.0: a@mine-s0-a"),
     ],
 )

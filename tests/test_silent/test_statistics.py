@@ -1,4 +1,4 @@
-"""Wrong numbers that a table once gave without a word: oracles by rounding, and intervals of few photographers."""
+"""Wrong numbers that a table once gave without a word: oracles by rounding, intervals of few photographers, images."""
 
 import csv
 import json
@@ -93,3 +93,46 @@ def test_two_photographers_with_the_same_change_do_not_make_a_difference_certain
         assert found.low <= 0 <= found.high and found.p > 0.05, metric.name
         if metric.name in ("acc_1km", "mean_km", "geoscore"):
             assert found.low < found.value < found.high, metric.name
+
+
+def spread(errors, labels, extra=None):
+    """Return the intervals of ``errors``; ``labels`` tell which images are at one place."""
+    truth = np.stack([np.asarray(labels, float), np.zeros(len(labels))], axis=1)
+    return intervals(values(np.asarray(errors, float)), clusters_of(truth, extra), get_metrics())
+
+
+def test_one_image_has_no_interval():
+    """A run with --limit 1 said: mean 2.7 [2.7, 2.7]."""
+    assert spread([2.7], [1]) == {}
+
+
+@pytest.mark.parametrize(("n", "has_one"), [(2, False), (5, False), (6, True)])
+def test_the_lowest_and_highest_of_five_values_are_no_interval_of_a_median(n, has_one):
+    found = spread(np.arange(1, n + 1), range(n))
+    assert ("median_km" in found) is has_one and "mean_km" in found
+
+
+def test_a_difference_of_a_single_image_is_not_significant():
+    """``compare`` of two models on one photo said: +2 km [+2, +2], p < 0.0001."""
+    mean = next(metric for metric in get_metrics() if metric.name == "mean_km")
+    alone = clusters_of(np.zeros((1, 2)))
+    found = difference(mean, np.array([1.0]), np.array([3.0]), alone, 2.0)
+    assert (found.value, found.p) == (2.0, 1.0) and np.isnan([found.low, found.high]).all()
+    three = clusters_of(np.arange(6.0).reshape(3, 2))
+    assert difference(mean, np.zeros(3), np.full(3, 2.0), three, 2.0).p == 0.25  # 2 of the 8 ways to swap three images
+
+
+def test_photos_of_one_photographer_have_no_interval_and_the_table_says_why(make_result):
+    """The column says that she took them all; the table said 11.7 [5.7, 22.6] as of sixty independent photos."""
+    for who in (["anna"] * 20, ["anna"] * 19 + ["bob"]):
+        extra = pd.DataFrame({"photographer": who})
+        make_result([1.0] * 20, extra=extra, model=f"by{len(set(who))}", checkpoint=f"mine-s0-{len(set(who))}").save()
+    one, two = json.loads(report("json", FOLDER))
+    assert one["acc_1km_low"] is None and two["acc_1km_low"] is not None
+    assert "All that by1@mine-s0-1 was tested on are one cluster by photographer" in one["doubts"]["few clusters"]
+    assert "rest on 2 clusters by photographer: rough estimates" in two["doubts"]["few clusters"]
+
+
+def test_the_table_says_that_an_interval_rests_on_five_images(make_result):
+    make_result([1.0] * 5).save()
+    assert "rest on 5 images: rough estimates." in report("table", FOLDER)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -16,9 +17,13 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from geobench import files
 from geobench.data.stores.names import OTHER, fit, key_of
+from geobench.errors import StorageError
+from geobench.images.reading import retried
 
 IMAGES, TABLE, METADATA = "images.sqlite", "table.csv", ".metadata.sqlite"
 ROWS_AT_ONCE = 10_000
+DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+"""SQLite's names of errors that reading again does not mend."""
 BROKEN = "cannot be read"
 """The column of the table for metadata of an image that cannot be read."""
 
@@ -93,8 +98,8 @@ class Catalogue:
         # Immutable: it is never written to again, so it needs no locks, which would not survive a fork.
         self._address = f"{(folder / IMAGES).absolute().as_uri()}?mode=ro&immutable=1"
         self._connections: PerThread[sqlite3.Connection] = PerThread()
-        (self.stamp,) = self._rows("SELECT stamp FROM about")[0]
-        self.prefixes: dict[int, str] = dict(self._rows("SELECT part, prefix FROM parts"))
+        (self.stamp,) = self._query("SELECT stamp FROM about")[0]
+        self.prefixes: dict[int, str] = dict(self._query("SELECT part, prefix FROM parts"))
         self._shared = {key_of(prefix) for prefix in self.prefixes.values() if prefix}
 
     def __len__(self) -> int:
@@ -108,7 +113,9 @@ class Catalogue:
 
     def images(self) -> Iterator[StoredImage]:
         """Yield every image in the order of the store."""
-        yield from map(StoredImage._make, self._connection().execute(f"SELECT {_COLUMNS} FROM entries ORDER BY id"))
+        query, last = f"SELECT {_COLUMNS} FROM entries WHERE id BETWEEN ? AND ? ORDER BY id", len(self)
+        for start in range(1, last + 1, ROWS_AT_ONCE):
+            yield from map(StoredImage._make, self._rows(query, [start, start + ROWS_AT_ONCE - 1]))
 
     def find(self, image: str) -> list[StoredImage]:
         """Return the image called ``image``, or the only one that can be meant; two or more if it is ambiguous.
@@ -132,8 +139,25 @@ class Catalogue:
         query = f"SELECT {_COLUMNS} FROM entries WHERE {column} IN ({','.join('?' * len(keys))})"
         return [StoredImage._make(row) for row in self._rows(query, [_hash(key) for key in keys])]
 
-    def _rows(self, query: str, values: Iterable[Any] = ()) -> list[Any]:
-        return self._connection().execute(query, list(values)).fetchall()
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return the rows of a query; raise ``StorageError`` if the disk does not give them, or they are damaged."""
+
+        def read() -> list[Any]:
+            try:
+                return self._query(query, values)
+            except sqlite3.Error as error:
+                self._connections.drop()
+                if getattr(error, "sqlite_errorname", "") in DAMAGED:
+                    raise StorageError(
+                        f"{self.folder / IMAGES}, the index of images, is damaged ({error}); delete the folder "
+                        f"{self.folder}, which the same command makes again."
+                    ) from error
+                raise OSError(errno.EIO, str(error)) from error
+
+        return retried(read, f"{self.folder / IMAGES}, the index of images,")
+
+    def _query(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        return self._connection().execute(query, values).fetchall()
 
     def _connection(self) -> sqlite3.Connection:
         return self._connections.get(0, lambda: sqlite3.connect(self._address, uri=True, check_same_thread=False))

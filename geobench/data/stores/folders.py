@@ -8,10 +8,10 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from geobench.data.contents import Stamps
 from geobench.data.stores.catalogue import ListedImage, StoredImage
 from geobench.data.stores.names import is_unread_name
 from geobench.data.stores.store import Advance, Store
@@ -64,16 +64,16 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
         """Return the bytes of a file."""
         return (self.parts[0] / image.name).read_bytes()
 
-    def stamps(self, images: Sequence[str]) -> Any:
-        """Return size and modification time (n, 2) of each file, −1 if it does not exist."""
-        stamps = np.full((len(images), 2), -1, dtype=np.int64)
+    def stamps(self, images: Sequence[str]) -> Stamps:
+        """Return size and times of each file, −1 if it does not exist."""
+        stamps = np.full((len(images), 3), -1, dtype=np.int64)
         for row, image in enumerate(images):
             status = self._status(image)
             if status is None and (found := super().find(image)) is not None:
                 status = self._status(found.name)
             if status is not None:
-                stamps[row] = status.st_size, status.st_mtime_ns
-        return stamps
+                stamps[row] = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return Stamps(str(self.path.absolute()), stamps[:, :2], stamps[:, 2], of_each=True)
 
     def _status(self, image: str) -> os.stat_result | None:
         """Return the status of a file in the folder, None if there is none; ``StorageError`` if that is unknown."""
@@ -89,7 +89,7 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
     # -- the catalogue
 
     def _list_all(self, progress: Progress) -> Iterator[ListedImage]:
-        self._folders: dict[str, int] = {}
+        self._folders: dict[str, tuple[int, int]] = {}
         with progress.track(f"index of {self.path}", 0, "images") as advance:
             try:
                 for image in self._below(""):
@@ -107,7 +107,7 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
         status = (self.parts[0] / folder).stat()
         if (status.st_dev, status.st_ino) in self._parents(folder):
             return
-        self._folders[folder] = status.st_mtime_ns
+        self._folders[folder] = _times(status)
         subfolders = []
         for entry in self._visible(folder):
             name = f"{folder}/{entry.name}" if folder else entry.name
@@ -132,7 +132,7 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
         return str(time.time_ns())
 
     def written_stamp(self, before: str) -> str:
-        """Return when the listing began, and the modification time of each folder."""
+        """Return when the listing began, and the times of modification and of change of each folder."""
         return json.dumps([int(before), self._folders])
 
     def is_current(self, written: str) -> bool:
@@ -141,11 +141,16 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
         latest = begun - CLOCK_S * 1e9
         try:
             return all(
-                modified < latest and (self.parts[0] / name).stat().st_mtime_ns == modified
-                for name, modified in folders.items()
+                times[0] < latest and list(_times((self.parts[0] / name).stat())) == times
+                for name, times in folders.items()
             )
-        except OSError:
+        except (OSError, TypeError):  # TypeError: an earlier version noted one time
             return False
+
+
+def _times(status: os.stat_result) -> tuple[int, int]:
+    """Return the times of modification, which programs can put back, and of change."""
+    return status.st_mtime_ns, status.st_ctime_ns
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

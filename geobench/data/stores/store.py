@@ -6,9 +6,12 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar
+
+import numpy as np
 
 from geobench import files
+from geobench.data.contents import Stamps
 from geobench.data.stores.catalogue import Catalogue, ListedImage, PerThread, StoredImage, write_catalogue
 from geobench.data.stores.names import is_image_name, is_unread_name
 from geobench.errors import DatasetError, ImageError, StorageError
@@ -91,11 +94,21 @@ class Store(ABC):
         self._catalogue = self._current(folder)
         if self._catalogue is None:
             with files.locked(folder, progress.say):
-                if self._current(folder) is None:
-                    stamp = self.stamp()
-                    write_catalogue(folder, self._list_all(progress), lambda: self.written_stamp(stamp), self.is_image)
-                self._catalogue = Catalogue(folder)
+                self._catalogue = self._current(folder) or self._written(folder, progress)
         return self._catalogue
+
+    def _written(self, folder: Path, progress: Progress) -> Catalogue:
+        import sqlite3
+
+        stamp = self.stamp()
+        try:
+            write_catalogue(folder, self._list_all(progress), lambda: self.written_stamp(stamp), self.is_image)
+            return Catalogue(folder)
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"the index of {self.path} cannot be written to {folder} ({error}); make room there, or choose another "
+                "place with GEOBENCH_HOME, and run the same command again."
+            ) from error
 
     def _current(self, folder: Path) -> Catalogue | None:
         import sqlite3
@@ -121,10 +134,9 @@ class Store(ABC):
                 yield from self.list_part(number, advance)
 
     def stamp(self) -> str:
-        """Return a digest that changes with the files: their names, sizes and modification times."""
-        return files.digest(
-            [[part.name, status.st_size, status.st_mtime_ns] for part in self.parts if (status := part.stat())]
-        )
+        """Return a digest that changes with the files: names, sizes, and times of modification and of change."""
+        stamps = self.stamps(())
+        return files.digest(stamps.values, stamps.changed)
 
     def written_stamp(self, before: str) -> str:
         """Return the stamp to store with the catalogue, given the one from before the files were read."""
@@ -194,9 +206,15 @@ class Store(ABC):
         except OSError as error:  # of the archive, and not of the image
             raise not_read(what, error) from error
 
-    def stamps(self, images: Sequence[str]) -> Any:
-        """Return a value that changes with any of ``images``; for an archive, with any of its files."""
-        return self.stamp()
+    def stamps(self, images: Sequence[str]) -> Stamps:
+        """Return what the system tells of ``images``; of an archive, of its files."""
+        try:
+            status = [part.stat() for part in self.parts]
+        except OSError as error:
+            raise not_read(str(error.filename), error) from error
+        values = [[part.name, s.st_size, s.st_mtime_ns] for part, s in zip(self.parts, status, strict=True)]
+        changed = np.array([s.st_ctime_ns for s in status], dtype=np.int64)
+        return Stamps(str(self.path.absolute()), files.digest(values), changed, of_each=False)
 
     def bytes_at(self, part: int, offset: int, size: int) -> bytes:
         """Return ``size`` bytes of a part; raise ``StorageError`` if it is shorter than when it was listed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,19 +21,63 @@ RADIANS = (np.pi / 2, np.pi)
 MANY_PLACES, SPREAD, ASHORE = 20, 0.2, 0.9
 """Coordinates within ``RADIANS`` are refused if there are so many places, they span this much (11° in radians), and
 this share of them is then near land. Fewer, or those of one town, may be an example that somebody made up."""
+HEMISPHERES = {"latitude": ("N", "S"), "longitude": ("E", "W")}
+_AXIS = {"latitude": "latitude|lat", "longitude": "longitude|long|lon|lng"}
+_REFERENCE = "ref|reference|dir|direction|hem|hemi|hemisphere|indicator|ind"
 _DECIMAL_COMMA = r"\s*[+\-−]?[0-9]{1,3},[0-9]+\s*"
 _SEXAGESIMAL = re.compile(r"[°º'′’\"″]|[0-9]\s*[NSEWO]\s*$|^\s*[NSEWO]\s*[0-9]", re.IGNORECASE)
 
 
 def parse_coordinates(table: pd.DataFrame) -> tuple[FloatArray, dict[int, str], str]:
-    """Return the coordinates (n, 2), what is wrong with each row whose are unusable, and advice on all of them."""
+    """Return the coordinates (n, 2), what is wrong with each row whose are unusable, and advice on all of them.
+
+    A column of hemispheres next to an axis, such as ``lat_ref`` with N and S, gives it its signs.
+    """
     comma = _has_decimal_commas(table)
     coordinates = np.stack([as_numbers(table[axis], comma) for axis in AXES], axis=1)
-    reasons = {}
+    reasons: dict[int, str] = {}
+    for column, axis in enumerate(AXES):
+        reasons |= apply_hemispheres(coordinates[:, column], axis, {str(name): table[name] for name in table.columns})
     for row in invalid_rows(coordinates).tolist():
         texts = [str(table[axis].iloc[row]) for axis in AXES]
         reasons[row] = ", ".join(filter(None, map(_reason, AXES, texts, coordinates[row].tolist())))
     return coordinates, reasons, _advice(coordinates) if reasons else ""
+
+
+def apply_hemispheres(
+    degrees: FloatArray, axis: str, columns: Mapping[str, Sequence[str] | pd.Series[Any]]
+) -> dict[int, str]:
+    """Give ``degrees`` (n,) of an axis, in place, the signs of the column of hemispheres among ``columns``, if any.
+
+    Args:
+        degrees: as read.
+        axis: ``latitude`` or ``longitude``.
+        columns: those of the table by name, n texts each.
+
+    Returns:
+        By row, what is wrong with a hemisphere that is missing, unknown, or contradicts the sign of the degrees.
+    """
+    positive, negative = HEMISPHERES[axis]
+    name = next((name for name in columns if _is_hemisphere(name, axis)), None)
+    given = [str(text).strip() for text in columns[name]] if name is not None else []
+    if not any(given):
+        return {}
+    letters = np.array([text[:1].upper() for text in given])
+    known = np.isin(letters, (positive, negative))
+    contrary = (letters == positive) & (degrees < 0)
+    degrees[(letters == negative) & (degrees > 0)] *= -1
+    return {
+        row: f"{axis} has the hemisphere {shortened(given[row])} (column {name!r}), "
+        + ("which contradicts its sign" if known[row] else f"which is neither {positive} nor {negative}")
+        for row in np.flatnonzero(np.isfinite(degrees) & (~known | contrary)).tolist()
+    }
+
+
+def _is_hemisphere(column: str, axis: str) -> bool:
+    """Return whether ``column`` is named like one of hemispheres: ``GPSLatitudeRef``, ``lat_dir``, ``N/S``."""
+    letters = "".join(HEMISPHERES[axis]).lower()
+    name = rf"(exif)?(gps)?({_AXIS[axis]})({_REFERENCE}|{letters})|{letters}({_REFERENCE})?"
+    return re.fullmatch(name, re.sub(r"[^a-z]", "", column.lower())) is not None
 
 
 def as_numbers(texts: pd.Series[Any], decimal_comma: bool | None = None) -> FloatArray:

@@ -9,9 +9,11 @@ import numpy as np
 
 from geobench.audits.subsets import SUBSETS, Subset, get_subsets
 from geobench.checkpoints import find_checkpoint
+from geobench.data.tables.swapped import swap_evidence
 from geobench.errors import GeobenchError
 from geobench.geo import place_keys
 from geobench.plugins import get_dataset
+from geobench.provenance import TRAINED_SHARE
 from geobench.report.doubts.doubt import Doubt, named, rows_by
 from geobench.report.rows import Row
 from geobench.results import Result
@@ -28,7 +30,9 @@ def trained_on_test_images(ours: Sequence[Row]) -> Iterator[Doubt]:
     rows = tuple(row for row in ours if row.in_training)
     shares = dict.fromkeys(f"{row.model} (from {row.in_training:,} of {row.results[0].n:,})" for row in rows)
     text = f"¶ Trained on images of this test set, so that scores show what is remembered: {', '.join(shares)}"
-    yield Doubt("trained on test images", rows, f"{text}; from a tenth on not part of the comparison.")
+    yield Doubt(
+        "trained on test images", rows, f"{text}; from {100 * TRAINED_SHARE:g} % on not part of the comparison."
+    )
 
 
 def not_audited(ours: Sequence[Row]) -> Iterator[Doubt]:
@@ -37,7 +41,8 @@ def not_audited(ours: Sequence[Row]) -> Iterator[Doubt]:
         if not (_holds_photos(dataset) and _holds_photos(training)):
             continue
         audits = _audits(dataset, training)
-        unfit = tuple(row for row in rows if not any(_fits(audit, row.results[0]) for audit in audits))
+        open_rows = [row for row in rows if row.in_training < row.results[0].n]  # of the others all is known
+        unfit = tuple(row for row in open_rows if not any(_fits(audit, row.results[0]) for audit in audits))
         text = "The audit is of other images or positions" if audits else "Not audited"
         command = f"geobench datasets audit {dataset} --against {training}"
         shared = f"for photos of {dataset} that are also in {training}: {named(unfit, ours)}"
@@ -68,16 +73,26 @@ def _fits(audit: Subset, result: Result) -> bool:
     if whole and audit.test.table != result.test_hash:
         return False
     learnt = result.training.get("table_hash", "")
-    return learnt in ("", audit.training.table) or _is_limited(result)
+    return learnt in ("", audit.training.table) or _is_of_whole(audit.training.table, result)
 
 
-def _is_limited(result: Result) -> bool:
-    """Return whether a model was trained on a part of its set, as far as its checkpoint is here to tell."""
+def _is_of_whole(table: str, result: Result) -> bool:
+    """Return whether ``table`` is that of which a model was trained on a part, as far as its checkpoint tells."""
     try:
         checkpoint = find_checkpoint(result.spec) if result.checkpoint else None
     except GeobenchError:
         return False
-    return checkpoint is not None and checkpoint.limit is not None
+    return checkpoint is not None and checkpoint.limit is not None and checkpoint.whole_table in ("", table)
+
+
+def copies(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows on a test set that has the same image under several names, each of which counts."""
+    for distinct, rows in rows_by(ours, lambda result: (result.dataset, result.n, result.distinct_images)).items():
+        dataset, n, images = distinct
+        if images is not None and images < n:
+            text = f"{n - images:,} of the {n:,} images of {dataset} are copies of others under other names"
+            remedy = f"intervals take them for independent (geobench datasets check {dataset} lists them)"
+            yield Doubt("copies in the test set", tuple(rows), f"{text}; {remedy}.")
 
 
 def oracle(ours: Sequence[Row]) -> Iterator[Doubt]:
@@ -152,6 +167,16 @@ def _variant(dataset: str, n: int, distinct: int | None) -> str:
         return ""
 
 
+def swapped_positions(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows on a test set whose latitudes and longitudes look swapped."""
+    known = [row for row in ours if row.results[0].truth is not None]
+    for rows in rows_by(known, lambda result: result.test_hash).values():
+        truth = rows[0].results[0].truth
+        if truth is not None and (evidence := swap_evidence(truth)):
+            text = f"{rows[0].dataset}: {evidence} ({named(rows, ours)})."
+            yield Doubt("swapped positions", tuple(rows), text)
+
+
 def partial_set(ours: Sequence[Row]) -> Iterator[Doubt]:
     """Rows on fewer or more images than the set has according to its authors."""
     for expected, found in rows_by(ours, lambda result: result.expected).items():
@@ -163,7 +188,9 @@ def partial_set(ours: Sequence[Row]) -> Iterator[Doubt]:
 
 KINDS: tuple[Callable[[Sequence[Row]], Iterator[Doubt]], ...] = (
     trained_on_test_images,
+    swapped_positions,
     not_audited,
+    copies,
     oracle,
     outdated_gallery,
     changed_test_set,

@@ -186,7 +186,8 @@ def _pictures(
     """Return the name of the thumbnails' data, and notes on them."""
     errors = [row.results[0].errors for row in images.named.values()]
     wanted = informative_images(errors, most)
-    found, note = thumbnails(images.detailed.result.dataset, images.names, wanted, room, progress)
+    keys = {result.images_key for row in images.named.values() for result in row.results} - {""}
+    found, note = thumbnails(images.detailed.result.dataset, images.names, wanted, room, progress, keys=keys)
     notes = [note] if note else []
     if 0 < len(found) < len(images.names) - bool(note):
         notes.append(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from geobench.analysis.breakdown import SMALLEST, Values, groups_of, mean_scores
 from geobench.analysis.details import DetailedResult
-from geobench.analysis.groupings import SCENE_COLUMN
+from geobench.analysis.groupings import scene_column
 from geobench.metrics import Metric, image_values
 from geobench.report.rows import Row
 from geobench.statistics.intervals import Clusters
@@ -35,7 +35,7 @@ def regions(rows: Sequence[Row], detailed: DetailedResult) -> dict[str, list[dic
     """
     metrics = shares_among(rows[0].metrics)
     values = [[image_values(result.scored, metrics) for result in row.results] for row in rows]
-    scenes = any(str(column).lower() == SCENE_COLUMN for column in detailed.extra.columns)
+    scenes = scene_column(detailed.extra.columns) is not None
     found = {}
     for by in ("continent", "country", "scene") if scenes else ("continent", "country"):
         groups = [*groups_of(detailed, by, SMALLEST), (EVERY, np.ones(len(detailed), dtype=np.bool_))]
@@ -51,7 +51,7 @@ def _group(
     metrics: Sequence[Metric],
 ) -> dict[str, Any]:
     shares = [mean_scores(of_row, images, clusters, metrics) for of_row in values]
-    rounded = [[_known(found[metric.name].round(2)) for metric in metrics] for found in shares]
+    rounded = [[_known(found[metric.name].round(4)) for metric in metrics] for found in shares]
     return {"name": name, "n": int(images.sum()), "shares": rounded}
 
 

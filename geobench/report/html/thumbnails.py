@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from io import BytesIO
 from itertools import islice, zip_longest
 
@@ -44,7 +44,13 @@ def _in_turn(orders: Sequence[np.ndarray]) -> Iterator[int]:
 
 
 def thumbnails(
-    dataset: str, names: Sequence[str], wanted: Sequence[int], room: int, progress: Progress = SILENT
+    dataset: str,
+    names: Sequence[str],
+    wanted: Sequence[int],
+    room: int,
+    progress: Progress = SILENT,
+    *,
+    keys: Collection[str] = (),
 ) -> tuple[dict[int, str], str]:
     """Return pictures as data URIs by the number of their image, and a note on those that are missing.
 
@@ -55,6 +61,7 @@ def thumbnails(
             opened: a file of results may come from anyone.
         room: characters that the pictures may take; the first ones that fit are kept.
         progress: reports how many are read.
+        keys: of the images that were looked at, of each result that states one; there are no pictures of others.
     """
     if not wanted:
         return {}, ""
@@ -66,7 +73,13 @@ def thumbnails(
                 f"The images of {dataset} are not on the machine that wrote this page, so its cards have no pictures.",
             )
         there.prepare("test", progress)
-        listed = set(there.positions("test")["image"]) if there.stored else set(names)
+        whole = there.positions("test")["image"].tolist()
+        listed = set(whole) if there.stored else set(names)
+        if set(keys) - _keys_now(there, (whole, list(names)), progress):
+            return {}, (
+                f"The images of {dataset} are not the ones that these results are of, as far as names, sizes and times "
+                "of the files tell, so its cards have no pictures."
+            )
         found: dict[int, str] = {}
         unread = 0
         with progress.track("pictures", len(wanted), "images") as advance:
@@ -82,6 +95,14 @@ def thumbnails(
     except GeobenchError as error:
         return {}, f"The cards of {dataset} have no pictures: {error}"
     return found, f"{unread:,} images of {dataset} could not be read for a picture." if unread else ""
+
+
+def _keys_now(dataset: Dataset, tables: Sequence[list[str]], progress: Progress) -> set[str]:
+    """Return the keys that tables of images have now: a result is of a whole test set, or of those that it names."""
+    import pandas as pd
+
+    named = [names for number, names in enumerate(tables) if names not in tables[:number]]
+    return {dataset.content_key(pd.DataFrame({"image": names}), "test", progress) for names in named}
 
 
 def _uri(dataset: Dataset, name: str) -> str:

@@ -1,0 +1,95 @@
+"""Images that change while their features are extracted: what was encoded of them before must not be kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geobench import files
+from geobench.data.contents import Contents
+from geobench.errors import ImageError
+from geobench.features.decoding import Decoder
+from geobench.features.shards import Shards
+from geobench.images.digests import read_digests
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TIMES = "changed.npy"
+
+
+@dataclass
+class Changes:
+    """Notices which images of ``table`` have changed since an extraction began, or was interrupted.
+
+    Attributes:
+        decoder: of the images.
+        table: of the images.
+        folder: of the extraction; their times of change are noted in it.
+        contents: what was known of the images when they were last looked at.
+    """
+
+    decoder: Decoder
+    table: pd.DataFrame
+    folder: Path
+    contents: Contents | None = None
+
+    def drop(self, shards: Shards) -> list[str]:
+        """Remove the shards that hold an image which is not what it was, and return these images.
+
+        They are those whose content differs, and those that could not be read and now can: a disk may have been away.
+        """
+        self.contents = contents = self.decoder.dataset.contents(self.table, self.decoder.purpose, fresh=False)
+        if contents is None:
+            return []
+        suspect = np.zeros(len(self.table), dtype=np.bool_)
+        if (before := self._noted()) is not None:
+            suspect[contents.stamps.differing(len(self.table), before)] = True
+        changed: list[str] = []
+        existing = shards.existing()
+        for rows in shards.ranges():
+            if shards.path(rows).name in existing and (found := self._changed(shards, rows, suspect)):
+                shards.path(rows).unlink()
+                changed += found
+        files.write_array(self.folder / TIMES, contents.stamps.changed)
+        return changed
+
+    def forget(self) -> None:
+        """Remove the note of the times of change: the extraction is complete."""
+        (self.folder / TIMES).unlink(missing_ok=True)
+
+    def _noted(self) -> np.ndarray | None:
+        try:
+            return files.read_array(self.folder / TIMES, np.int64, (None,))
+        except (OSError, ValueError):
+            return None
+
+    def _changed(self, shards: Shards, rows: range, suspect: np.ndarray) -> list[str]:
+        """Return the images of a shard that have changed; none of one that is damaged, which is computed again."""
+        record = shards.record(rows)
+        if record is None:
+            return []
+        failed = [failure["image"] for failure in record.failures]
+        changed = [name for name in failed if self._is_readable(name)]
+        looked_at = rows.start + np.flatnonzero(suspect[rows.start : rows.stop])
+        known = shards.digests(rows) if len(looked_at) else None
+        if known is not None:
+            names = self.table["image"].to_numpy(object)[looked_at]
+            digests, before = (
+                read_digests(self.decoder.dataset, names, self.decoder.purpose),
+                known[looked_at - rows.start],
+            )
+            others = (digests != before).any(axis=1) & before.any(axis=1)
+            changed += [str(name) for name in names[others]]
+        return changed
+
+    def _is_readable(self, name: str) -> bool:
+        dataset = self.decoder.dataset
+        try:
+            dataset.decode_image(dataset.image_bytes(name, self.decoder.purpose), name)
+        except ImageError:
+            return False
+        return True
