@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -20,7 +21,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_STATUSES = {"ok", "failed"}
+OK, FAILED, NOT_ASKED = "ok", "failed", "not asked"
+REFUSED, UNPARSEABLE, SERVICE, UNREADABLE = "refused", "unparseable", "service error", "unreadable image"
+STATUSES = {
+    OK: "answered",
+    REFUSED: "refused",
+    UNPARSEABLE: "unparseable",
+    SERVICE: "lost to an error of the service",
+    UNREADABLE: "with an unreadable image",
+    FAILED: "failed",
+    NOT_ASKED: "not asked",
+}
+"""What became of an image, and how a count of it reads. In a run of ours a failed image is one that cannot be read."""
 _OURS = re.compile(r"image|latitude|longitude|status|error_km|(latitude|longitude|score)_[1-9]\d*")
 MISREAD_AT_LEAST = 10
 """With fewer images it cannot be told that coordinates are swapped or in radians."""
@@ -35,15 +47,31 @@ class Predictions:
     Attributes:
         coordinates: (n, k, 2) latitude, longitude in degrees, best first; NaN in the rows of failed images.
         scores: (n, k), higher is better; what they mean is up to the model.
-        failed: (n,), True where the image could not be read.
+        failed: (n,), True where there is no prediction: in a run of ours, because the image could not be read.
+        reasons: (n,), for predictions of others: which of :data:`STATUSES` each image has; None for those of a run.
     """
 
     coordinates: FloatArray
     scores: FloatArray
     failed: npt.NDArray[np.bool_]
+    reasons: npt.NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.coordinates)
+
+    @property
+    def status(self) -> npt.NDArray[np.object_]:
+        """Return which of :data:`STATUSES` each of the n images has."""
+        return np.where(self.failed, FAILED, OK).astype(object) if self.reasons is None else self.reasons
+
+    @property
+    def asked(self) -> npt.NDArray[np.bool_]:
+        """Return (n,) whether the model was asked for each image."""
+        return np.asarray(self.status != NOT_ASKED, dtype=np.bool_)
+
+    def count_failed(self) -> int:
+        """Return how many images were asked for and not answered."""
+        return int((self.failed & self.asked).sum())
 
     @classmethod
     def of(cls, coordinates: FloatArray, scores: FloatArray) -> Predictions:
@@ -70,11 +98,13 @@ class Predictions:
             np.concatenate([part.coordinates for part in parts]),
             np.concatenate([part.scores for part in parts]),
             np.concatenate([part.failed for part in parts]),
+            np.concatenate([part.status for part in parts]) if any(p.reasons is not None for p in parts) else None,
         )
 
     def __getitem__(self, rows: npt.NDArray[np.generic]) -> Predictions:
         """Return the predictions of the images ``rows``: indices, or a mask (n,)."""
-        return Predictions(self.coordinates[rows], self.scores[rows], self.failed[rows])
+        reasons = None if self.reasons is None else self.reasons[rows]
+        return Predictions(self.coordinates[rows], self.scores[rows], self.failed[rows], reasons)
 
     @classmethod
     def scatter(cls, located: Predictions, ok: npt.NDArray[np.bool_]) -> Predictions:
@@ -172,7 +202,7 @@ class Predictions:
             "image": np.asarray(images, dtype=object),
             "latitude": truth[:, 0],
             "longitude": truth[:, 1],
-            "status": np.where(self.failed, "failed", "ok"),
+            "status": self.status,
             "error_km": self.errors_km(truth),
         }
         for rank in range(self.coordinates.shape[1]):
@@ -209,17 +239,25 @@ class Predictions:
             names = [f"{axis}_{rank + 1}" for rank in range(k) for axis in ("latitude", "longitude")]
             coordinates = table[names].to_numpy(np.float64).reshape(len(table), k, 2)
             scores = table[[f"score_{rank + 1}" for rank in range(k)]].to_numpy(np.float64)
-            failed = (table["status"] == "failed").to_numpy(np.bool_)
+            status = table["status"].to_numpy(object)
+            failed = np.asarray(status != OK, dtype=np.bool_)
             truth = table[["latitude", "longitude"]].to_numpy(np.float64)
             wrong = invalid_rows(np.concatenate([truth, coordinates[~failed].reshape(-1, 2)]))
-            if not k or not len(table) or len(wrong) or set(table["status"]) - _STATUSES:
+            if not k or not len(table) or len(wrong) or set(status) - set(STATUSES):
                 raise ValueError("truncated, or not written by geobench")
         except (OSError, ValueError, KeyError) as error:
             raise ResultError(
                 f"{path} is not a readable predictions file ({error}); run the model again. To score predictions of "
                 "another program: geobench score"
             ) from error
-        return cls(coordinates, scores, failed), table
+        reasons = None if set(status) <= {OK, FAILED} else status
+        return cls(coordinates, scores, failed, reasons), table
+
+
+def status_counts(predictions: Predictions) -> dict[str, int]:
+    """Return how many images have each of :data:`STATUSES`; one that none has is left out."""
+    counts = Counter(predictions.status.tolist())
+    return {status: counts[status] for status in STATUSES if counts[status]}
 
 
 def extra_columns(table: pd.DataFrame) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from geobench.geo import FloatArray
 from geobench.metrics import ScoredImages
 from geobench.models import hash_positions
 from geobench.plugins import get_metric, get_metrics
-from geobench.predictions import Predictions, extra_columns
+from geobench.predictions import NOT_ASKED, STATUSES, Predictions, extra_columns, status_counts
 from geobench.provenance import Identity
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ FOLDER = Path("results")
 SCHEMA = 2
 """Version of the record's form; it is raised when an entry changes its meaning. Form 1 lacks parts of the identity."""
 READABLE = (1, 2)
-LATER = frozenset({"distinct_images", "encoded_with", "training_encoded_with"})
+LATER = frozenset({"distinct_images", "encoded_with", "training_encoded_with", "statuses"})
 """What the first records of form 2 do not state."""
 SAME = 1e-9
 """Recomputed scores may differ by this share: sums of another order."""
@@ -41,7 +41,10 @@ class Result(Identity):
     """The result of one model on one test set against one gallery.
 
     Attributes:
-        failed: how many of the n images could not be read.
+        failed: how many of the n images the model was asked for without an answer; in a run of ours, those that could
+            not be read.
+        statuses: of predictions of others, how many images have each of :data:`geobench.predictions.STATUSES`; they sum
+            to n. Empty for a run of ours.
         scores: by the name of the metric, in its unit; NaN where it could not be computed. Of a result read
             with its predictions, computed from these by the metrics that are registered now.
         expected: images that the set's authors state; another n is not comparable with published rows.
@@ -66,6 +69,7 @@ class Result(Identity):
 
     failed: int
     scores: dict[str, float]
+    statuses: dict[str, int] = field(default_factory=dict)
     expected: int | None = None
     images: str = ""
     trained_on: str = ""
@@ -105,6 +109,21 @@ class Result(Identity):
     def spec(self) -> str:
         """Return ``MODEL@CHECKPOINT``, or ``MODEL`` where it has none."""
         return f"{self.model}@{self.checkpoint}" if self.checkpoint else self.model
+
+    @property
+    def foreign(self) -> bool:
+        """Return whether its predictions are those of others: ``geobench score``."""
+        return "foreign_file" in self.config
+
+    @property
+    def asked(self) -> int:
+        """Return how many of the n images the model was asked for."""
+        return self.n - self.statuses.get(NOT_ASKED, 0)
+
+    @property
+    def answered(self) -> int:
+        """Return how many of the n images have a prediction."""
+        return self.asked - self.failed
 
     @cached_property
     def test_hash(self) -> str:
@@ -157,9 +176,14 @@ class Result(Identity):
         return path
 
     def record(self) -> dict[str, Any]:
-        """Return everything but the predictions, as JSON has it: the key, then the fields; a score of NaN is None."""
+        """Return everything but the predictions, as JSON has it: the key, then the fields; a score of NaN is None.
+
+        Those of a run have no ``statuses``.
+        """
         scores = {name: None if math.isnan(score) else score for name, score in self.scores.items()}
-        return {"key": self.key} | {name: getattr(self, name) for name in _recorded()} | {"scores": scores}
+        values = {name: getattr(self, name) for name in _recorded()}
+        stated = {name: value for name, value in values.items() if value or name != "statuses"}
+        return {"key": self.key} | stated | {"scores": scores}
 
     def row(self) -> dict[str, Any]:
         """Return the flat row that tables of results are made of."""
@@ -178,6 +202,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "int | None": (int, type(None)),
     "float": (int, float),
     "dict[str, float]": (dict,),
+    "dict[str, int]": (dict,),
     "dict[str, str]": (dict,),
     "dict[str, Any]": (dict,),
 }
@@ -350,8 +375,10 @@ def _rescored(path: Path, result: Result) -> Result:
             continue
     scores = {name: metric.score(result.scored) for name, metric in found.items()}
     stated = {name: score for name, score in result.scores.items() if name in found and found[name].needs == "errors"}
-    stated |= {"n": result.n, "failed": result.failed}
-    given = scores | {"n": len(result.predictions), "failed": int(result.predictions.failed.sum())}
+    stated |= {"n": result.n, "failed": result.failed} | {f"images {name}": n for name, n in result.statuses.items()}
+    counts = dict.fromkeys(STATUSES, 0) | status_counts(result.predictions)
+    given = scores | {f"images {name}": n for name, n in counts.items()}
+    given |= {"n": len(result.predictions), "failed": result.predictions.count_failed()}
     differ = [name for name in stated if not _same(stated[name], given[name])]
     if differ:
         shown = ", ".join(f"{n} {stated[n]:.6g} in the record, {given[n]:.6g} from the predictions" for n in differ[:2])

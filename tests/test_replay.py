@@ -87,6 +87,34 @@ def test_a_failed_image_is_a_miss_or_dropped_or_placed_in_the_gulf_of_guinea():
     assert ours.scores["median_km"] == FARTHEST_KM / 2
 
 
+def test_a_failed_image_is_a_miss_that_is_0_km_in_the_mean_or_in_no_mean():
+    """Errors of 0 and 222.39 km (2° of latitude at R 6371), and one image without an answer."""
+    truth = np.zeros((3, 2))
+    found = by_name(replay(of([[0.0, 0.0], [2.0, 0.0], [0.0, 0.0]], failed=[2]), truth))
+    zero, none = found["WGS-84 geodesic, ≤, failures 0 km in the mean"], found["sphere 6371 km, ≤, failures in no mean"]
+    dropped = found["sphere 6371 km, ≤, failures dropped"]
+    assert (zero.n, none.n, dropped.n) == (3, 3, 2)
+    assert [one.scores["acc_1km"] for one in (zero, none, dropped)] == pytest.approx([100 / 3, 100 / 3, 50.0])
+    assert zero.scores["mean_km"] == pytest.approx(221.15 / 3, abs=0.01), "the ellipsoid is flatter: 221.15 km"
+    assert zero.scores["median_km"] == pytest.approx(221.15, abs=0.01), "of 0, 221.15 and half the Earth"
+    assert none.scores["mean_km"] == none.scores["median_km"] == pytest.approx(222.39 / 2, abs=0.01)
+    assert zero.scores["geoscore"] < 5000 * 2 / 3, "no answer earns no points"
+
+
+def test_by_0_below_d_an_exact_hit_loses():
+    found = by_name(replay(of([[0.0, 0.0], [0.001, 0.0]]), np.zeros((2, 2))))
+    assert found["sphere 6371 km, 0 < d ≤"].hits["acc_1km"] == 1
+    assert found["sphere 6371 km, ≤"].hits["acc_1km"] == 2
+    assert found["sphere 6371 km, 0 < d ≤"].scores["median_km"] == found["sphere 6371 km, ≤"].scores["median_km"]
+
+
+def test_rows_without_a_distance_are_out_of_n_and_a_distance_of_the_threshold_is_a_miss():
+    rule = next(rule for rule in RULES if rule.name == "sphere 6371 km, <, failures dropped")
+    exactly = Rule(rule.earth, lambda a, b: np.full(len(a), 25.0), rule.inclusive, rule.failures)
+    (found,) = replay(of([[0.0, 0.0], [0.0, 0.0]], failed=[1]), np.zeros((2, 2)), [exactly])
+    assert (found.n, found.hits["acc_25km"], found.hits["acc_200km"], found.scores["mean_km"]) == (1, 0, 1, 25.0)
+
+
 def test_where_no_image_failed_the_rules_on_failures_change_nothing():
     predictions, truth = of([[1.0, 1.0], [2.0, 2.0]]), np.zeros((2, 2))
     found = [one.scores for one in replay(predictions, truth) if one.rule.earth == RULES[0].earth]
@@ -103,7 +131,7 @@ def test_where_every_image_failed_and_is_dropped_there_is_no_score():
 
 
 def test_every_peer_says_where_its_rule_was_read_and_no_rule_stands_twice():
-    assert len({rule.name for rule in RULES}) == len(RULES) == 9
+    assert len({rule.name for rule in RULES}) == len(RULES) == 14
     assert RULES[0].users[0][0] == "geobench"
     assert all(name and source for rule in RULES for name, source in rule.users)
     peers = {name: rule.name for rule in RULES for name, _ in rule.users}
@@ -117,14 +145,15 @@ def test_the_command_replays_a_result_by_its_predictions_or_its_record(cli, make
     assert replay_file(path) == replay_file(path.with_suffix(".predictions.csv"))
     told = cli("replay", path).output
     # 6.74° of latitude: 749.5 km at R 6371, 750.3 at 6378.137, and 745.3 along the ellipsoid
-    assert "Points due to convention alone, lowest to highest rule: 33.33 at 1 km" in told
+    # 2 of 3 where the failed image is placed at 0, 0, which is right here; none where an exact hit loses
+    assert "Points due to convention alone, lowest to highest rule: 66.67 at 1 km" in told
     assert "sphere 6378.137 km, <" in told
     assert "PIGEON: LukasHaas/PIGEON, evaluation/metrics.py" in told
 
 
 def test_the_command_prints_json(cli, make_result):
     path = make_result((0.0, 6.74, None)).save()
-    told = json.loads(cli("replay", path, "--json").output)
+    told = json.loads(cli("replay", path, "--json").stdout)
     by_rule = {rule["rule"]: rule for rule in told["rules"]}
     assert by_rule["sphere 6371 km, ≤"]["hits"]["acc_750km"] == by_rule["WGS-84 geodesic, ≤"]["hits"]["acc_750km"] == 2
     assert by_rule["sphere 6378.137 km, ≤"]["hits"]["acc_750km"] == 1

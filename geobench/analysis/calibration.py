@@ -15,6 +15,7 @@ import numpy.typing as npt
 from geobench.errors import ResultError
 from geobench.geo import FARTHEST_KM, FloatArray, haversine_km
 from geobench.predictions import Predictions
+from geobench.statistics.ranking import auroc
 
 BINS = 15
 """Of equal width, as in Guo et al. 2017 (On Calibration of Modern Neural Networks)."""
@@ -94,18 +95,8 @@ def selection(hits: npt.NDArray[np.bool_], confidence: FloatArray) -> Selection:
         best=best,
         gain=(area - accuracy) / (best - accuracy) if 0 < hits.sum() < len(hits) else float("nan"),
         half=float(kept[(len(hits) + 1) // 2 - 1]),
-        auroc=_auroc(hits, confidence),
+        auroc=auroc(hits, confidence),
     )
-
-
-def _auroc(hits: npt.NDArray[np.bool_], confidence: FloatArray) -> float:
-    from scipy.stats import rankdata
-
-    right, wrong = int(hits.sum()), int((~hits).sum())
-    if not right or not wrong:
-        return float("nan")
-    above = rankdata(confidence)[hits].sum() - right * (right + 1) / 2
-    return float(above / (right * wrong))
 
 
 def claimed_probability(predictions: Predictions, radius_km: float) -> FloatArray:

@@ -111,10 +111,14 @@ def check(
     expected = dataset.count if purpose == "test" or split == "all" else None
     findings = [*check_positions(rows), *_invalid_rows(rows), *_count_mismatch(expected, n)]
     findings += [Finding("columns", False, note) for note in rows.notes]
-    statuses = inspect_images(dataset, purpose, rows.table["image"], quick, workers, progress)
     coordinates = rows.table[["latitude", "longitude"]].to_numpy(np.float64)
-    findings += _image_problems(rows.table, statuses, dataset, purpose)
-    findings += _renamed(rows.table["image"], statuses, dataset, purpose)
+    if dataset.has_photos(split):
+        statuses = inspect_images(dataset, purpose, rows.table["image"], quick, workers, progress)
+        findings += _image_problems(rows.table, statuses, dataset, purpose)
+        findings += _renamed(rows.table["image"], statuses, dataset, purpose)
+    else:
+        statuses = ImageStatuses.of_none(len(rows.table))
+        findings.append(Finding("no photos", False, "a table of positions: predictions of others are scored on it"))
     findings += _duplicates(rows.table["image"].to_numpy(object), coordinates, statuses)
     return Check(
         dataset=name,
@@ -122,7 +126,7 @@ def check(
         expected=expected,
         listed=n,
         found=int(statuses.found.sum()),
-        readable=None if quick else int(np.isin(statuses.codes, (OK, DAMAGED)).sum()),
+        readable=None if quick or not dataset.has_photos(split) else int(np.isin(statuses.codes, (OK, DAMAGED)).sum()),
         scored=0 if rows.problems or (rows.unit is not None and rows.unit.is_certain) else n,
         findings=sorted(findings, key=lambda finding: not finding.is_error),
         coordinates=coordinates,

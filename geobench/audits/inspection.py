@@ -61,6 +61,12 @@ class ImageStatuses(NamedTuple):
     file_names: npt.NDArray[np.int64]
     renamed: npt.NDArray[np.bool_]
 
+    @classmethod
+    def of_none(cls, n: int) -> ImageStatuses:
+        """Return the statuses of ``n`` images before any was looked for: of a set without photos, all missing."""
+        digests, hashes = np.zeros((n, 2), np.uint64), np.zeros(n, np.int64)
+        return cls(np.full(n, MISSING, np.uint8), {}, digests, hashes, np.zeros(n, np.bool_))
+
     @property
     def found(self) -> npt.NDArray[np.bool_]:
         """Return (n,) whether the file of an image exists."""
@@ -105,8 +111,7 @@ def inspect_images(
 ) -> ImageStatuses:
     """Return the statuses of ``images``; with ``quick`` none is opened."""
     n = len(images)
-    digests, hashes = np.zeros((n, 2), np.uint64), np.zeros(n, np.int64)
-    statuses = ImageStatuses(np.zeros(n, np.uint8), {}, digests, hashes, np.zeros(n, np.bool_))
+    statuses = ImageStatuses.of_none(n)
     if dataset.stored:
         dataset.prepare(purpose, progress)
     with (

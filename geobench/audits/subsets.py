@@ -21,6 +21,7 @@ from geobench.errors import DatasetError, ResultError, unknown_name
 from geobench.metrics import scores_of
 from geobench.models import hash_table
 from geobench.plugins import get_metrics
+from geobench.predictions import status_counts
 from geobench.results import Result
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ def score_subset(
         table_hash=files.digest(result.table_hash, kept),
         stated_key=files.digest(result.key, subset.name, kept) if result.stated_key else "",
         n=int(rows.sum()),
-        failed=int(predictions.failed[rows].sum()),
+        failed=predictions[rows].count_failed(),
+        statuses=status_counts(predictions[rows]) if result.statuses else {},
         scores=scores_of(part, get_metrics(result.dataset)),
         in_gallery=gallery.count_of(truth[rows]) if gallery is not None else 0,
         in_training=_count(result, rows, in_training),

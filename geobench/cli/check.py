@@ -108,6 +108,7 @@ def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None
     that are not on this machine, is reported, and is an error if --kinds names it. `clean` is used as long as neither
     set changes, and for models trained on what was audited, or on a part of it.
     """
+    from geobench import get_dataset
     from geobench.audits.leakage import audit as find_leaks
 
     leaks = find_leaks(test, progress=ConsoleProgress(), **options)
@@ -123,9 +124,10 @@ def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None
     clean = leaks.clean()
     path = clean.save()
     click.echo(f"clean: {clean.describe()}, saved as {path}", err=True)
-    click.echo(
-        f"To score them next to all images: geobench run --models MODELS --datasets {test} --subset clean", err=True
-    )
+    dataset = get_dataset(test)
+    photos = dataset.has_photos(dataset.split_for("test"))
+    command = f"run --models MODELS --datasets {test}" if photos else f"score FILE --dataset {test}"
+    click.echo(f"To score them next to all images: geobench {command} --subset clean", err=True)
 
 
 @main.command()

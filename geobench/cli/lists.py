@@ -86,7 +86,12 @@ def datasets(ctx: click.Context, as_json: bool) -> None:
 @datasets.command("list")
 @AS_JSON
 def list_datasets(as_json: bool) -> None:
-    """List the data sets: images, status, and whether they are on this machine."""
+    """List the data sets: images, status, whether they are on this machine, and what they can be used for here.
+
+    \b
+    train, run   photos and positions are here
+    score        the table of positions is here, which score, ceiling, audit, breakdown and report need
+    """
     from geobench import get_datasets
 
     warn_of_plugins()
@@ -97,6 +102,7 @@ def list_datasets(as_json: bool) -> None:
             "images": dataset.count if as_json else f"{dataset.count or 0:,}",
             "status": dataset.status,
             "here": dataset.present if as_json else ("yes" if dataset.present else "no"),
+            "use": dataset.uses if as_json else dataset.uses or "–",
             "default gallery": dataset.default_gallery,
         }
         for name, dataset in get_datasets().items()
@@ -116,7 +122,11 @@ def show_dataset(name: str, as_json: bool) -> None:
     known["sources"] = [{key: value for key, value in file.items() if value} for file in known["sources"]]
     if not as_json:
         usual = {"images": "images"} if dataset.stored else {}
-        known |= {f"split {split}": _plain(usual | keys) for split, keys in known.pop("splits").items()}
+        splits = {split: usual | keys for split, keys in known.pop("splits").items()}
+        known |= {
+            f"split {split}": _plain(keys | {"images": keys["images"] or "none"} if usual else keys)
+            for split, keys in splits.items()
+        }
         known |= {what: _plain(known[what]) for what in ("columns", "tables", "settings")}
         known["sources"] = "\n".join(
             f"{file['file']}: {address}"
@@ -153,9 +163,9 @@ def map_dataset(name: str, split: str, output: Path) -> None:
 @click.argument("name")
 @click.option(
     "--images",
-    required=True,
     type=click.Path(path_type=Path),
-    help="What the photos are in; they stay there: a folder, an archive, a folder of shards, or '*.tar' in quotes.",
+    help="What the photos are in; they stay there: a folder, an archive, a folder of shards, or '*.tar' in quotes. "
+    "Without it the set is a table of positions to score predictions on.",
 )
 @click.option(
     "--metadata", type=click.Path(path_type=Path), help="CSV file: image, latitude, longitude, anything else."
@@ -180,6 +190,7 @@ def add(image_column: str, latitude_column: str, longitude_column: str, no_heade
     geobench datasets add holiday --images ~/photos --exif
     geobench datasets add mine --images photos.zip --metadata photos.csv --latitude-column breite
     geobench datasets add street --images 'shards/*.tar'   # a webdataset that holds the positions itself
+    geobench datasets add places --metadata places.csv     # no photos: to score predictions of others on
     geobench datasets add vo --images yfcc4k.zip --metadata list.txt --no-header --image-column 2 \\
         --longitude-column 13 --latitude-column 14
 
@@ -188,6 +199,8 @@ def add(image_column: str, latitude_column: str, longitude_column: str, no_heade
     """
     from geobench.data.registration import add_dataset
 
+    if options["images"] is None and (options["exif"] or not options["metadata"]):
+        raise click.UsageError("say what the photos are in: --images; a test set without photos needs --metadata CSV.")
     if options["exif"] and options["metadata"]:
         raise click.UsageError("give the positions in one way: --metadata CSV, or --exif.")
     named = {"image": image_column, "latitude": latitude_column, "longitude": longitude_column}

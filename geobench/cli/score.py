@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,51 +14,70 @@ from geobench.progress import ConsoleProgress
 
 def _pairs(ctx: click.Context, parameter: click.Parameter, value: str | None) -> dict[str, str]:
     """Read ``image=a,latitude=b``."""
-    from geobench.published.predictions_file import ROLES
+    from geobench.published.file_columns import ROLES, TRUTH_ROLES
 
+    roles = (*ROLES, *TRUTH_ROLES)
     pairs = [pair.partition("=") for pair in (value or "").split(",") if pair.strip()]
     for role, equals, name in pairs:
-        if role.strip() not in ROLES or not name.strip():
+        if role.strip() not in roles or not name.strip():
             wrong = role + equals + name
-            raise click.BadParameter(f"{wrong!r} is not ROLE=NAME, such as latitude=y; roles: {', '.join(ROLES)}.")
+            raise click.BadParameter(f"{wrong!r} is not ROLE=NAME, such as latitude=y; roles: {', '.join(roles)}.")
     return {role.strip(): name.strip() for role, _, name in pairs}
 
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--dataset", required=True, help="Test set; its table is needed, its images are not.")
+@click.option("--dataset", help="Test set; its table is needed, its images are not.")
 @click.option("--name", help="Name of the model in the tables.  [default: the file's name]")
 @click.option(
     "--columns",
     callback=_pairs,
     metavar="ROLE=NAME,…",
-    help="The file's names for image, latitude, longitude, rank, score, if they are not recognised.",
+    help="The file's names for image, latitude, longitude (or position for both in one), rank, score, status, model, "
+    "truth_latitude, truth_longitude, if they are not recognised.",
 )
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of true positions: a test set of its own, called --dataset, or like the file.",
+)
+@click.option(
+    "--subset", type=click.Choice(["clean"]), help="Also score this part of the test set: what an audit left."
+)
+@click.option("--as-given", is_flag=True, help="Score positions that look swapped, like radians, or like the truth.")
 @AS_JSON
 @RESULTS
-def score(file: Path, dataset: str, name: str | None, columns: dict[str, str], as_json: bool, folder: Path) -> None:
-    """Score predictions that others made: FILE is CSV or JSON Lines with an id, a latitude and a longitude.
+def score(
+    file: Path, dataset: str | None, name: str | None, as_json: bool, folder: Path, subset: str | None, **options: Any
+) -> None:
+    """Score predictions that others made: FILE has an id, a latitude and a longitude for each image.
 
     \b
     geobench score theirs.csv --dataset im2gps3k --name PIGEOTTO
-    geobench score answers.jsonl --dataset yfcc4k --columns image=key,latitude=y_hat,longitude=x_hat
+    geobench score answers.jsonl --dataset yfcc4k --columns latitude=location.coordinates.latitude
+    geobench score wide.xlsx --truth truth.csv
 
-    The result is saved with those of geobench run and appears in the same tables; the one of its test set is printed,
-    with the rows of GeoCLIP's paper. An image without a prediction is a miss. Several predictions for one image need a
-    column rank (1 is best) or score (higher is better); the tables count the best. Ids that do not match exactly are
-    matched without suffix or folder.
+    FILE is CSV, JSON, JSON Lines or a spreadsheet (.xlsx). Columns of several models, such as pred_lat_gpt and
+    pred_lat_claude, give a result each. Without --dataset the true positions in FILE, or in --truth, become a test set.
+
+    The results are saved with those of geobench run and appear in the same tables; those of the test set are printed,
+    with the rows of GeoCLIP's paper. An image without a prediction is a miss; words in place of a position are counted
+    by what they say. If FILE lacks images of the set, the result is partial: it is not ranked. Several predictions for
+    one image need a column rank (1 is best) or score (higher is better); the tables count the best. Ids that do not
+    match exactly are matched without suffix or folder.
     """
-    from geobench.published.scoring import score_file
+    from geobench.published.scoring import Options, score_models
     from geobench.report.formats import report
 
-    result = score_file(file, dataset, name, columns, progress=ConsoleProgress())
-    path = result.save(folder)
-    click.echo(f"saved {path}", err=True)
-    click.echo(
-        json.dumps(result.record(), indent=2, ensure_ascii=False)
-        if as_json
-        else report("table", folder, [dataset], "paper")
-    )
+    progress = ConsoleProgress()
+    results = score_models(file, dataset, name, Options(subset=subset or "", **options), progress=progress)
+    for result in results:
+        click.echo(f"saved {result.save(folder)}", err=True)
+    if as_json:
+        records = [result.record() for result in results]
+        click.echo(json.dumps(records[0] if len(records) == 1 else records, indent=2, ensure_ascii=False))
+        return
+    click.echo(report("table", folder, [results[0].dataset], "paper"))
 
 
 @main.command()

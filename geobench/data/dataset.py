@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt
 
 from geobench import files
 from geobench.data.contents import Contents
-from geobench.data.definitions import OtherTable, Split, Status, read_definition
+from geobench.data.definitions import OtherTable, Split, Status, Variant, read_definition
 from geobench.data.remote_files import RemoteFile
 from geobench.data.stores.catalogue import first_broken
 from geobench.data.stores.layouts import is_there, open_store, recognise
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from geobench.data.stores.store import Store
 
+NO_PHOTOS = ""
+"""Stands for the images of a split that has positions alone, to score the predictions of others on."""
 LIMIT_SEED = 0
 """``limit`` draws the same images whatever the model's seed, so that two seeds differ in training alone."""
 
@@ -57,6 +59,7 @@ class Dataset:
         thresholds: distances in km of the accuracies in its tables, where they are not the field's five.
         metrics: names of the other metrics in its tables, such as ``median_km``, ``geoscore@2000`` or ``country``.
         settings: for each model the hyper-parameters that fit this training set; they give way to the user's own.
+        variants: versions of the test set that go around, by their numbers of images and of distinct places.
         sources: its files and where to get them.
     """
 
@@ -78,6 +81,7 @@ class Dataset:
     thresholds: Sequence[Annotated[float, Gt(0)]] = ()
     metrics: Sequence[str] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    variants: Sequence[Variant] = ()
     sources: Sequence[RemoteFile] = ()
 
     kinds: ClassVar[dict[str, type[Dataset]]] = {}
@@ -113,6 +117,30 @@ class Dataset:
         except DatasetError:  # what is there is no layout; using it says so
             return False
 
+    @property
+    def uses(self) -> str:
+        """Return what it can be used for as far as it is here: ``train, run, score``, ``score``, or nothing."""
+        if self.present and all(map(self.has_photos, self.splits)):
+            can = [use for use, purpose in (("train", "train"), ("run, score", "test")) if self._has(purpose)]
+            return ", ".join(can)
+        try:
+            return "score" if self._metadata(self.split_for("test")).is_file() else ""
+        except DatasetError:
+            return ""
+
+    def _has(self, purpose: str) -> bool:
+        """Return whether there is a split to ``train`` or ``test`` on."""
+        return purpose in self.splits or "all" in self.splits
+
+    def has_photos(self, split: str) -> bool:
+        """Return whether a split has photos, wherever they are; if not, it is a table of positions."""
+        return self.splits[split].get("images", "images") != NO_PHOTOS
+
+    def variant(self, n: int, distinct: int | None = None) -> str:
+        """Return what is known of a version with ``n`` images at ``distinct`` places; empty if nothing is."""
+        alike = [known for known in self.variants if known["n"] == n and known.get("distinct") in (None, distinct)]
+        return alike[0]["what"] if alike else ""
+
     def split_for(self, purpose: str) -> str:
         """Return the split used to ``train`` or ``test``: the one of that name, else the only one."""
         if purpose in self.splits:
@@ -130,7 +158,7 @@ class Dataset:
             DatasetError: what is there is no layout that geobench reads, or an archive is damaged or truncated.
         """
         split = self.split_for(purpose)
-        if is_there(self._images(split)) and (store := self.store(purpose)).kind != "folder":
+        if self.has_photos(split) and is_there(self._images(split)) and (store := self.store(purpose)).kind != "folder":
             store.prepare(progress)
         for note in self.notes(purpose):
             progress.say(f"{self.name}: {note}.")
@@ -209,7 +237,7 @@ class Dataset:
             DatasetError: what is there is no layout that geobench reads.
         """
         split = self.split_for(purpose)
-        if fresh and not is_there(self._images(split)):
+        if not self.has_photos(split) or (fresh and not is_there(self._images(split))):
             self._refuse_absent(split)
         return open_store(self._images(split), self._layout(split), self._id_column(), fresh=fresh)
 
@@ -290,6 +318,8 @@ class Dataset:
     def _absent(self, split: str) -> list[Path]:
         """Return what of a split is not on this machine; a table that is not named may lie with the images."""
         images, metadata = self._images(split), self._metadata(split)
+        if not self.has_photos(split):
+            return [] if metadata.is_file() else [metadata]
         absent = [] if is_there(images) else [images]
         if metadata.is_file():
             return absent
@@ -297,7 +327,13 @@ class Dataset:
         return absent if within and recognise(images, self._layout(split))[0].carries_table else [metadata, *absent]
 
     def _refuse_absent(self, split: str) -> None:
-        """Raise ``DatasetNotFoundError`` where something of a split is not on this machine."""
+        """Raise ``DatasetNotFoundError`` where something of a split is not on this machine, or it has no photos."""
+        if not self.has_photos(split):
+            raise DatasetNotFoundError(
+                f"{self.name} is a table of positions, without photos: predictions of others can be scored on it "
+                f"(geobench score FILE --dataset {self.name}); to train and run models, add its photos: geobench "
+                f"datasets add {self.name} --images DIR --metadata {self._metadata(split)} --replace"
+            )
         absent = self._absent(split)
         if absent:
             raise DatasetNotFoundError(

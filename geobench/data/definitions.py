@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Required
 
 from typing_extensions import TypedDict
 
@@ -31,6 +31,14 @@ class OtherTable(TypedDict, total=False):
 
     columns: Mapping[str, str | int]
     header: bool
+
+
+class Variant(TypedDict, total=False):
+    """A version of a test set that goes around: how many images it has, at how many distinct places, and what it is."""
+
+    n: Required[int]
+    distinct: int
+    what: Required[str]
 
 
 def read_definition(path: Path) -> dict[str, Any]:

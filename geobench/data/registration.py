@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from geobench import files
-from geobench.data.dataset import Dataset
+from geobench.data.dataset import NO_PHOTOS, Dataset
 from geobench.data.own import broken_definitions
 from geobench.data.photo_positions import NOTES, PhotoPositions, write_positions
 from geobench.data.stores.layouts import is_there, open_store
@@ -55,7 +55,7 @@ class Registered:
 
 def add_dataset(
     name: str,
-    images: Path,
+    images: Path | None,
     metadata: Path | None = None,
     *,
     exif: bool = False,
@@ -71,7 +71,8 @@ def add_dataset(
 
     Args:
         name: letters, digits, ``.``, ``_`` and ``-``.
-        images: a folder, an archive, a folder of archives or shards, or a pattern such as ``shards/*.tar``.
+        images: a folder, an archive, a folder of archives or shards, or a pattern such as ``shards/*.tar``; None for a
+            test set of positions alone, to score the predictions of others on.
         metadata: a CSV file with image, latitude and longitude; None if the shards contain the positions.
         exif: read the positions from the photos instead, and from files beside them: EXIF, XMP, Takeout's JSON.
         columns: the table's names for ``image``, ``latitude``, ``longitude`` if they are not recognised, or their
@@ -90,20 +91,22 @@ def add_dataset(
     """
     folder = _new_folder(name, replace)
     get_encoder(encoder)  # refuse an unknown one at once
+    columns = {role: column for role, column in (columns or {}).items() if column}
+    values: dict[str, Any] = {"name": name, "title": title or name, "status": "own", "default_encoder": encoder}
+    values |= {"columns": columns, "header": header} if header is False or columns else {}
+    if images is None:
+        return _add_table(folder, values, metadata)
     if not is_there(images):
         raise DatasetError(
             f"{images}: there is no such folder, file or pattern; images must be a folder or an archive of photos, or "
             "a pattern such as 'shards/*.tar'."
         )
-    columns = {role: column for role, column in (columns or {}).items() if column}
     store = open_store(images.absolute(), layout, _field(columns.get("image")))
     if metadata is None and not exif and not store.carries_table:
         raise DatasetError(
             f"{images} contains no positions: give a CSV file as metadata, or exif to read them from the photos."
         )
     store.prepare(progress)
-    values: dict[str, Any] = {"name": name, "title": title or name, "status": "own", "default_encoder": encoder}
-    values |= {"columns": columns, "header": header} if header is False or columns else {}
     split: dict[str, Any] = {"images": str(_absolute(images)), **({"layout": layout} if layout else {})}
     if metadata is not None or exif:
         split["metadata"] = str(folder / "metadata.csv" if metadata is None else metadata.absolute())
@@ -127,6 +130,41 @@ def add_dataset(
     evidence = swap_evidence(table[list(AXES)].to_numpy(np.float64))
     notes = (*rows.notes, *([f"{evidence}; look at them: geobench datasets check {name}"] if evidence else []))
     return Registered(dataset, len(table), located.missing, located.renamed, without, unread, notes, photos)
+
+
+def add_positions(name: str, table: pd.DataFrame, title: str) -> Dataset:
+    """Register a test set of positions alone; return it.
+
+    Args:
+        name: as for :func:`add_dataset`.
+        table: ``image``, ``latitude``, ``longitude`` and any other columns; it is copied into the set's folder.
+        title: for humans.
+
+    Raises:
+        DatasetError: the name is taken or malformed; a row cannot be used.
+    """
+    folder = _new_folder(name, replace=False)
+    values = {"name": name, "title": title, "status": "own"}
+    return _add_table(folder, values, None, table).dataset
+
+
+def _add_table(
+    folder: Path, values: Mapping[str, Any], metadata: Path | None, table: pd.DataFrame | None = None
+) -> Registered:
+    """Define a test set without photos in ``folder``: of the table in the file ``metadata``, or a copy of ``table``."""
+    if metadata is None and table is None:
+        raise DatasetError("a data set needs photos, or a table of positions (metadata) to score predictions on.")
+    with files.replacing_folder(folder) as temporary:
+        if table is not None:
+            table.to_csv(temporary / "metadata.csv", index=False)
+        path = temporary / "metadata.csv" if metadata is None else metadata.absolute()
+        split = {"images": NO_PHOTOS, "metadata": str(path)}
+        rows = Dataset(**{**values, "splits": {"all": split}}).rows("test")
+        count = len(rows.usable())
+        split["metadata"] = str(folder / "metadata.csv") if metadata is None else str(path)
+        text = _as_toml({**values, "splits": {"all": split}, "count": count})
+        (temporary / "dataset.toml").write_text(text, encoding="utf-8")
+    return Registered(Dataset.from_toml(folder / "dataset.toml"), count, [], {}, [], [], tuple(rows.notes))
 
 
 class Located(NamedTuple):

@@ -177,4 +177,4 @@ def _verdict(planned: PlannedRow, row: Row, dataset: str, published: Mapping[str
         return Verdict("not comparable", f"other settings: {', '.join(planned.changed)}")
     full = _rows_of(dataset)[published["source"], published["title"]][0]
     scores = {metric.name: math.nan for metric in score_metrics() if full.get(metric.name) is None}
-    return verdict(row.results[0], row.intervals, full | scores)
+    return verdict(row.results[0], row.intervals, full | scores, row.scores)

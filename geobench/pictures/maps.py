@@ -80,7 +80,7 @@ def draw_similarity(panels: Sequence[Panel], grid: Grid, output: Path, title: st
 def draw_dataset(dataset: Dataset, purpose: str, output: Path) -> None:
     """Draw the positions of the images that ``dataset`` has to ``train`` or to ``test``."""
     check_map(output)
-    table = dataset.table(purpose)
+    table = dataset.positions(purpose)
     title = f"{dataset.title}, {dataset.split_for(purpose)}: {len(table):,} images"
     draw_positions(table[["latitude", "longitude"]].to_numpy(np.float64), output, title)
 

@@ -30,6 +30,25 @@ def in_words(metrics: Iterable[Metric]) -> str:
     return ", ".join(([f"{distances} km"] if distances else []) + others)
 
 
+OTHER_NAMES = {
+    "isns": ("isnsmfstars3", "isnmfs3", "isnmfstars3", "isnsmfs3", "individualscenenetworks"),
+    "geodecoder": ("geoguessnet",),
+    "lknnsigma4": ("lknn", "lknnsigma4km", "revisitingim2gps"),
+}
+"""Names that a published system is known by, besides those of its rows, without case and punctuation: those of its
+authors' files and repositories for just what they published. Other models of the same authors are other systems."""
+
+
+def known_name(name: str) -> str:
+    """Return the name of the system that goes by ``name``, without case and punctuation.
+
+    >>> known_name("ISNs_M-fstar-S3"), known_name("TransLocator"), known_name("ISNs_base-M")
+    ('isns', 'translocator', 'isnsbasem')
+    """
+    own = plain(name)
+    return next((system for system, others in OTHER_NAMES.items() if own in others), own)
+
+
 def plain(text: str) -> str:
     """Return ``text`` in lower case without punctuation, so that MP-16 and mp16 are the same."""
     return re.sub(r"[^a-z0-9]", "", text.lower())

@@ -31,7 +31,7 @@ class Matched:
 def match_ids(ids: Sequence[str], images: Sequence[str]) -> Matched:
     """Return which of ``images`` each of ``ids`` refers to: the one of the same name, else the only similar one.
 
-    Names are similar if they agree without the suffix of an image, with ``/`` and ``_`` the same; then without folders.
+    Names are similar if they agree without the suffixes of an image, with ``_`` for ``/``; then without folders.
     """
     exact = {image: row for row, image in enumerate(images)}
     rows = np.array([exact.get(image, -1) for image in ids], dtype=np.int64)
@@ -82,11 +82,18 @@ def _only(images: Sequence[str], plain: Any) -> dict[str, int]:
 
 
 def _flat(image: str) -> str:
-    return key_of(str(_path(image)))
+    return _without_suffixes(str(_path(image)))
 
 
 def _last(image: str) -> str:
-    return key_of(_path(image).name)
+    return _without_suffixes(_path(image).name)
+
+
+def _without_suffixes(name: str) -> str:
+    """Return what all names of an image share; a suffix may stand twice, as in ``a.jpg.jpg``."""
+    while (shorter := key_of(name)) != name:
+        name = shorter
+    return name
 
 
 def _path(image: str) -> PurePosixPath:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from geobench.geo import EARTH_RADIUS_KM, FARTHEST_KM, FloatArray, as_coordinates, haversine_km
 from geobench.metrics import Metric, ScoredImages, accuracies, headings, scores_of, thresholds_of
@@ -44,21 +45,24 @@ class Rule:
         earth: what the distance is measured on.
         distance: in km.
         inclusive: whether an error of exactly the threshold counts.
-        failures: an image without a prediction is a ``miss``, ``dropped`` from the denominator, or placed ``at 0, 0``.
+        failures: an image without a prediction is a ``miss``, ``dropped`` from the denominator, placed ``at 0, 0``, a
+            miss that is ``0 km in the mean``, or a miss that is ``in no mean`` or median: these are of the answered.
+        exact: whether an error of 0 km is a hit; by ``0 < d ≤ k`` it is none.
         users: who scores so, each with the place where it was read; empty if nobody is known to.
     """
 
     earth: str
     distance: Distance
     inclusive: bool = True
-    failures: Literal["miss", "dropped", "at 0, 0"] = "miss"
+    failures: Literal["miss", "dropped", "at 0, 0", "0 km in the mean", "in no mean"] = "miss"
+    exact: bool = True
     users: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
         """Return the rule in a few words."""
         failures = "" if self.failures == "miss" else f", failures {self.failures}"
-        return f"{self.earth}, {'≤' if self.inclusive else '<'}{failures}"
+        return f"{self.earth}, {'' if self.exact else '0 < d '}{'≤' if self.inclusive else '<'}{failures}"
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,28 @@ RULES = (
         users=(("a user's re-run of GLOBE", "2,912 of 2,997 images scored; results/published/later-methods.csv"),),
     ),
     Rule(MEAN_EARTH, sphere(EARTH_RADIUS_KM), failures="at 0, 0"),
+    Rule(
+        WGS84,
+        geodesic_km,
+        failures="0 km in the mean",
+        users=(
+            ("scripts for language models", "distance_accuracy over a JSON file of positions: sum of the found / n"),
+        ),
+    ),
+    Rule(
+        "sphere 6371 km",
+        sphere(6371.0),
+        failures="in no mean",
+        users=(("location-inference", "njspyx/location-inference, inspect/scorer.py: mean and median of the parsed"),),
+    ),
+    Rule(
+        "sphere 6371 km",
+        sphere(6371.0),
+        failures="dropped",
+        users=(("IMAGEO-Bench", "Lingyao1219/benchmark-reverse-geocoding, analysis/utils.py: dropna in each metric"),),
+    ),
+    Rule("sphere 6371 km", sphere(6371.0), inclusive=False, failures="dropped"),
+    Rule("sphere 6371 km", sphere(6371.0), exact=False),
 )
 """Ours first. The others are those of released code; what a paper's authors ran may differ from it."""
 
@@ -195,6 +221,20 @@ def summary(replayed: Sequence[Replayed], metrics: Sequence[Metric]) -> str:
     return "\n".join([f"Points due to convention alone, lowest to highest rule: {apart}.", "Read in:", *sources])
 
 
+def _distances_by(
+    rule: Rule, errors: FloatArray, failed: npt.NDArray[np.bool_], metrics: Sequence[Metric]
+) -> dict[str, float]:
+    """Return the means and medians in km that a rule takes over other images than its accuracies."""
+    distances = [metric for metric in metrics if metric.unit == "km"]
+    if rule.failures == "0 km in the mean":
+        distances, errors = [m for m in distances if m.kind == "mean"], np.where(failed, 0.0, errors)
+    elif rule.failures == "in no mean":
+        errors = errors[~failed]
+    else:
+        return {}
+    return {metric.name: metric.score(ScoredImages(errors)) for metric in distances}
+
+
 def _by(rule: Rule, predictions: Predictions, truth: FloatArray, metrics: Sequence[Metric]) -> Replayed:
     placed, failed = predictions.coordinates[:, 0].copy(), predictions.failed
     if rule.failures == "at 0, 0":
@@ -204,8 +244,10 @@ def _by(rule: Rule, predictions: Predictions, truth: FloatArray, metrics: Sequen
     errors[measured] = rule.distance(placed[measured], truth[measured])
     if rule.failures == "dropped":
         errors = errors[~failed]
-    within = [errors <= km if rule.inclusive else errors < km for km in thresholds_of(metrics)]
+    found = errors > 0 if not rule.exact else np.ones(len(errors), dtype=np.bool_)
+    within = [found & (errors <= km if rule.inclusive else errors < km) for km in thresholds_of(metrics)]
     hits = {m.name: int(np.count_nonzero(inside)) for m, inside in zip(accuracies(metrics), within, strict=True)}
     n = len(errors)
     scores = scores_of(ScoredImages(errors), metrics) if n else {metric.name: np.nan for metric in metrics}
+    scores |= _distances_by(rule, errors, failed, metrics)
     return Replayed(rule, n, scores | {name: 100.0 * count / n for name, count in hits.items() if n}, hits)

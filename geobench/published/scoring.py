@@ -1,26 +1,31 @@
-"""Anyone's predictions as a result of ours: a CSV or JSON Lines file of ids and positions, scored without the model."""
+"""Anyone's predictions as a result of ours: a file of ids and positions, scored without the model."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geobench import files
-from geobench.data.tables.columns import AXES
+from geobench.audits.fitting import FittingSubsets
+from geobench.audits.subsets import score_subset
 from geobench.errors import ResultError, SettingError
-from geobench.geo import FloatArray, haversine_km, invalid_rows
+from geobench.geo import FloatArray, haversine_km
 from geobench.metrics import ScoredImages, scores_of
+from geobench.models import hash_positions
 from geobench.plugins import get_dataset, get_metrics
-from geobench.predictions import Predictions
+from geobench.predictions import NOT_ASKED, OK, STATUSES, UNPARSEABLE, Predictions, status_counts
 from geobench.progress import SILENT, Progress
 from geobench.provenance import now
 from geobench.published.matching import Matched, match_ids, matches
-from geobench.published.predictions_file import read_predictions
+from geobench.published.plausibility import TRUTH_KM, check_plausible, score_from_truth
+from geobench.published.predictions_file import Answered, read_predictions
+from geobench.published.test_sets import name_for, set_of_truth
+from geobench.published.verdicts import close_name
 from geobench.results import Result
 
 if TYPE_CHECKING:
@@ -29,31 +34,71 @@ if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
 
 SHOWN = 3  # ids that a message names
-SWAPPED_AT_LEAST = 10
-"""With this many images or fewer, swapped columns and a file that contains the truth cannot be recognised."""
-TRUTH_KM = 0.01
-"""Closer to the truth than any model's prediction: a true position, rounded to four decimals or more."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a file of predictions is read.
+
+    Attributes:
+        columns: the file's names for roles such as ``image``, ``latitude``, ``longitude``, ``rank`` and ``score``, if
+            they are not recognised.
+        truth: a file of true positions, which become a test set of their own.
+        subset: also score this part of the test set, ``clean``.
+        as_given: score positions that look swapped, like radians, or like the truth.
+    """
+
+    columns: Mapping[str, str] | None = None
+    truth: Path | None = None
+    subset: str = ""
+    as_given: bool = False
 
 
 def score_file(
     path: Path,
-    dataset: Dataset | str,
+    dataset: Dataset | str | None = None,
     name: str | None = None,
     columns: Mapping[str, str] | None = None,
     *,
+    truth: Path | None = None,
+    as_given: bool = False,
     progress: Progress = SILENT,
 ) -> Result:
-    """Return the result of the predictions in ``path`` on ``dataset``; only the set's table is needed, no images.
+    """Return the result of the predictions of the one model in ``path``; see :func:`score_models`.
 
-    An image without a prediction is a miss. Ids that differ from the set's by suffix, folder, or ``_`` for ``/`` are
-    matched if that is unambiguous.
+    Raises:
+        ResultError: also if the file has the predictions of several models.
+    """
+    found = score_models(path, dataset, name, Options(columns, truth, as_given=as_given), progress=progress)
+    if len(found) > 1:
+        named = ", ".join(result.model for result in found[:6])
+        raise ResultError(
+            f"{path} has the predictions of {len(found)} models: {named}; use score_models, or name the columns of "
+            "one: latitude=NAME,longitude=NAME."
+        )
+    return found[0]
+
+
+def score_models(
+    path: Path,
+    dataset: Dataset | str | None = None,
+    name: str | None = None,
+    options: Options | None = None,
+    *,
+    progress: Progress = SILENT,
+) -> list[Result]:
+    """Return the result of each model in ``path`` on ``dataset``; only the set's table is needed, no images.
+
+    An image that is not in the file was not asked for: it is a miss, and the result is partial. Ids that differ from
+    the set's by suffix, folder, or ``_`` for ``/`` are matched if that is unambiguous.
 
     Args:
-        path: CSV or JSON Lines: id, latitude, longitude; for the top k a row for each, with rank or score.
-        dataset: the test set, or its name.
-        name: of the model; by default the file's stem.
-        columns: the file's names for ``image``, ``latitude``, ``longitude``, ``rank`` and ``score``, if they are not
-            recognised.
+        path: CSV, JSON, JSON Lines or a spreadsheet: id, latitude, longitude; for the top k a row for each, with rank
+            or score. Several models have columns of their own, or a column ``model``.
+        dataset: the test set, or its name; None registers the true positions in the file, or in ``options.truth``, as a
+            test set of their own, called like the file.
+        name: of the model; by default the file's stem. Of several models the beginning of their names.
+        options: columns, file of true positions, subset.
         progress: reports what a reader of the scores must know: ids that are missing, unknown or matched loosely.
 
     Raises:
@@ -61,15 +106,70 @@ def score_file(
         SettingError: the name is empty or more than a line.
         DatasetNotFoundError: the set's table is not on this machine.
     """
-    dataset = get_dataset(dataset) if isinstance(dataset, str) else dataset
+    options = options or Options()
+    columns = options.columns or {}
+    given = name is not None
     name = _checked(path.stem if name is None else name)
+    dataset = _test_set(path, dataset, options, progress)
     table = dataset.positions("test")
-    truth = table[["latitude", "longitude"]].to_numpy(np.float64)
-    images = table["image"].to_list()
-    found = read_predictions(path, columns or {}, partial(matches, images))
-    for note in (*dataset.notes("test"), *found.attrs["notes"]):
+    found = read_predictions(path, columns, partial(matches, table["image"].to_list()), options.as_given)
+    for note in dataset.notes("test"):
         progress.say(f"{note}.")
-    ids = found["image"].to_list()
+    subsets = FittingSubsets(options.subset) if options.subset else None
+    results = []
+    for answered in found:
+        model = name if len(found) == 1 else " ".join(filter(None, (name if given else "", answered.model))) or name
+        told = progress if len(found) == 1 else _Named(progress, model)
+        result = _score(path, dataset, _checked(model), table, answered, options, told)
+        results.append(result)
+        if subsets is not None:
+            subset, remark = subsets.choose(dataset, None)
+            results.append(score_subset(result, subset, None, None, remark))
+    return results
+
+
+class _Named(Progress):
+    """Says of which of several models something is said."""
+
+    def __init__(self, progress: Progress, model: str) -> None:
+        self._progress, self._model = progress, model
+
+    def say(self, message: str) -> None:
+        self._progress.say(f"{self._model}: {message}")
+
+
+def _test_set(path: Path, dataset: Dataset | str | None, options: Options, progress: Progress) -> Dataset:
+    """Return the test set: that of a name, or the true positions in a file."""
+    if options.truth is None and dataset is not None:
+        return get_dataset(dataset) if isinstance(dataset, str) else dataset
+    source = options.truth or path
+    name = dataset if isinstance(dataset, str) else name_for(source) if dataset is None else dataset.name
+    columns = {role: column for role, column in (options.columns or {}).items() if role.startswith("truth_")}
+    try:
+        return set_of_truth(source, name, columns, progress)
+    except ResultError as error:
+        if options.truth is None and "recognised column" in str(error):
+            raise ResultError(
+                f"{error} Nothing says what the true positions are: name a test set (--dataset NAME), or a file of "
+                "them (--truth FILE)."
+            ) from None
+        raise
+
+
+def _score(
+    path: Path,
+    dataset: Dataset,
+    name: str,
+    table: pd.DataFrame,
+    answered: Answered,
+    options: Options,
+    progress: Progress,
+) -> Result:
+    """Return the result of one model."""
+    truth = table[["latitude", "longitude"]].to_numpy(np.float64)
+    images, ids = table["image"].to_list(), answered.table["image"].to_list()
+    for note in answered.notes:
+        progress.say(f"{note}.")
     matched = match_ids(ids, images)
     if not (matched.rows >= 0).any():
         raise ResultError(
@@ -77,13 +177,25 @@ def score_file(
             f"{_some(images)} here; is it the right data set, and the right column (columns: "
             "image=NAME)?"
         )
-    predictions = _predictions(found, matched.rows, images, path)
-    if not {*AXES} <= {*(columns or {})}:
-        _check_plausible(predictions, truth, path, found.attrs["columns"])
+    predictions = _predictions(answered.table, matched.rows, images, path)
+    if not options.as_given:
+        check_plausible(predictions, truth, path, answered.columns)
+    elif told := _equal_to_truth(predictions, truth):
+        progress.say(told)
+    if "score" in answered.columns and (
+        told := score_from_truth(predictions, truth, get_metrics(dataset), answered.columns["score"])
+    ):
+        progress.say(f"{told}.")
     unknown = [image for image, row in zip(ids, matched.rows, strict=True) if row < 0]
     _report(progress, predictions, unknown, matched, dataset.name)
-    origin = {"columns": found.attrs["columns"], "unknown_ids": len(set(unknown))}
-    return _result(path, dataset, name, table, predictions, origin)
+    origin = {"columns": answered.columns, "unknown_ids": len(set(unknown))}
+    origin |= {"of": answered.model} if answered.model else {}
+    result = _result(path, dataset, name, table, predictions, origin)
+    if system := close_name(result):
+        progress.say(
+            f"{name!r} is close to the published {system}, and is not held against it; to do so: --name {system!r}."
+        )
+    return result
 
 
 def _checked(name: str) -> str:
@@ -99,11 +211,33 @@ def _checked(name: str) -> str:
 def _predictions(table: pd.DataFrame, rows: np.ndarray[Any, Any], images: Sequence[str], path: Path) -> Predictions:
     """Return the predictions in ``table`` for n ``images``, best first; ``rows`` are the images they are for.
 
-    If an image has fewer predictions than others, its last one is repeated: that changes no accuracy of the top k.
+    If an image has fewer predictions than others, its last one is repeated: that changes no accuracy of the top k. An
+    image that is not in the table was not asked for.
     """
     n = len(images)
-    known = table.assign(row=rows).loc[rows >= 0]
-    known = known.loc[known["latitude"].notna()].sort_values(["row", "order"], kind="stable")
+    every = table.assign(row=rows).loc[rows >= 0].sort_values(["row", "order"], kind="stable")
+    reasons = np.full(n, NOT_ASKED, dtype=object)
+    first = every.drop_duplicates("row")
+    reasons[first["row"].to_numpy(np.int64)] = first["status"].to_numpy(object)
+    known = every.loc[every["latitude"].notna()]
+    _refuse_doubled(known, images, path)
+    place = known.groupby("row").cumcount().to_numpy(np.int64)
+    k = int(place.max()) + 1 if len(place) else 1
+    coordinates, scores = np.full((n, k, 2), np.nan), np.full((n, k), np.nan)
+    row = known["row"].to_numpy(np.int64)
+    coordinates[row, place] = known[["latitude", "longitude"]].to_numpy(np.float64)
+    scores[row, place] = known["score"].to_numpy(np.float64)
+    for rank in range(1, k):
+        short = np.isnan(coordinates[:, rank, 0])
+        coordinates[short, rank], scores[short, rank] = coordinates[short, rank - 1], scores[short, rank - 1]
+    failed = np.isnan(coordinates[:, 0, 0])
+    reasons[~failed] = OK
+    reasons[failed & (reasons == OK)] = UNPARSEABLE
+    return Predictions(coordinates, scores, failed, reasons)
+
+
+def _refuse_doubled(known: pd.DataFrame, images: Sequence[str], path: Path) -> None:
+    """Raise ``ResultError`` for two ids of one image, and for two positions of an image of which none is the better."""
     ids = known.drop_duplicates(["row", "image"])
     doubled = ids.loc[ids.duplicated("row", keep=False)]
     if len(doubled):
@@ -120,49 +254,25 @@ def _predictions(table: pd.DataFrame, rows: np.ndarray[Any, Any], images: Sequen
             f"{path}: lines {first['line']} and {second['line']} are both for {second['image']!r}, and nothing says "
             "which is better; keep one, or add a column rank (1 is best) or score for several predictions of an image."
         )
-    place = known.groupby("row").cumcount().to_numpy(np.int64)
-    k = int(place.max()) + 1 if len(place) else 1
-    coordinates, scores = np.full((n, k, 2), np.nan), np.full((n, k), np.nan)
-    row = known["row"].to_numpy(np.int64)
-    coordinates[row, place] = known[["latitude", "longitude"]].to_numpy(np.float64)
-    scores[row, place] = known["score"].to_numpy(np.float64)
-    for rank in range(1, k):
-        short = np.isnan(coordinates[:, rank, 0])
-        coordinates[short, rank], scores[short, rank] = coordinates[short, rank - 1], scores[short, rank - 1]
-    return Predictions(coordinates, scores, np.isnan(coordinates[:, 0, 0]))
 
 
-def _check_plausible(predictions: Predictions, truth: FloatArray, path: Path, columns: Mapping[str, str]) -> None:
-    """Refuse columns that look swapped, and positions that are the true ones; naming the columns overrides it."""
+def _equal_to_truth(predictions: Predictions, truth: FloatArray) -> str:
+    """Return a line on the positions that are the true ones; empty if there are none."""
     ok = ~predictions.failed
-    if np.count_nonzero(ok) <= SWAPPED_AT_LEAST:
-        return
-    placed, there = predictions.coordinates[ok, 0], truth[ok]
-    error = haversine_km(placed, there)
-    if np.mean(error < TRUTH_KM) > 0.9:
-        raise ResultError(
-            f"{path}: {np.count_nonzero(error < TRUTH_KM):,} of {len(error):,} positions are the true ones, to "
-            f"{1000 * TRUTH_KM:g} m, as in the set's own table. Name the predicted columns: "
-            "latitude=NAME,longitude=NAME."
-        )
-    for what, other, advice in (
-        ("latitude and longitude look swapped", placed[:, ::-1], "latitude={longitude},longitude={latitude}"),
-        ("positions look like radians", np.degrees(placed), "latitude={latitude},longitude={longitude}"),
-    ):
-        if not len(invalid_rows(other)) and 2 * np.median(haversine_km(other, there)) < np.median(error):
-            raise ResultError(
-                f"{path}: {what}: the median error is {np.median(error):,.0f} km as they are, "
-                f"{np.median(haversine_km(other, there)):,.0f} km otherwise. "
-                f"{'Name both columns' if 'swapped' in what else 'Write degrees; to score them as they are'}: "
-                f"{advice.format(**columns)}"
-            )
+    equal = int((haversine_km(predictions.coordinates[ok, 0], truth[ok]) < TRUTH_KM).sum())
+    return f"{equal:,} of {int(ok.sum()):,} positions are the true ones, to {1000 * TRUTH_KM:g} m." if equal else ""
 
 
 def _report(progress: Progress, predictions: Predictions, unknown: list[str], matched: Matched, dataset: str) -> None:
-    failed = int(predictions.failed.sum())
+    n, counts = len(predictions), status_counts(predictions)
+    failed, absent = predictions.count_failed(), counts.get(NOT_ASKED, 0)
     if failed:
+        each = ", ".join(f"{count:,} {STATUSES[what]}" for what, count in counts.items() if what not in (OK, NOT_ASKED))
+        progress.say(f"{failed:,} of {n:,} images of {dataset} have no prediction; they count as misses: {each}.")
+    if absent:
         progress.say(
-            f"{failed:,} of {len(predictions):,} images of {dataset} have no prediction; they count as misses."
+            f"partial: {absent:,} of {n:,} images of {dataset} were not asked for; they count as misses, and the "
+            "result is not ranked with those of whole sets."
         )
     at_zero = int((predictions.coordinates[:, 0] == 0).all(axis=1).sum())
     if at_zero:
@@ -192,11 +302,12 @@ def _result(
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return Result(
         dataset=dataset.name,
-        table_hash=files.digest(names.tolist(), truth),
+        table_hash=hash_positions(names, truth),
         model=name,
         code={},
         n=len(table),
-        failed=int(predictions.failed.sum()),
+        failed=predictions.count_failed(),
+        statuses=status_counts(predictions),
         expected=dataset.count,
         scores=scores_of(images, get_metrics(dataset)),
         top_k=predictions.coordinates.shape[1],

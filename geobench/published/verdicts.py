@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from geobench.gallery import is_oracle
-from geobench.metrics import Metric
+from geobench.metrics import Metric, ordered
 from geobench.plugins import get_models
 from geobench.provenance import is_tested_on_training
-from geobench.published.agreement import in_words, plain
+from geobench.published.agreement import in_words, known_name, plain
 from geobench.published.rows import published_rows, repeating_settings, score_metrics
 from geobench.settings import as_dict, parse_assignments
 
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
 
     from geobench.results import Result
 
-MOST_FAILED = 0.01
+MOST_FAILED = 0.05
 """Results with a larger share of images without a prediction are not compared with published figures."""
+CLOSE, CONTAINED = 0.8, 4
+"""A name is close to another if they are this similar, or it contains the other, of at least so many letters."""
 SAME_SHARE = 0.1
 """A training set counts as the published one if its size is within this share: photos have vanished since."""
 
-Word = Literal["reproduced", "below", "above", "not comparable"]
+Word = Literal["equal to rounding", "within the confidence interval", "below", "above", "not comparable"]
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ def repeated_rows(result: Result) -> pd.DataFrame:
     """Return the published rows that ``result`` repeats: same test set, same system, same settings.
 
     A row says what repeats it in its column ``repeats``. A result without a checkpoint of ours, such as one made from
-    others' predictions, repeats the rows of its own name. Rows with another gallery are left out if one has the
-    result's own.
+    others' predictions, repeats the rows of its own name, or of one that its system is known by. Rows with another
+    gallery are left out if one has the result's own.
     """
     rows = published_rows(result.dataset)
     rows = rows.loc[[_repeats(result, row) for row in rows.to_dict("records")]]
@@ -68,18 +72,25 @@ def repeated_rows(result: Result) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def verdict(result: Result, intervals: Mapping[str, tuple[float, float]], row: Mapping[Any, Any]) -> Verdict:
+def verdict(
+    result: Result,
+    intervals: Mapping[str, tuple[float, float]],
+    row: Mapping[Any, Any],
+    scores: Mapping[str, float] | None = None,
+) -> Verdict:
     """Return what ``result`` says about the published ``row``.
 
     ``not comparable`` if n, crops, gallery, training data or encoder are known to differ, if the gallery holds the true
-    positions, test images were trained on or many have no prediction, or if nothing was reported. Else
-    ``below`` if our interval is worse than the published figure at one score or more, ``above`` if it is nowhere worse
-    and somewhere better, ``reproduced`` if it contains every figure that was reported.
+    positions, test images were trained on or many have no prediction, or if nothing was reported. Else ``equal to
+    rounding`` if every score rounds to the figure that was reported, ``below`` if our interval is worse than the
+    published figure at one score or more, ``above`` if it is nowhere worse and somewhere better, ``within the
+    confidence interval`` if it contains every figure: of a small test set that says little, and other models are too.
 
     Args:
         result: ours.
         intervals: for each metric, such as ``acc_25km``, low and high end.
         row: of :func:`published_rows`.
+        scores: by metric, if they are not those of ``result``, but the mean of several seeds.
     """
     differences = list(_differences(result, row))
     if differences:
@@ -91,15 +102,47 @@ def verdict(result: Result, intervals: Mapping[str, tuple[float, float]], row: M
             where[_side(metric, figure, *intervals[metric.name])].append(metric)
     if not any(where.values()):
         return Verdict("not comparable", "no score was reported")
-    word: Word = "below" if where["below"] else "above" if where["above"] else "reproduced"
-    parts = [f"{side} at {in_words(found)}" for side, found in where.items() if found]
+    reported = [metric for found in where.values() for metric in found]
+    word, reason = _compared(where, intervals, _rounds_to(row, reported, result.scores if scores is None else scores))
     unknown = [] if str(row["n"]).isdigit() else ["n"]
     unknown += [
         what
         for what, sides in _protocols(result, row).items()
         if not all(sides) and (what != "gallery" or sides[1])  # a method without a gallery states none
     ]
-    return Verdict(word, "; ".join(parts) + (f" (not known: {', '.join(unknown)})" if unknown else ""))
+    return Verdict(word, reason + (f" (not known: {', '.join(unknown)})" if unknown else ""))
+
+
+def _compared(
+    where: Mapping[str, list[Metric]], intervals: Mapping[str, tuple[float, float]], rounds: bool
+) -> tuple[Word, str]:
+    """Return the verdict on figures that lie ``below``, ``above`` or ``within`` our intervals, and its reason."""
+    if rounds:
+        return (
+            "equal to rounding",
+            f"the same figures at {in_words(ordered([metric for found in where.values() for metric in found]))}",
+        )
+    word: Word = "below" if where["below"] else "above" if where["above"] else "within the confidence interval"
+    parts = [f"{side} at {in_words(found)}" for side, found in where.items() if found]
+    widths = [intervals[metric.name][1] - intervals[metric.name][0] for metric in where["within"] if metric.unit == "%"]
+    wide = f", in intervals up to {max(widths):.1f} points wide" if widths and len(parts) == 1 else ""
+    return word, "; ".join(parts) + wide
+
+
+def _rounds_to(row: Mapping[Any, Any], reported: Sequence[Metric], scores: Mapping[str, float]) -> bool:
+    """Return whether every score rounds to the figure that was reported, to the most digits of any in its unit."""
+    for unit in {metric.unit for metric in reported}:
+        alike = [metric for metric in reported if metric.unit == unit]
+        digits = max(_decimals(row[metric.name]) for metric in alike)
+        step = 0.5 * 10.0**-digits + 1e-9
+        if not all(abs(scores.get(metric.name, math.nan) - row[metric.name]) <= step for metric in alike):
+            return False
+    return True
+
+
+def _decimals(figure: float) -> int:
+    """Return how many decimals a published figure has."""
+    return max(0, -int(Decimal(repr(float(figure))).normalize().as_tuple().exponent))
 
 
 def _side(metric: Metric, figure: float, low: float, high: float) -> str:
@@ -109,11 +152,13 @@ def _side(metric: Metric, figure: float, low: float, high: float) -> str:
     return "below" if (figure > high) == metric.higher_is_better else "above"
 
 
-def judge(result: Result, intervals: Mapping[str, tuple[float, float]]) -> list[Judged]:
+def judge(
+    result: Result, intervals: Mapping[str, tuple[float, float]], scores: Mapping[str, float] | None = None
+) -> list[Judged]:
     """Return the verdicts on all published rows that ``result`` repeats, sources with the same verdict joined."""
     found: dict[tuple[str, Verdict], list[str]] = {}
     for row in repeated_rows(result).to_dict("records"):
-        found.setdefault((row["model"], verdict(result, intervals, row)), []).append(row["source"])
+        found.setdefault((row["model"], verdict(result, intervals, row, scores)), []).append(row["source"])
     return [Judged(model, tuple(sources), reached) for (model, reached), sources in found.items()]
 
 
@@ -129,6 +174,8 @@ def _differences(result: Result, row: Mapping[Any, Any]) -> Iterator[str]:
         yield f"trained on {result.in_training:,} of the test images"
     if result.failed > MOST_FAILED * result.n:
         yield f"{result.failed:,} images without a prediction"
+    if result.asked < result.n:
+        yield f"ours was asked for {result.asked:,} of {result.n:,} images"
     n = result.expected if pd.isna(row["n"]) else int(row["n"])
     if n and result.n != n:
         yield f"n {result.n:,}, published {n:,}"
@@ -157,7 +204,7 @@ def _gallery(result: Result) -> str:
 
 
 def _repeats(result: Result, row: Mapping[Any, Any]) -> bool:
-    if not result.checkpoint and plain(result.model) == plain(row["model"]):
+    if not result.checkpoint and known_name(result.model) == plain(row["model"]):
         return True
     name, *assignments = row["repeats"].split() or [""]
     model, _, checkpoint = name.partition("@")
@@ -171,6 +218,19 @@ def _repeats(result: Result, row: Mapping[Any, Any]) -> bool:
         if _value(wanted.get(switch, default)) != _value(result.config.get(switch, default)):
             return False
     return True
+
+
+def close_name(result: Result) -> str:
+    """Return the published system whose name is close to that of ``result``, which is held against none; else empty."""
+    systems = list(dict.fromkeys(row["model"] for row in published_rows(result.dataset, "methods").to_dict("records")))
+    own = known_name(result.model)
+    if result.checkpoint or not own or own in map(plain, systems):
+        return ""
+    within = [name for name in systems if len(plain(name)) >= CONTAINED and plain(name) in own]
+    close = get_close_matches(own, list(map(plain, systems)), 1, CLOSE)
+    if within:
+        return str(max(within, key=len))
+    return next((str(name) for name in systems if plain(name) in close), "")
 
 
 def _defaults(model: str) -> dict[str, Any]:

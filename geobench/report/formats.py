@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geobench.errors import ResultError, unknown_name
+from geobench.metrics import Metric, accuracies
 from geobench.progress import SILENT, Progress
 from geobench.report.doubts import doubts
 from geobench.report.rows import Row, rows, score_of
@@ -122,21 +123,34 @@ def _flat_result(row: Row, result: Result) -> dict[str, Any]:
         for name in scores
         for side, end in enumerate(("low", "high"))
     }
+    answered = _of_the_answered(result, row.metrics)
     return (
         replace(result, scores=scores).row()
         | known
         | ends
+        | answered
         | {
             "label": row.model,
             "best": [name for name in scores if name in row.best],
             "oracle": row.oracle,
             "clustered_by": row.clusters[0],
             "clusters": row.clusters[1],
+            "asked": result.asked,
+            "answered": result.answered,
+            "statuses": ", ".join(f"{count} {status}" for status, count in result.statuses.items()),
             "verdicts": "; ".join(
                 f"{j.verdict.word}: {j.model}, {' and '.join(j.sources)} ({j.verdict.reason})" for j in row.judged
             ),
         }
     )
+
+
+def _of_the_answered(result: Result, metrics: Sequence[Metric]) -> dict[str, float | None]:
+    """Return the accuracies of the images that others' models answered, ``acc_25km_answered``; none if all were."""
+    if result.predictions is None or not result.statuses or not 0 < result.answered < result.n:
+        return {}
+    part = result.scored.take(~result.predictions.failed)
+    return {f"{metric.name}_answered": metric.score(part) for metric in accuracies(metrics)}
 
 
 def _frame(rows: Sequence[Row]) -> pd.DataFrame:

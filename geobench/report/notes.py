@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from geobench.predictions import STATUSES
+from geobench.published.verdicts import close_name
 from geobench.report.doubts import doubts
 from geobench.report.rows import Row
 
@@ -27,6 +30,7 @@ def notes(rows: Sequence[Row], numbers: dict[str, int]) -> list[str]:
     published = [row for row in rows if not row.results]
     return [
         *_how_scored(ours),
+        *_answers(ours),
         *_uncertainty(ours, bool(published)),
         *_bare(ours),
         *(doubt.text for doubt in doubts(ours)),
@@ -38,6 +42,18 @@ def notes(rows: Sequence[Row], numbers: dict[str, int]) -> list[str]:
 def _how_scored(ours: Sequence[Row]) -> Iterator[str]:
     images = " / ".join(dict.fromkeys(result.images for row in ours for result in row.results))
     yield f"Images: {images}. Accuracy: share of all n images, in %, within the distance; a failed image is a miss."
+
+
+def _answers(ours: Sequence[Row]) -> Iterator[str]:
+    if any(row.answered for row in ours):
+        yield "In brackets: accuracy of the images that were answered alone."
+    for row in ours:
+        counts = Counter[str]()
+        for result in row.results:
+            counts.update(result.statuses)
+        told = [f"{counts[status]:,} {what}" for status, what in STATUSES.items() if counts[status]]
+        if told and len(counts) > 1:
+            yield f"{row.model}: {', '.join(told)}."
 
 
 def _uncertainty(ours: Sequence[Row], published: bool) -> Iterator[str]:
@@ -69,6 +85,8 @@ def _verdicts(ours: Sequence[Row]) -> Iterator[str]:
         for judged in row.judged:
             where = "; ".join(judged.sources)
             yield f"{row.model}: {judged.verdict.word}, {judged.model} ({where}): {judged.verdict.reason}."
+        if not row.judged and (name := close_name(row.results[0])):
+            yield f"{row.model} is held against no published row; if it is the published {name}, name it so."
 
 
 def _papers(published: Sequence[Row], numbers: dict[str, int]) -> Iterator[str]:

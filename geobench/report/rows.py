@@ -10,7 +10,7 @@ import numpy as np
 
 from geobench.gallery import is_oracle
 from geobench.geo import FloatArray
-from geobench.metrics import Metric, image_values, ordered
+from geobench.metrics import Metric, accuracies, image_values, ordered
 from geobench.plugins import get_metric, get_metrics
 from geobench.provenance import is_tested_on_training
 from geobench.published.rows import published_metrics, published_rows
@@ -36,6 +36,7 @@ class Row:
         scores: by the name of the metric, the mean over the results; NaN if a paper or a record does not have it.
         spread: their standard deviation (n − 1); empty for one result.
         intervals: 95 % confidence intervals over images, the mean of the seeds' ends; empty without predictions.
+        answered: of predictions of others, accuracies of the answered images alone; empty if all were answered.
         best: scores at which no other row on the same images is significantly better.
         results: one per seed; empty for a published row.
         clusters: what the intervals are clustered by, such as ``AUTHOR``, and the number of clusters.
@@ -56,6 +57,7 @@ class Row:
     scores: dict[str, float]
     spread: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, Interval] = field(default_factory=dict)
+    answered: dict[str, float] = field(default_factory=dict)
     best: frozenset[str] = frozenset()
     results: tuple[Result, ...] = ()
     clusters: tuple[str, int] = ("", 0)
@@ -91,9 +93,14 @@ class Row:
         return max(self.in_training, self.audited.same if self.audited is not None else 0)
 
     @property
+    def partial(self) -> bool:
+        """Return whether only some of the images were asked for: such a row is never ranked against whole ones."""
+        return any(result.asked < result.n for result in self.results)
+
+    @property
     def compared(self) -> bool:
         """Return whether it is part of the comparison with the others, as a test on the same candidates and images."""
-        if not self.results or self.recorded_only or self.oracle or self.outdated:
+        if not self.results or self.recorded_only or self.oracle or self.outdated or self.partial:
             return False
         return not is_tested_on_training(self.seen, self.results[0].n)
 
@@ -184,15 +191,26 @@ def row_of(
     ends = _intervals(results, clusters, ordered([*metrics, *published_metrics(first.dataset)]))
     judged = [
         replace(each, sources=tuple(source for source in each.sources if (each.model, source) in judges))
-        for each in judge(first, ends)
+        for each in judge(first, ends, found.scores)
     ]
     return replace(
         found,
+        answered=_of_the_answered(results, metrics),
         intervals={metric.name: ends[metric.name] for metric in metrics if metric.name in ends},
         clusters=(clusters.by, len(clusters.sizes)),
         effective=clusters.effective,
         judged=tuple(each for each in judged if each.sources),
     )
+
+
+def _of_the_answered(results: Sequence[Result], metrics: Sequence[Metric]) -> dict[str, float]:
+    """Return the accuracies of the images that others' models answered; empty if all were, or none of a result."""
+    if not any(result.answered < result.n for result in results) or not all(result.answered for result in results):
+        return {}
+    if not all(result.statuses for result in results):  # of a run of ours: what failed is a file, not an answer
+        return {}
+    parts = [result.scored.take(~result.predictions.failed) for result in results if result.predictions is not None]
+    return {metric.name: float(np.mean([metric.score(part) for part in parts])) for metric in accuracies(metrics)}
 
 
 def _intervals(results: Sequence[Result], clusters: Clusters, metrics: Sequence[Metric]) -> dict[str, Interval]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TEXTUAL = frozenset({"Model", "Subset", "Gallery", "Published", "Of", "Test set"})
 """Headings of columns of text, which are aligned left; those of numbers are aligned right."""
-FIXED = TEXTUAL | {"Crops", "Seed", "n", "Failed"}
+FIXED = TEXTUAL | {"Crops", "Seed", "n", "Failed", "Not asked"}
 """Headings that no metric can have."""
 NONE = "–"
 
@@ -77,6 +77,8 @@ def _entries(row: Row, here: Sequence[Row], numbers: dict[str, int]) -> dict[str
         del texts["Subset"]
     if len({result.crops for result in ours if result.crops}) <= 1:  # 0: a model that uses no features
         del texts["Crops"]
+    if not any(each.partial for each in here):
+        del texts["Not asked"]
     heads = headings(row.metrics, FIXED)
     entries = {head: Entry(text) for head, text in texts.items()} | {
         heads[metric.name]: _score(row, metric) for metric in row.metrics
@@ -89,14 +91,20 @@ def _entries(row: Row, here: Sequence[Row], numbers: dict[str, int]) -> dict[str
 def _our_texts(row: Row) -> dict[str, str]:
     first = row.results[0]
     return {
-        "Model": row.model + (" ¶" if row.seen else "") + (" ‡" if row.recorded_only else ""),
+        "Model": row.model + "".join(mark for mark, holds in _marks(row) if holds),
         "Subset": first.subset or "all",
         "Gallery": (first.gallery or NONE) + (" (oracle)" if row.oracle else " (outdated)" if row.outdated else ""),
         "Crops": str(first.crops or NONE),
         "Seed": _seeds(row),
         "n": f"{first.n:,}",
         "Failed": f"{max(result.failed for result in row.results):,}",
+        "Not asked": f"{max(result.n - result.asked for result in row.results):,}",
     }
+
+
+def _marks(row: Row) -> tuple[tuple[str, object], ...]:
+    """Return what follows the name of a row, and whether it does."""
+    return (" (partial)", row.partial), (" ¶", row.seen), (" ‡", row.recorded_only)
 
 
 def _published_texts(row: Row, numbers: dict[str, int]) -> dict[str, str]:
@@ -109,6 +117,7 @@ def _published_texts(row: Row, numbers: dict[str, int]) -> dict[str, str]:
         "Seed": "",
         "n": "" if row.n is None else f"{row.n:,}",
         "Failed": "",
+        "Not asked": "",
     }
 
 
@@ -141,7 +150,8 @@ def _score(row: Row, metric: Metric) -> Entry:
     spread = f" ± {row.spread[metric.name]:,.{digits}f}" if row.spread else ""
     interval = row.intervals.get(metric.name, ())
     below = f"[{', '.join(f'{end:,.{digits}f}' for end in interval)}]" if interval else ""
-    return Entry(f"{value:,.{digits}f}{spread}", below, metric.name in row.best, value)
+    answered = f" ({row.answered[metric.name]:,.{digits}f})" if metric.name in row.answered else ""
+    return Entry(f"{value:,.{digits}f}{spread}{answered}", below, metric.name in row.best, value)
 
 
 def as_published(value: float) -> str:

@@ -139,6 +139,7 @@ def compare(a: Result, b: Result, thresholds_km: Sequence[float] | None = None) 
         raise SameResultError(f"A and B are the same result, {a.path}; name two that differ.")
     metrics = get_metrics(a.dataset, thresholds_km)
     b = aligned(a, b)
+    _refuse_parts(a, b)
     assert a.truth is not None
     clusters = clusters_of(a.truth, max((a, b), key=lambda result: result.created).extra)  # of the newer columns
     sides = [linearised(image_values(result.scored, metrics), clusters, metrics) for result in (a, b)]
@@ -151,6 +152,18 @@ def compare(a: Result, b: Result, thresholds_km: Sequence[float] | None = None) 
     for index, adjusted in zip(shares, holm([lines[i].difference.p for i in shares]), strict=True):
         lines[index] = replace(lines[index], adjusted=adjusted)
     return Comparison(a, b, clusters, tuple(lines))
+
+
+def _refuse_parts(a: Result, b: Result) -> None:
+    """Raise ``ResultError`` if the models were asked for different images: a part is not compared with the whole."""
+    assert a.predictions is not None and b.predictions is not None
+    only = int((a.predictions.asked != b.predictions.asked).sum())
+    if only:
+        raise ResultError(
+            f"{a.spec} was asked for {a.asked:,} and {b.spec} for {b.asked:,} of {a.n:,} images, and {only:,} images "
+            "were asked of one of them alone: a part is not compared with the whole; score both on the images that "
+            "both were asked for: geobench score FILE --truth TABLE OF THESE"
+        )
 
 
 def _known(value: Any) -> Any:

@@ -299,7 +299,7 @@ def test_naming_the_image_column_leaves_swapped_columns_recognised(world):
     names, places = world
     table = pd.DataFrame({"key": names, "lat": places[:, 1] / 2.1, "lon": places[:, 0]})
     table["lat"], table["lon"] = places[:, 1].clip(-80, 80), places[:, 0]
-    with pytest.raises(ResultError, match="latitude and longitude look swapped"):
+    with pytest.raises(ResultError, match="have latitude and longitude swapped"):
         scored(table, columns={"image": "key"})
 
 
@@ -308,7 +308,7 @@ def test_predictions_in_radians_are_recognised_by_how_much_better_they_fit_as_de
     radians = np.radians(places + 0.1)
     table = pd.DataFrame({"id": names, "lat": radians[:, 0], "lon": radians[:, 1]})
     with pytest.raises(
-        ResultError, match=r"positions look like radians: the median error is [0-9,]+ km as they are, 1"
+        ResultError, match=r"positions seem to be radians: the median error is [0-9,]+ km as they are, 1"
     ):
         scored(table)
 
@@ -316,7 +316,7 @@ def test_predictions_in_radians_are_recognised_by_how_much_better_they_fit_as_de
 def test_a_truth_that_was_rounded_is_no_prediction(world):
     names, places = world
     table = pd.DataFrame({"id": names, "lat": places[:, 0].round(4), "lon": places[:, 1].round(4)})
-    with pytest.raises(ResultError, match="30 of 30 positions are the true ones, to 10 m"):
+    with pytest.raises(ResultError, match="30 of 30 positions in lat and lon are the true ones, to 10 m"):
         scored(table)
 
 
@@ -334,7 +334,7 @@ def test_predictions_of_several_models_in_one_file_are_no_top_k_of_one(world, co
     names, places = world
     table = pd.DataFrame({"id": names, "lat": places[:, 0] + 1, "lon": places[:, 1], "score": 0.5, column: "1"})
     both = pd.concat([table, table.assign(lat=-places[:, 0], score=0.9, **{column: "2"})])
-    with pytest.raises(ResultError, match=f"line 32: {names[0]!r} has predictions with {column} '1' and '2'; write"):
+    with pytest.raises(ResultError, match=f"has the predictions of 2 models: {column} 1, {column} 2; use score_models"):
         scored(both)
     assert scored(table)[0] == pytest.approx(111.2, abs=0.1), "one alone"
     halves = table.assign(**{column: ["1", "2"] * 15})

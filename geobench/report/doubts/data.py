@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 
+import numpy as np
+
 from geobench.audits.subsets import audit_command
 from geobench.data.tables.swapped import swap_evidence
+from geobench.errors import GeobenchError
+from geobench.geo import place_keys
+from geobench.plugins import get_dataset
 from geobench.provenance import TRAINED_SHARE
 from geobench.report.audited import Audited, audits, holds_photos
 from geobench.report.doubts.doubt import Doubt, Key, named, rows_by
@@ -112,7 +117,13 @@ def changed_test_set(ours: Sequence[Row]) -> Iterator[Doubt]:
 
 
 def several_versions(ours: Sequence[Row]) -> Iterator[Doubt]:
-    """Rows on as many images of a test set, but of another version of it."""
+    """Rows on other versions of a test set: of as many images, or of another number that is as complete."""
+    whole = [row for row in ours if not row.results[0].subset and row.results[0].expected in (None, row.results[0].n)]
+    sizes = rows_by(whole, attrgetter("n"))
+    if len(sizes) > 1:
+        each = " | ".join(f"{named(several, ours)} ({n:,})" for n, several in sizes.items())
+        text = f"Measured on different numbers of images, each said to be the whole set; they are not compared: {each}."
+        yield Doubt("several versions of the test set", tuple(whole), text)
     for name, what in VERSIONS.items():
         stated = [row for row in ours if getattr(row.results[0], name)]
         for rows in rows_by(stated, lambda result: (result.subset, result.n)).values():
@@ -121,6 +132,33 @@ def several_versions(ours: Sequence[Row]) -> Iterator[Doubt]:
                 each = " | ".join(named(several, ours) for several in versions.values())
                 text = f"Measured on different versions of the test set ({what}): {each}."
                 yield Doubt("several versions of the test set", tuple(rows), text)
+
+
+def partly_asked(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows of predictions of others for a part of the images only."""
+    rows = tuple(row for row in ours if row.partial)
+    each = ", ".join(f"{row.model} (asked for {row.results[0].asked:,} of {row.results[0].n:,})" for row in rows)
+    text = f"Partial: {each}; images that were not asked for are misses, and the row is not part of the comparison."
+    yield Doubt("partly asked", rows, text)
+
+
+def known_variant(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows on a version of the test set that is known to go around, whole or by the images that were asked for."""
+    for row in ours:
+        first = row.results[0]
+        distinct = None if first.truth is None else len(np.unique(place_keys(first.truth)))
+        found = _variant(first.dataset, first.n, distinct)
+        asked = _variant(first.dataset, first.asked, None) if first.asked < first.n else ""
+        for n, what in ((first.n, found), (first.asked, asked)):
+            if what and not first.subset:
+                yield Doubt("known variant", (row,), f"{row.model}: {n:,} images of {first.dataset} are {what}.")
+
+
+def _variant(dataset: str, n: int, distinct: int | None) -> str:
+    try:
+        return get_dataset(dataset).variant(n, distinct)
+    except GeobenchError:
+        return ""
 
 
 def swapped_positions(ours: Sequence[Row]) -> Iterator[Doubt]:
@@ -153,5 +191,7 @@ KINDS: tuple[Callable[[Sequence[Row]], Iterator[Doubt]], ...] = (
     outdated_gallery,
     changed_test_set,
     several_versions,
+    partly_asked,
+    known_variant,
     partial_set,
 )

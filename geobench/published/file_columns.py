@@ -1,0 +1,303 @@
+"""Which columns of a file of predictions have which role: by the words in their names, and by what they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from geobench.data.tables.columns import AXES, RECOGNISED, recognised
+from geobench.errors import ResultError, SettingError
+from geobench.published.coordinate_text import split_position
+from geobench.published.records import Record, text_of
+
+ROLES = ("image", "latitude", "longitude", "position", "rank", "score", "status", "model")
+TRUTH_ROLES = ("truth_latitude", "truth_longitude", "truth_position")
+AFFIXES = ("predicted_{}", "pred_{}", "{}_predicted", "{}_pred")
+"""Names of predicted positions, made from each name of a position."""
+OPTIONAL = {
+    "rank": ("rank", "place"),
+    "score": ("score", "probability", "prob", "confidence", "similarity"),
+    "status": ("status", "state", "outcome", "success"),
+    "model": ("model", "model_name", "model_used", "model_id", "system", "method", "checkpoint", "run", "experiment")
+    + ("seed",),
+    "error": ("error", "error_message", "exception"),
+    "response": ("model_response", "raw_response", "response", "answer", "output", "completion"),
+}
+"""Names that are recognised besides those of image and position, alone or at the end of a path in JSON."""
+MORE_IMAGES = ("image_file", "image_name", "image_path", "img", "photo", "key")
+PREDICTED = frozenset(
+    {"pred", "predicted", "prediction", "predictions", "predict", "estimate", "estimated", "est", "guess", "guessed"}
+    | {"answer", "answers", "response", "output", "model", "inferred", "hat", "llm", "candidate", "candidates"}
+)
+TRUE = frozenset(
+    {"true", "truth", "gt", "groundtruth", "ground", "actual", "real", "label", "target", "correct"}
+    | {"reference", "ref", "expected", "gold"}
+)
+"""Words in the name of a column of predicted, and of true positions."""
+_AXIS = {
+    axis: re.compile(rf"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))(?i:{words})(?![a-z])(?!(?<=[A-Z])[A-Z])")
+    for axis, words in (("latitude", "latitude|lat"), ("longitude", "longitude|long|lng|lon"))
+}
+_TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+SAMPLED = 500
+"""Records that are looked at to see whether a column holds positions."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Columns of a latitude and a longitude, or of a position in one text.
+
+    Attributes:
+        label: what their names have in common besides the axis, such as ``gpt`` of ``pred_lat_gpt``.
+        columns: those that may have each role.
+        words: in what their names have in common.
+    """
+
+    label: str
+    columns: Mapping[str, list[str]]
+    words: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The columns of a file.
+
+    Attributes:
+        others: those that may have each role other than the position: one if it was named.
+        answers: where the positions are: several if the file has those of several models.
+        ranked: True if ``answers`` are of one model, the best first.
+        truth: where the true positions are; None if it has none.
+    """
+
+    others: Mapping[str, list[str]]
+    answers: Sequence[Pair]
+    ranked: bool = False
+    truth: Pair | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def check_roles(columns: Mapping[str, str]) -> None:
+    """Raise ``SettingError`` if ``columns`` names a role that no column can have."""
+    unknown = sorted(set(columns) - {*ROLES, *TRUTH_ROLES})
+    if unknown:
+        raise SettingError(
+            f"columns: unknown role {', '.join(unknown)}; valid are {', '.join((*ROLES, *TRUTH_ROLES))}."
+        )
+
+
+def find_roles(path: Path, records: Sequence[Record], columns: Mapping[str, str]) -> Roles:
+    """Return which columns of ``records`` have which role: that in ``columns``, or all that are recognised.
+
+    Raises:
+        ResultError: a column is not there, none is recognised for the image or the position, or several hold positions.
+    """
+    names = list(dict.fromkeys(name for record in records for name in record.values))
+    named = {role: [_named(path, names, role, wanted)] for role, wanted in columns.items()}
+    others = _others(names) | {role: found for role, found in named.items() if role not in (*AXES, "position")}
+    given = {role: found for role, found in named.items() if role in (*AXES, "position")}
+    answers, ranked = _answers(path, records, names, given)
+    missing = [role for role, there in (("image", "image" in others), ("position", bool(answers))) if not there]
+    if missing:
+        raise _missing(path, names, missing)
+    taken = {name for pair in answers for several in pair.columns.values() for name in several}
+    return Roles(others, answers, ranked, _truth(names, records, named, taken))
+
+
+def _named(path: Path, names: Sequence[str], role: str, wanted: str) -> str:
+    by_lower = {name.strip().lower(): name for name in names}
+    if wanted.strip().lower() not in by_lower:
+        raise ResultError(f"{path} has no column {wanted!r} for the {role}; it has {listed(names)}.")
+    return by_lower[wanted.strip().lower()]
+
+
+def _others(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the columns of each role other than the position, by their names or the ends of their paths in JSON."""
+    by_lower = {name.strip().lower(): name for name in names}
+    ends: dict[str, list[str]] = {}
+    for name in names:
+        ends.setdefault(name.strip().lower().rpartition(".")[2], []).append(name)
+    found = {}
+    for role, usual in {"image": (*RECOGNISED["image"], *MORE_IMAGES), **OPTIONAL}.items():
+        whole = [by_lower[name] for name in usual if name in by_lower]
+        there = whole or [ends[name][0] for name in usual if len(ends.get(name, ())) == 1]
+        if there:
+            found[role] = there
+    return found
+
+
+def _answers(
+    path: Path, records: Sequence[Record], names: Sequence[str], given: dict[str, list[str]]
+) -> tuple[list[Pair], bool]:
+    """Return where the predicted positions are, and whether several are ranks; none if they are not recognised."""
+    if given:
+        return [_of_given(path, records, names, given)], False
+    if ours := _of_ours(names):
+        return ours, True
+    pairs = pairs_of(names)
+    predicted = [pair for pair in pairs if pair.words & PREDICTED and not pair.words & TRUE]
+    exact = next(filter(None, (_of_affix(names, affix) for affix in AFFIXES)), None)
+    if exact is not None or predicted:
+        return ([exact], False) if exact is not None else (predicted, _are_ranks(predicted))
+    others = [pair for pair in pairs if pair.words and not pair.words & TRUE]
+    if (bare := _of_affix(names, "{}")) is not None or not others:
+        return [bare] if bare is not None else _by_content(path, records, names), False
+    if len(others) > 1:
+        raise _several(path, [" and ".join(found[0] for found in pair.columns.values()) for pair in others])
+    return [Pair("", others[0].columns)], False
+
+
+def _of_given(path: Path, records: Sequence[Record], names: Sequence[str], given: dict[str, list[str]]) -> Pair:
+    """Return where the predicted positions are, of which a role was named by the user."""
+    if "position" in given:
+        return Pair("", {"position": given["position"]})
+    if {*AXES} <= {*given}:
+        return Pair("", {"position": given["latitude"]} if given["latitude"] == given["longitude"] else given)
+    others, ranked = _answers(path, records, names, {})
+    if len(others) != 1 or ranked or "position" in others[0].columns:
+        raise ResultError(f"{path}: name both columns of the position: latitude=NAME,longitude=NAME.")
+    return Pair("", {**others[0].columns, **given})
+
+
+def _of_ours(names: Sequence[str]) -> list[Pair]:
+    """Return the ranks of a predictions file of ours: ``latitude_1``, ``latitude_2``, …; none if it is not one."""
+    ranks = range(1, sum(name.startswith("latitude_") for name in names) + 1)
+    pairs = [{axis: [f"{axis}_{rank}"] for axis in AXES} for rank in ranks]
+    return [Pair("", pair) for pair in pairs if all(name in names for found in pair.values() for name in found)]
+
+
+def pairs_of(names: Iterable[str]) -> list[Pair]:
+    """Return the pairs of columns whose names are the same but for the words of latitude and longitude."""
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    labels: dict[tuple[str, str], str] = {}
+    for name in names:
+        for axis, pattern in _AXIS.items():
+            cuts = list(pattern.finditer(name))
+            if cuts:
+                before, after = name[: cuts[-1].start()], name[cuts[-1].end() :]
+                key = before.strip().lower(), after.strip().lower()
+                found.setdefault(key, {}).setdefault(axis, []).append(name)
+                labels.setdefault(key, f"{before}|{after}")
+    return [
+        Pair(_label(labels[key]), axes, frozenset(_words(labels[key])))
+        for key, axes in found.items()
+        if {*AXES} == {*axes}
+    ]
+
+
+def _words(text: str) -> list[str]:
+    return [word.lower() for word in _TOKEN.findall(text)]
+
+
+def _label(rest: str) -> str:
+    """Return what is left of the name of a column without the words for predicted: the name of a model.
+
+    >>> _label("pred_|_gpt-4o"), _label("predictions.GPT4.|"), _label("predicted_|")
+    ('gpt-4o', 'GPT4', '')
+    """
+    without = _TOKEN.sub(lambda word: "" if word[0].lower() in PREDICTED else word[0], rest)
+    return re.sub(r"[|._\s-]*\|[|._\s-]*", " ", without).strip(" ._-")
+
+
+def _are_ranks(pairs: Sequence[Pair]) -> bool:
+    """Return whether several pairs differ by a number alone that counts up: the answers of one model, best first."""
+    numbers = [re.findall(r"\d+", pair.label) for pair in pairs]
+    plain = {re.sub(r"\d+", "#", pair.label) for pair in pairs}
+    if len(pairs) < 2 or len(plain) > 1 or any(len(each) != 1 for each in numbers) or plain.pop().strip() != "#":
+        return False
+    counted = [int(each[0]) for each in numbers]
+    return counted == list(range(counted[0], counted[0] + len(counted))) and counted[0] in (0, 1)
+
+
+def _of_affix(names: Sequence[str], affix: str) -> Pair | None:
+    """Return the columns called like a position with ``affix``, or None if there are not both."""
+    by_lower = {name.strip().lower(): name for name in names}
+    bare = [name for axis in AXES for name in RECOGNISED[axis] if affix.format(name) in by_lower]
+    pair = {axis: [by_lower[affix.format(name)] for name in recognised(bare, axis)] for axis in AXES}
+    return Pair("", pair) if all(pair.values()) else None
+
+
+def _by_content(path: Path, records: Sequence[Record], names: Sequence[str]) -> list[Pair]:
+    """Return the column that holds positions, a latitude and a longitude in one text; none if no column does."""
+    holding = [name for name in names if not set(_words(name)) & TRUE and _holds_positions(records, name)]
+    predicted = [name for name in holding if set(_words(name)) & PREDICTED]
+    if len(predicted or holding) > 1:
+        raise _several(path, predicted or holding)
+    return [Pair("", {"position": [name]}) for name in predicted or holding]
+
+
+def _holds_positions(records: Sequence[Record], name: str) -> bool:
+    """Return whether at least half of the values of a column are a latitude and a longitude, and one is."""
+    texts = [text for record in records[:SAMPLED] if (text := text_of(record.values.get(name)))]
+    held = sum(split_position(text) is not None for text in texts)
+    return bool(held) and 2 * held >= len(texts)
+
+
+def _truth(
+    names: Sequence[str], records: Sequence[Record], named: Mapping[str, list[str]], taken: set[str]
+) -> Pair | None:
+    """Return the columns of the true positions: those that are named so, or bare ones beside predicted ones."""
+    given = {role.removeprefix("truth_"): found for role, found in named.items() if role in TRUTH_ROLES}
+    if given:
+        return Pair("", given)
+    free = [name for name in names if name not in taken]
+    called = [pair for pair in pairs_of(free) if pair.words & TRUE]
+    if len(called) == 1:
+        return called[0]
+    if not called and (bare := _of_affix(free, "{}")) is not None:
+        return bare
+    held = [name for name in free if set(_words(name)) & TRUE and _holds_positions(records, name)]
+    return Pair("", {"position": held}) if len(held) == 1 and not called else None
+
+
+def truth_of(path: Path, records: Sequence[Record], columns: Mapping[str, str]) -> tuple[str, Pair]:
+    """Return the columns of the image and the true position in a file that need not hold predictions.
+
+    Raises:
+        ResultError: they are not recognised.
+    """
+    names = list(dict.fromkeys(name for record in records for name in record.values))
+    named = {role: [_named(path, names, role, wanted)] for role, wanted in columns.items() if role in TRUTH_ROLES}
+    others = _others(names)
+    truth = _truth(names, records, named, set())
+    if truth is None:
+        truth = next(iter(_by_content(path, records, names)), None)
+    missing = [role for role, there in (("image", "image" in others), ("position", truth is not None)) if not there]
+    if truth is None or missing:
+        raise _missing(path, names, missing)
+    return others["image"][0], truth
+
+
+def _missing(path: Path, names: Sequence[str], roles: Sequence[str]) -> ResultError:
+    remedies = {"image": "image=NAME", "position": "latitude=NAME,longitude=NAME or position=NAME"}
+    return ResultError(
+        f"{path} has no recognised column for {' and '.join(roles)}; it has {listed(names)}. Name it (columns): "
+        f"{','.join(remedies[role] for role in roles)}."
+    )
+
+
+def _several(path: Path, found: Sequence[str]) -> ResultError:
+    return ResultError(
+        f"{path} has several positions in a record: {'; '.join(found[:6])}; name the predicted one (columns): "
+        "latitude=NAME,longitude=NAME, or position=NAME if both are in one column."
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first of ``names`` as text."""
+    return ", ".join(names[:12]) + (f" and {len(names) - 12:,} more" if len(names) > 12 else "")
+
+
+def remedy(role: str, name: str) -> str:
+    """Return what a user can do if ``name`` is the column that has ``role``."""
+    return (
+        f"name the right one: columns={{{role!r}: {name!r}}} in Python, or geobench score FILE --dataset NAME "
+        f"--columns {role}={name}"
+    )
+
+
+def remedy_for(role: str) -> partial[str]:
+    """Return :func:`remedy` for a role."""
+    return partial(remedy, role)
