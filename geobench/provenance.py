@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from geobench import files
 from geobench.devices import describe_device, peak_memory_mb
 from geobench.errors import as_plugin_error
-from geobench.features.code import LIBRARIES, class_code, features_code, installed
+from geobench.features.code import LIBRARIES, features_code, installed
 from geobench.plugins import registry, who
 from geobench.settings import as_dict
+from geobench.source import class_code
 
 if TYPE_CHECKING:
     import numpy.typing as npt

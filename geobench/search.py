@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.errors import FeatureError, PluginError
-from geobench.features.code import function_code
 from geobench.geo import FloatArray
 from geobench.models import Model
 from geobench.progress import SILENT, Progress
+from geobench.source import function_code
 
 if TYPE_CHECKING:
     from torch import Tensor

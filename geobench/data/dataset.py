@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -27,6 +27,7 @@ from geobench.images.digests import Digests, read_digests
 from geobench.images.reading import file_bytes
 from geobench.progress import SILENT, Progress
 from geobench.settings.declarations import validate, validated
+from geobench.source import class_code
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -276,8 +277,19 @@ class Dataset:
         """
         images, contents = table["image"].to_numpy(object), self.contents(table, purpose)
         if contents is None:
-            return files.digest(list(images))
+            return files.digest(list(images), *self._own_pixels())
         return contents.identify(lambda rows: read_digests(self, images[rows], purpose, progress))
+
+    def _own_pixels(self) -> list[Any]:
+        """Return what stands for the code and the fields of a plugin's kind that reads or decodes images otherwise."""
+        kind = type(self)
+        if kind.image_bytes is Dataset.image_bytes and kind.decode_image is Dataset.decode_image:
+            return []
+        common = {f.name for f in fields(Dataset)}
+        return [
+            class_code(kind, Dataset),
+            {f.name: getattr(self, f.name) for f in fields(self) if f.name not in common},
+        ]
 
     def contents(self, table: pd.DataFrame, purpose: str, *, fresh: bool = True) -> Contents | None:
         """Return what is known of the content of the images of ``table``; None for a set whose images are no files.
@@ -288,7 +300,7 @@ class Dataset:
             return None
         images = list(table["image"])
         stamps = self.store(purpose, fresh=fresh).stamps(images)
-        return Contents(files.digest(images, stamps.values), len(images), stamps)
+        return Contents(files.digest(images, stamps.values, *self._own_pixels()), len(images), stamps)
 
     @contextmanager
     def unchanged(self, table: pd.DataFrame, purpose: str, content: str) -> Iterator[Digests]:

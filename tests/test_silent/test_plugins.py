@@ -1,5 +1,7 @@
 """Wrong numbers of plugins that do what is usual elsewhere: reuse a buffer, write into an input, half precision."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -279,3 +281,29 @@ def test_embeddings_of_another_width_or_not_finite_are_refused():
     for embeddings in (np.ones((2, 1)), np.full((2, 8), np.nan)):
         with pytest.raises(PluginError, match=r"for 2 coordinates they must be \(2, 8\) finite numbers"):
             gallery_embeddings(gallery, lambda block, found=embeddings: found, 8, None)
+
+
+@pytest.mark.parametrize("change", ["side", "code"])
+def test_a_data_set_of_a_plugin_that_decodes_otherwise_has_features_of_its_own(mine, register, tiny_encoder, change):
+    """Left and right halves of the photos got the features of the whole ones; --force changed those of all three."""
+
+    @dataclass(frozen=True)
+    class Half(Dataset, kind="half"):
+        side: str = "left"
+
+        def decode_image(self, content, image, side=None):
+            whole = super().decode_image(content, image, side)
+            middle = whole.width // 2
+            return whole.crop((0, 0, middle, whole.height) if self.side == "left" else (middle, 0, *whole.size))
+
+    class Third(Half, kind="third"):
+        def decode_image(self, content, image, side=None):
+            return super().decode_image(content, image, side).rotate(90)
+
+    whole = get_dataset("mine")
+    common = {f: getattr(whole, f) for f in ("title", "splits", "default_encoder")}
+    left = Half(**common, name="left")
+    other = Half(**common, name="other", side="right") if change == "side" else Third(**common, name="other")
+    found = [np.array(extract(d, d.table("test"), tiny_encoder, workers=0).array) for d in (whole, left, other, whole)]
+    assert len({features.tobytes() for features in found[:3]}) == 3
+    np.testing.assert_array_equal(found[0], found[3])
