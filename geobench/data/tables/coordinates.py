@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -58,7 +58,7 @@ def apply_hemispheres(
         By row, what is wrong with a hemisphere that is missing, unknown, or contradicts the sign of the degrees.
     """
     positive, negative = HEMISPHERES[axis]
-    name = next((name for name in columns if _is_hemisphere(name, axis)), None)
+    name = hemisphere_column(columns, axis)
     given = [str(text).strip() for text in columns[name]] if name is not None else []
     if not any(given):
         return {}
@@ -73,11 +73,11 @@ def apply_hemispheres(
     }
 
 
-def _is_hemisphere(column: str, axis: str) -> bool:
-    """Return whether ``column`` is named like one of hemispheres: ``GPSLatitudeRef``, ``lat_dir``, ``N/S``."""
+def hemisphere_column(columns: Iterable[str], axis: str) -> str | None:
+    """Return the first of ``columns`` that is named like one of hemispheres: ``GPSLatitudeRef``, ``N/S``."""
     letters = "".join(HEMISPHERES[axis]).lower()
-    name = rf"(exif)?(gps)?({_AXIS[axis]})({_REFERENCE}|{letters})|{letters}({_REFERENCE})?"
-    return re.fullmatch(name, re.sub(r"[^a-z]", "", column.lower())) is not None
+    named = re.compile(rf"(exif)?(gps)?({_AXIS[axis]})({_REFERENCE}|{letters})|{letters}({_REFERENCE})?")
+    return next((name for name in columns if named.fullmatch(re.sub(r"[^a-z]", "", name.lower()))), None)
 
 
 def as_numbers(texts: pd.Series[Any], decimal_comma: bool | None = None) -> FloatArray:
