@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -216,6 +217,10 @@ def test_photos_of_phones_are_images_with_the_extra(folder, cli):
     dataset = get_dataset("mine")
     assert dataset.table("test").to_numpy(object).tolist() == [["IMG_1.HEIC", *PARIS]]
     assert dataset.read_image("IMG_1.HEIC", "test").size == (16, 24)
+    code = "from geobench.images.decoding import open_image; import sys, pathlib; "  # the first image of a process
+    code += "print(open_image(pathlib.Path(sys.argv[1])).size)"
+    opened = [sys.executable, "-c", code, (images / "IMG_1.HEIC").rename(images / "renamed.jpg")]
+    assert subprocess.run(opened, capture_output=True, text=True, check=True).stdout == "(16, 24)\n"
 
 
 # -- names
