@@ -16,9 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from geobench import get_dataset
+from geobench import ImageError, get_dataset
 from geobench.data.registration import add_dataset
-from geobench.images.exif import exif_position
+from geobench.images.exif import Recorded, exif_position, photo_positions
+from geobench.images.gps import NoPositionError
+from geobench.images.takeout import read_takeout, takeout_positions
+from geobench.images.xmp import xmp_position
 
 ASCII, LONG, RATIONAL, UNDEFINED, SIGNED = 2, 4, 5, 7, 10
 WHERE = (-33.86, -70.63)  # 33 + 51/60 + 36/3600 and 70 + 37/60 + 48/3600
@@ -322,6 +325,12 @@ BESIDE = [
 ]  # fmt: skip
 
 
+def takeout_told(content):
+    """Return what a JSON tells."""
+    values = read_takeout(content)
+    return [] if values is None else list(takeout_positions(values))
+
+
 def named(what, name, **more):
     return Case(what, GOOD, WHERE, name=name, **more)
 
@@ -457,3 +466,22 @@ def test_what_cameras_write_is_read_as_an_independent_reader_does(latitude, long
     photo = image(exif=gps(*angles, (latitude_ref, longitude_ref)))
     expected = exifread.utils.get_gps_coords(exifread.process_file(io.BytesIO(photo), details=False))
     assert exif_position(photo) == (None if expected == (0, 0) else pytest.approx(expected, abs=1e-9))
+
+
+@pytest.mark.parametrize(
+    ("read", "whole"),
+    [(xmp_position, XMP), (takeout_told, takeout()), (photo_positions, image(exif=gps(), xmp=XMP))],
+    ids=["XMP", "JSON", "JPEG"],
+)
+@given(st.data())
+def test_what_is_damaged_is_a_position_on_earth_or_none(read, whole, data):
+    start = data.draw(st.integers(0, len(whole)))
+    end = start + data.draw(st.sampled_from([0, 1, 2, 40]))
+    content = whole[:start] + data.draw(st.binary(max_size=4)) + whole[end:]
+    try:
+        told = read(content)
+    except (NoPositionError, ImageError) as error:
+        assert str(error) and "\n" not in str(error)
+        return
+    for found in told if isinstance(told, list) else [Recorded("", told)]:
+        assert found.position is None or (abs(found.position[0]) <= 90 and abs(found.position[1]) <= 180)
