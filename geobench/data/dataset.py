@@ -186,7 +186,7 @@ class Dataset:
         """Return the rows of :meth:`positions` that can be used, and what is wrong with the others."""
         path, columns, header = self._table_file(purpose)
         if not path.is_relative_to(files.home() / "index"):
-            exact = bool(self.splits[self.split_for(purpose)].get("exact", False))
+            exact = path.name not in self.tables and self.splits[self.split_for(purpose)].get("exact", False)
             return read_rows(path, columns, header, resolve=partial(self._matches, purpose), exact=exact)
         where = f"{self._images(self.split_for(purpose))}: what is told of its images"
         try:
