@@ -220,6 +220,9 @@ def _predictions(table: pd.DataFrame, rows: np.ndarray[Any, Any], images: Sequen
     first = every.drop_duplicates("row")
     reasons[first["row"].to_numpy(np.int64)] = first["status"].to_numpy(object)
     known = every.loc[every["latitude"].notna()]
+    known = known.drop_duplicates(
+        ["row", "image", "order", "latitude", "longitude"]
+    )  # said twice, as logs of retries do
     _refuse_doubled(known, images, path)
     place = known.groupby("row").cumcount().to_numpy(np.int64)
     k = int(place.max()) + 1 if len(place) else 1

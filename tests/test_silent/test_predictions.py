@@ -272,3 +272,33 @@ def test_whole_sets_of_two_sizes_under_one_name_are_told_apart(cli, places, make
     text = report("markdown")
     said = "Measured on different numbers of images, each said to be the whole set; they are not compared: "
     assert f"{said}new (3) | old (4)." in text
+
+
+def test_other_positions_in_the_file_are_said_not_to_be_read(cli, places):
+    """The models' columns are called neither predicted nor guessed, and the bare ones beside them were scored."""
+    rows = [(n, a + 1, b, a + 2, b) for n, a, b in places]
+    write("theirs.csv", [("id", "lat", "lon", "gpt4_lat", "gpt4_lon"), *rows])
+    told = cli("score", "theirs.csv", "--dataset", "places").stderr
+    assert "positions are read from lat and lon, not from gpt4_lat and gpt4_lon" in told
+    told = cli("score", "theirs.csv", "--dataset", "places", "--columns", "latitude=gpt4_lat,longitude=gpt4_lon").stderr
+    assert "positions are read" not in told
+
+
+def test_an_answer_that_is_logged_twice_is_one_and_a_failed_try_before_it_none(cli, places):
+    rows = [(n, "", "", "timeout") for n, _, _ in places[:5]]
+    rows += [(n, a + 1, b, "") for n, a, b in (*places, *places[:3])]
+    write("log.csv", [("id", "lat", "lon", "error"), *rows])
+    cli("score", "log.csv", "--dataset", "places")
+    assert (flat()["log"]["answered"], flat()["log"]["failed"]) == (40, 0)
+
+
+def test_a_model_of_a_wide_file_that_answers_nothing_has_a_row(cli, places):
+    rows = [(n, a + 1, b, "Unknown", "Unknown") for n, a, b in places]
+    write("wide.csv", [("id", "pred_lat_one", "pred_lon_one", "pred_lat_two", "pred_lon_two"), *rows])
+    cli("score", "wide.csv", "--dataset", "places")
+    assert {name: (row["answered"], row["failed"]) for name, row in flat().items()} == {"one": (40, 0), "two": (0, 40)}
+
+
+def test_a_published_set_that_is_not_here_does_not_take_other_truth(cli, places):
+    told = cli("score", "truth.csv", "--truth", "truth.csv", "--dataset", "im2gps3k", exit_code=1).stderr
+    assert "im2gps3k is a published test set whose table is not here; name another" in told
