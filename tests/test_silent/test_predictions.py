@@ -206,9 +206,8 @@ def test_one_answer_for_many_images_is_told(cli, places):
     rows = [(n, *((40.7128, -74.006) if k < 12 else (a + 1, b))) for k, (n, a, b) in enumerate(places)]
     write("theirs.csv", [("id", "lat", "lon"), *rows])
     cli("score", "theirs.csv", "--dataset", "places")
-    assert doubts("theirs") == {
-        "one answer": "theirs answers 40.7128, -74.006 for 12 of 40 images, which are at many places."
-    }
+    said = "theirs answers 40.7128, -74.006 for 12 of 40 images, most of which are more than 25 km from there."
+    assert doubts("theirs") == {"one answer": said}
 
 
 def test_answers_that_are_city_centres_are_told(cli, places):
@@ -302,3 +301,16 @@ def test_a_model_of_a_wide_file_that_answers_nothing_has_a_row(cli, places):
 def test_a_published_set_that_is_not_here_does_not_take_other_truth(cli, places):
     told = cli("score", "truth.csv", "--truth", "truth.csv", "--dataset", "im2gps3k", exit_code=1).stderr
     assert "im2gps3k is a published test set whose table is not here; name another" in told
+
+
+def test_who_is_right_about_photos_of_one_city_is_not_doubted_for_it(cli):
+    """Twenty photos of the middle of Paris, twenty elsewhere: the middle of Paris is no habit of the model."""
+    paris, rng = (48.8534, 2.3488), np.random.default_rng(3)
+    about = rng.normal(paris, 0.003, (20, 2)).round(5)
+    truth = [(f"{k}.jpg", *(about[k] if k < 20 else rng.uniform((-50, -80), (60, 80)).round(4))) for k in range(40)]
+    write("truth.csv", [("image", "latitude", "longitude"), *truth])
+    cli("datasets", "add", "city", "--metadata", "truth.csv")
+    off = [(n, *(paris if k < 20 else (a + 1, b))) for k, (n, a, b) in enumerate(truth)]
+    write("theirs.csv", [("id", "lat", "lon"), *off])
+    cli("score", "theirs.csv", "--dataset", "city")
+    assert doubts("theirs") == {}
