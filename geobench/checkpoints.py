@@ -43,6 +43,7 @@ class Checkpoint(TrainingIdentity):
         limit: the number of images that was asked for, None for all; ``drawn_from`` is that of which it is a fraction,
             None if no fraction was asked for; ``whole_table`` is the digest of names and positions of the whole set,
             which audits are of, empty if no limit was asked for, and in checkpoints of earlier versions.
+        available: images that its data set had then; None if that was not recorded, by an earlier version.
         created: UTC, ISO 8601.
         versions: of geobench, torch, the distribution of the model, and the libraries that decode and encode, when
             training ended.
@@ -61,6 +62,7 @@ class Checkpoint(TrainingIdentity):
     limit: int | None
     drawn_from: int | None = None
     whole_table: str = ""
+    available: int | None = None
     created: str
     versions: dict[str, str]
     encoded_with: dict[str, str] = field(default_factory=dict)
@@ -72,6 +74,12 @@ class Checkpoint(TrainingIdentity):
     def spec(self) -> str:
         """Return ``MODEL@ID``."""
         return f"{self.model}@{self.id}"
+
+    @property
+    def learnt_from(self) -> str:
+        """Return how many images of which data set it was trained on, in words."""
+        part = self.available is not None and self.images < self.available
+        return f"{self.images:,}{f' of {self.available:,}' if part else ''} images of {self.dataset}"
 
     @property
     def folder(self) -> Path:

@@ -20,6 +20,7 @@ from geobench.features.digests import are_among, row_digests, sorted_digests
 from geobench.features.encoders import Encoder
 from geobench.gallery import Gallery, gallery_for, warn_if_small
 from geobench.images.batches import decoded_batches
+from geobench.images.decoding import CROPS
 from geobench.images.digests import Digests, read_digests
 from geobench.metrics import ScoredImages, scores_of
 from geobench.models import Model, TestSet
@@ -45,6 +46,15 @@ class Options:
     top_k: int = 1
     batch_size: int = 64
     workers: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would be taken for something else: a top −1 is all but the last."""
+        if self.crops not in CROPS:
+            raise SettingError(f"crops must be one of {', '.join(map(str, CROPS))}, not {self.crops}.")
+        for name, least in (("top_k", 1), ("batch_size", 1), ("workers", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise SettingError(f"{name} must be at least {least}, not {value}.")
 
 
 DEFAULTS = Options()
@@ -198,7 +208,7 @@ def _cached_features(model: Model, test_set: TestSet, options: Options) -> Featu
 def as_test_set(test_set: TestSet | Dataset | str, limit: int | None = None, progress: Progress = SILENT) -> TestSet:
     """Return ``test_set``, read from its data set if it is not yet read."""
     if isinstance(test_set, TestSet):
-        test_set.check_unchanged()
+        test_set.check()
         if limit is not None and limit < len(test_set):
             raise SettingError(
                 f"limit={limit} has no effect on a test set that is already read; read fewer images: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +58,13 @@ class Gallery:
 
         Points that are not on Earth are refused: NaN would be nearest to every query.
         """
-        object.__setattr__(self, "coordinates", read_only(np.array(self.coordinates, dtype=np.float64)))
+        coordinates = np.array(self.coordinates, dtype=np.float64)
+        if coordinates.ndim != 2 or coordinates.shape[1] != 2:
+            raise GalleryError(
+                f"the points of the gallery {self.source} must have the shape (m, 2), latitude and longitude, not "
+                f"{coordinates.shape}."
+            )
+        object.__setattr__(self, "coordinates", read_only(coordinates))
         if not self.drawn:
             object.__setattr__(self, "seed", 0)
         bad = invalid_rows(self.coordinates)
@@ -117,8 +124,9 @@ def parse_size(text: str) -> int:
     (21000, 1000000, 5000)
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text)
-    size = round(float(match[1]) * SIZES.get(match[2], 1)) if match else 0
-    if size < 1:
+    exact = Decimal(match[1]) * SIZES.get(match[2], 1) if match else Decimal(0)
+    size = int(exact)
+    if size < 1 or size != exact:
         raise GalleryError(f"{text!r} is not a valid gallery size; use a number such as 5000, 21k, 100k or 1M.")
     return size
 

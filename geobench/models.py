@@ -75,8 +75,17 @@ class TestSet:
     def __len__(self) -> int:
         return len(self.table)
 
-    def check_unchanged(self) -> None:
-        """Raise ``DatasetError`` if the table was changed since, so that it is not what was digested and extracted."""
+    def check(self) -> None:
+        """Raise ``DatasetError`` for a table that no data set has: without images, or with one twice.
+
+        Likewise if it was changed since it was read, so that it is not what was digested and extracted.
+        """
+        if not len(self):
+            raise DatasetError(f"the table of {self.name} has no images to test on.")
+        again = self.table["image"].duplicated()
+        if again.any():
+            twice = self.table["image"][again].iloc[0]
+            raise DatasetError(f"the table of {self.name} has {twice!r} twice, and it would count twice; keep one row.")
         if not self.table.equals(self._read):
             raise DatasetError(
                 f"the table of {self.name} was changed after it was read; make a new test set of the changed table: "

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from geobench import files
 from geobench.devices import describe_device, peak_memory_mb
 from geobench.errors import as_plugin_error
-from geobench.features.code import LIBRARIES, class_code, features_code, installed
+from geobench.features.code import LIBRARIES, features_code, installed
 from geobench.plugins import registry, who
 from geobench.settings import as_dict
+from geobench.source import class_code
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -129,8 +130,9 @@ class TrainingIdentity:
     augmentation: dict[str, Any]
 
     def identity(self) -> dict[str, Any]:
-        """Return the fields that the key is made of."""
-        return {f.name: getattr(self, f.name) for f in fields(TrainingIdentity)}
+        """Return the fields that the key is made of; without the code if there is none, as before it was recorded."""
+        without = set() if self.model_code else {"model_code"}
+        return {f.name: getattr(self, f.name) for f in fields(TrainingIdentity) if f.name not in without}
 
     def recipe(self) -> dict[str, Any]:
         """Return the identity without its seeds: equal for trainings that differ in nothing else."""

@@ -18,7 +18,7 @@ from geobench import files
 from geobench.audits.fitting import FittingSubsets
 from geobench.audits.subsets import Subset, get_subsets, score_subset
 from geobench.devices import pick_device
-from geobench.errors import GeobenchError, ResultError
+from geobench.errors import GeobenchError, ResultError, SettingError
 from geobench.evaluate import DEFAULTS, Options, evaluate, identity_of, overlap_warning, rows_in_training
 from geobench.gallery import Gallery, gallery_for
 from geobench.models import Model, TestSet
@@ -88,9 +88,12 @@ def run(
 
     Raises:
         UnknownNameError: a model, data set or setting that does not exist; nothing is run.
-        SettingError: the device or the results folder cannot be used, or no model takes ``settings``.
+        SettingError: the device or the results folder cannot be used, no model takes ``settings``, or nothing is named.
         DatasetError: a test set has no such ``subset``; says which command makes it. Nothing is run.
     """
+    for what, given in (("models", models), ("datasets", datasets), ("galleries", galleries), ("seeds", seeds)):
+        if given is not None and not len(given):
+            raise SettingError(f"{what} is empty, so there is nothing to run; name at least one.")
     chosen = [get_dataset(name) for name in dict.fromkeys(_listed(datasets))]
     names = list(dict.fromkeys(_listed(models)))
     for dataset in chosen if subset else []:
@@ -200,7 +203,9 @@ def _run_job(
         summary.failures.append(f"{spec}: {error}")
         return
     if model.checkpoint is not None and "@" not in spec:
-        progress.say(f"{spec}: the newest checkpoint is {model.checkpoint.spec}.")
+        newest = model.checkpoint
+        about = f"trained on {newest.learnt_from}{f' on {newest.created[:10]}' if newest.created else ''}"
+        progress.say(f"{spec}: the newest checkpoint is {newest.spec}, {about}.")
     named = model.checkpoint.spec if model.checkpoint is not None else spec
     load = cache(partial(plan.load, named))  # only if a result is missing
     done: set[str] = set()

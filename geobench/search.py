@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.errors import FeatureError
-from geobench.features.code import function_code
+from geobench.errors import FeatureError, PluginError
 from geobench.geo import FloatArray
 from geobench.models import Model
 from geobench.progress import SILENT, Progress
+from geobench.source import function_code
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -211,7 +211,13 @@ def fill(
     with progress.track(what, len(coordinates), "points") as advance:
         for start in range(0, len(coordinates), BLOCK):
             block = coordinates[start : start + BLOCK]
-            target[start : start + len(block)] = embed(block)
+            embeddings = np.asarray(embed(block))
+            if embeddings.shape != (len(block), target.shape[1]) or not np.isfinite(embeddings).all():
+                raise PluginError(
+                    f"{what}: the embeddings have the shape {embeddings.shape}, or are not finite; for {len(block)} "
+                    f"coordinates they must be ({len(block)}, {target.shape[1]}) finite numbers."
+                )
+            target[start : start + len(block)] = embeddings
             if isinstance(target, np.memmap):
                 target.flush()
                 _release_pages(target)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
-from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint
+from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint, readable_checkpoints
 from geobench.data.dataset import limited
 from geobench.data.tables.swapped import swap_evidence
 from geobench.devices import default_workers, describe_device, pick_device
@@ -104,7 +104,8 @@ def train(
         raise SettingError(f"crops and views exclude each other: give crops={crops} or views={views}, not both.")
     config = configured(model_class, dataset, variant, fraction, dict(settings or {}), epochs, progress)
     dataset.prepare("train", progress)
-    whole = dataset.table("train", limit)
+    everything = dataset.table("train")
+    whole = everything if limit is None else dataset.table("train", limit)
     table = _part(whole, fraction)
     if evidence := swap_evidence(coordinates_of(table)):
         progress.say(f"{data}: {evidence}.")
@@ -133,9 +134,11 @@ def train(
     with joined(device) as group:
         speak = progress if group.main else SILENT
         training_set = _training_set(dataset, table, images_key, encode, how, speak)
-        drawn = {"limit": limit} if fraction == 1.0 else {"limit": len(table), "drawn_from": len(whole)}
-        part = {"whole_table": hash_table(dataset.positions("train"))} if drawn["limit"] is not None else {}
-        return _trained(model_class(config, device), training_set, identity, drawn | part, force, speak)
+        drawn: dict[str, Any] = {"limit": limit} if fraction == 1.0 else {"limit": len(table), "drawn_from": len(whole)}
+        if drawn["limit"] is not None:
+            drawn["whole_table"] = hash_table(dataset.positions("train"))
+        drawn["available"] = len(everything)
+        return _trained(model_class(config, device), training_set, identity, drawn, force, speak)
 
 
 @dataclass(frozen=True)
@@ -201,13 +204,22 @@ def _trained(
     lock = files.locked(folder.with_name(f".{identifier}"), progress.say) if group.main else nullcontext()
     with lock:  # a second process waits and finds the checkpoint
         if group.share(folder.exists()) and not force:
-            progress.say(f"{model.name}@{identifier} {ALREADY_TRAINED} (--force trains it again).")
+            newest = _newer(model.name, identifier) if group.main else ""
+            progress.say(f"{model.name}@{identifier} {ALREADY_TRAINED} (--force trains it again){newest}.")
         else:
             _fit(model, training_set, identity, identifier, drawn, progress)
         group.wait()
     found = find_checkpoint(f"{model.name}@{identifier}")
     assert found is not None
     return found
+
+
+def _newer(model: str, identifier: str) -> str:
+    """Return which checkpoint the name of ``model`` stands for if not ``identifier``, in words."""
+    newest = readable_checkpoints(model)[0][-1:]
+    if not newest or newest[0].id == identifier:
+        return ""
+    return f"; {model} alone stands for the newest checkpoint, {newest[0].spec}, trained on {newest[0].learnt_from}"
 
 
 def _fit(

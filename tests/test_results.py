@@ -49,7 +49,7 @@ def test_places_are_looked_up_once_for_a_result_however_often_its_scores_are_com
     monkeypatch.setattr(
         places, "find_places", lambda coordinates: looked_up.append(len(coordinates)) or find(coordinates)
     )
-    path = make_result(scores={"acc_1km": 25.0, "country": float("nan")}).save(FOLDER)
+    path = make_result((0.0, 1.0, 10.0, 80.0), scores={"acc_1km": 25.0, "country": float("nan")}).save(FOLDER)
     result = load_result(path, predictions=True)
     assert get_metric("country").score(result.scored) is not None
     assert looked_up == [4, 4], "of the true and of the predicted positions"

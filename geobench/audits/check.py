@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from geobench.audits.inspection import (
 from geobench.audits.overlap import photo_ids
 from geobench.audits.pool import BLOCK
 from geobench.audits.positions import Finding, check_positions
-from geobench.data.stores.names import is_unread_name
+from geobench.data.photo_positions import SAME_PLACE_KM
 from geobench.data.tables.coordinates import SWAPPED
 from geobench.geo import FloatArray, haversine_km
 from geobench.plugins import get_dataset
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
     from geobench.data.tables.rows import Rows
 
-SAME_PLACE_KM = 1.0  # positions of one photo may differ by this much
 NAMES = 10  # listed of a group of duplicates
 LISTED = 10_000  # of the images that have another name than the table gives them: of a large set, all have one
 
@@ -172,9 +171,8 @@ def _image_problems(table: pd.DataFrame, statuses: ImageStatuses, dataset: Datas
         items = [statuses.reasons[int(index)] for index in np.flatnonzero(statuses.codes == code)]
         if items:
             yield Finding(kind, True, f"{len(items):,} {text}", items)
-    unlisted = _unlisted(statuses.file_names, dataset, purpose) if dataset.stored else []
+    unlisted, unread = _unlisted(statuses.file_names, dataset, purpose) if dataset.stored else ([], 0)
     if unlisted:
-        unread = sum(map(is_unread_name, unlisted))
         more = f" ({unread:,} in an unsupported format such as HEIC)" if unread else ""
         text = f"{len(unlisted):,} images exist but are not listed{more}; runs ignore them"
         yield Finding("unlisted", False, text, unlisted)
@@ -197,16 +195,18 @@ def _renamed(images: pd.Series[str], statuses: ImageStatuses, dataset: Dataset, 
         yield Finding("renamed", False, text, items)
 
 
-def _unlisted(listed: npt.NDArray[np.int64], dataset: Dataset, purpose: str) -> list[str]:
-    """Return the images of the store whose name's hash is not among ``listed``."""
+def _unlisted(listed: npt.NDArray[np.int64], dataset: Dataset, purpose: str) -> tuple[list[str], int]:
+    """Return the images of the store whose name's hash is not among ``listed``, and how many of them are not read."""
     known = np.unique(listed)
     unlisted: list[str] = []
     store = dataset.store(purpose, fresh=False)
-    names = chain(store.names(), store.unread())
-    while block := list(islice(names, BLOCK)):
-        unknown = ~np.isin(np.array([hash(name) for name in block]), known)
-        unlisted += [name for name, new in zip(block, unknown, strict=True) if new]
-    return unlisted
+    read = 0
+    for names in (store.names(), store.unread()):
+        read = len(unlisted)
+        while block := list(islice(names, BLOCK)):
+            unknown = ~np.isin(np.array([hash(name) for name in block]), known)
+            unlisted += [name for name, new in zip(block, unknown, strict=True) if new]
+    return unlisted, len(unlisted) - read
 
 
 def _duplicates(images: npt.NDArray[np.object_], coordinates: FloatArray, statuses: ImageStatuses) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.audits.fingerprints import BITS, DISTANCE, OK, fingerprints
-from geobench.audits.overlap import Matches, same_coordinate, same_id, same_photographer, twins
+from geobench.audits.overlap import Matches, same_coordinate, same_id, same_photographer, same_photos, twins
 from geobench.audits.subsets import Content, Subset
 from geobench.data.tables.photographers import PHOTOGRAPHER
 from geobench.errors import DatasetError, DatasetNotFoundError, SettingError, unknown_name
@@ -38,7 +38,9 @@ class Leaks:
         contents: what was read of the test set and of the training set.
         distance: twins differ in at most this many bits of their fingerprints.
         matches: for each kind of leak that could be checked, in the order of ``KINDS``.
+        same: (n,) which test images are the same photo as a training image: :func:`same_photos`.
         remarks: a line for each kind that could not be checked, or not for every image.
+        unable: the kinds that could not be checked.
     """
 
     test: str
@@ -47,7 +49,9 @@ class Leaks:
     contents: tuple[Content, Content]
     distance: int
     matches: dict[str, Matches]
+    same: npt.NDArray[np.bool_]
     remarks: list[str]
+    unable: tuple[str, ...] = ()
 
     @cached_property
     def leaking(self) -> npt.NDArray[np.bool_]:
@@ -83,9 +87,14 @@ class Leaks:
 
     def clean(self) -> Subset:
         """Return the test images that share nothing, as the subset ``clean``."""
-        kept, left_out = (tuple(map(str, self.images[0][rows])) for rows in (~self.leaking, self.leaking))
+        kept, left_out, same = (self._names(rows) for rows in (~self.leaking, self.leaking, self.same))
         kinds = tuple(self.matches)
-        return Subset("clean", self.test, self.training, kinds, self.distance, now(), kept, left_out, *self.contents)
+        found = {kind: self._names(matches.leaking) for kind, matches in self.matches.items()}
+        what = ("clean", self.test, self.training, kinds, self.distance, now(), kept, left_out)
+        return Subset(*what, *self.contents, found, same, self.unable)
+
+    def _names(self, rows: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+        return tuple(map(str, self.images[0][rows]))
 
 
 def audit(
@@ -131,7 +140,9 @@ def audit(
             remarks.append(f"{kind}: {remark}")
     images = ours.table["image"].to_numpy(object), theirs.table["image"].to_numpy(object)
     contents = ours.content(matches), theirs.content(matches)
-    return Leaks(test, against, images, contents, distance, matches, remarks)
+    same = same_photos(ours.table, theirs.table, matches)
+    unable = tuple(kind for kind in KINDS if kind not in matches) if not kinds else ()
+    return Leaks(test, against, images, contents, distance, matches, same, remarks, unable)
 
 
 class _Side:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench.audits.fingerprints import OK, Fingerprints, near_pairs
-from geobench.data.tables.photographers import FLICKR_USER, photographers
-from geobench.geo import place_keys
+from geobench.data.tables.photographers import FLICKR_USER, one_spelling, photographers
+from geobench.geo import haversine_km, place_keys
 from geobench.images.decoding import SUFFIXES
 from geobench.progress import SILENT, Progress
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Ints = npt.NDArray[np.int64]
+SAME_PLACE_KM = 1.0
+"""Positions of one photo may differ by this much."""
 _FLICKR_PHOTO = (
     rf"([0-9]+)_[0-9a-f]+_[0-9]+_{FLICKR_USER}",  # 1000269685_e60e9cdfb4_1125_78841376@N00: Im2GPS and Im2GPS3k
     r"[0-9a-f]{2,3}_[0-9a-f]{2,3}_([0-9]+)",  # 45/77/3228511372: MP-16 and YFCC
@@ -67,6 +69,12 @@ class Matches:
                 bits = f"{self.distance[at]} bits apart" if self.distance is not None else ""
                 yield int(row), int(self.training[at]), shared or bits
 
+    def pair_rows(self) -> tuple[Ints, Ints]:
+        """Return the row of the test image and that of the training image of each pair, two arrays (pairs,)."""
+        rows = np.flatnonzero(self.leaking)
+        times = self.counts[rows]
+        return np.repeat(rows, times), self.training[np.repeat(self.starts[self.group[rows]], times) + _ranges(times)]
+
     @property
     def training_images(self) -> Ints:
         """Return the rows of the training table that are in a pair."""
@@ -75,8 +83,11 @@ class Matches:
 
 def same_photographer(ours: pd.DataFrame, theirs: pd.DataFrame) -> Matches | None:
     """Return the pairs by the same photographer; None if a table does not name photographers."""
-    names = [photographers(table) for table in (ours, theirs)]
-    return None if names[0] is None or names[1] is None else _equal_keys(names[0], names[1])
+    mine, other = photographers(ours), photographers(theirs)
+    if mine is None or other is None:
+        return None
+    keys = [who.map({name: one_spelling(name) for name in who.unique()}) for who in (mine, other)]
+    return _equal_keys(keys[0], keys[1], mine)
 
 
 def same_id(ours: pd.DataFrame, theirs: pd.DataFrame) -> Matches:
@@ -105,6 +116,22 @@ def photo_ids(images: pd.Series[str]) -> pd.Series[str]:
     for pattern in _FLICKR_PHOTO:
         names = names.str.replace(rf"(?i)^{pattern}$", r"\1", regex=True)
     return names
+
+
+def same_photos(ours: pd.DataFrame, theirs: pd.DataFrame, matches: Mapping[str, Matches]) -> npt.NDArray[np.bool_]:
+    """Return a mask (n,) of the test images that are a training image: twins, and equal ids at one place.
+
+    An id alone is none: in many sets the photos are called ``0.jpg``, ``1.jpg``, ….
+    """
+    found = np.zeros(len(ours), dtype=np.bool_)
+    if "twin" in matches:
+        found |= matches["twin"].leaking
+    if "id" in matches:
+        rows, others = matches["id"].pair_rows()
+        axes = ["latitude", "longitude"]
+        places = [table[axes].to_numpy(np.float64)[at] for table, at in ((ours, rows), (theirs, others))]
+        found[rows[haversine_km(*places) <= SAME_PLACE_KM]] = True
+    return found
 
 
 def twins(ours: Fingerprints, theirs: Fingerprints, distance: int, what: str, progress: Progress = SILENT) -> Matches:

@@ -7,8 +7,8 @@ and for models trained on what it was audited against.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,9 @@ class Subset:
         created: date and time.
         kept, left_out: names of images; together the whole test set at that time.
         test, training: what was audited; None if it was not recorded, by an earlier version.
+        found: names of the test images that each kind found; None likewise.
+        same_photos: names of those that are the same photo as a training image, so that a model has seen them.
+        unable: kinds that were asked for and could not be checked.
     """
 
     name: str
@@ -87,6 +90,9 @@ class Subset:
     left_out: tuple[str, ...]
     test: Content | None = None
     training: Content | None = None
+    found: Mapping[str, Sequence[str]] | None = None
+    same_photos: tuple[str, ...] = ()
+    unable: tuple[str, ...] = ()
 
     def save(self) -> Path:
         """Save it, replacing an earlier one for the same names and positions on both sides; return its file."""
@@ -197,7 +203,9 @@ def _load(path: Path) -> Subset:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         contents: dict[str, Any] = {n: Content(**values[n]) for n in ("test", "training") if values.get(n)}
-        read: dict[str, Any] = {f.name: values[f.name] for f in fields(Subset) if f.name not in ("test", "training")}
-        return Subset(**(read | {name: tuple(read[name]) for name in ("kinds", "kept", "left_out")}), **contents)
+        stated = [f.name for f in fields(Subset) if f.name in values or f.default is MISSING]
+        read: dict[str, Any] = {name: values[name] for name in stated if name not in ("test", "training")}
+        lists = [name for name in ("kinds", "kept", "left_out", "same_photos", "unable") if name in read]
+        return Subset(**(read | {name: tuple(read[name]) for name in lists}), **contents)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is not a readable subset ({type(error).__name__}: {error}); delete it.") from error

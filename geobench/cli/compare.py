@@ -88,8 +88,9 @@ def _show(found: Comparison) -> None:
 
 
 def _row(line: Line) -> Mapping[str, Any]:
-    digits, change = line.metric.comparison_digits, line.difference
-    share = line.metric.kind == "share"
+    change, share = line.difference, line.metric.kind == "share"
+    shown = [abs(value) for value in (line.a, line.b, change.value) if not math.isnan(value)]
+    digits = line.metric.comparison_digits if share else line.metric.decimals(min(shown, default=0.0))
     return {
         "": f"Within {_short(line)}, %" if line.threshold_km is not None else _short(line) + (", %" if share else ""),
         "A": _number(line.a, f",.{digits}f"),

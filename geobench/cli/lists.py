@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from geobench.cli.group import AS_JSON, counted, main, print_rows, warn_of_plugins
+from geobench.cli.added import echo_added
+from geobench.cli.group import AS_JSON, main, print_rows, warn_of_plugins
 from geobench.progress import ConsoleProgress
 
 WIDTHS = {"valid": 24, "meaning": 38, "source": 22}
@@ -169,7 +170,11 @@ def map_dataset(name: str, split: str, output: Path) -> None:
 @click.option(
     "--metadata", type=click.Path(path_type=Path), help="CSV file: image, latitude, longitude, anything else."
 )
-@click.option("--exif", is_flag=True, help="Read the positions from the photos' EXIF instead.")
+@click.option(
+    "--exif",
+    is_flag=True,
+    help="Read the positions from the photos instead: EXIF, XMP, .xmp files and Takeout's JSON beside them.",
+)
 @click.option("--image-column", help="Name of the column, where it is not recognised; its number with --no-header.")
 @click.option("--latitude-column", help="Likewise.")
 @click.option("--longitude-column", help="Likewise.")
@@ -201,19 +206,7 @@ def add(image_column: str, latitude_column: str, longitude_column: str, no_heade
     named = {"image": image_column, "latitude": latitude_column, "longitude": longitude_column}
     columns = {role: _column(name, no_header) for role, name in named.items() if name}
     added = add_dataset(columns=columns, header=not no_header, progress=ConsoleProgress(), **options)
-    place = added.dataset.folder / "dataset.toml"
-    click.echo(f"{added.dataset.name}: {counted(added.images, 'image')}, defined in {place}")
-    for note in added.notes:
-        click.echo(f"{note[0].upper()}{note[1:]}.", err=True)
-    for what, names in (
-        ("listed but not there; counted as failed", added.missing),
-        ("found under another name than the table gives", [f"{a} = {b}" for a, b in added.renamed.items()]),
-        ("without a position, not part of the set", added.without_position),
-        ("in a format that is not read, not part of the set; save as JPEG, with EXIF", added.unread),
-    ):
-        if names:
-            more = ", …" if len(names) > 3 else ""
-            click.echo(f"{counted(len(names), 'image')} {what}: {', '.join(names[:3])}{more}", err=True)
+    echo_added(added)
 
 
 def _column(name: str, number: bool) -> str | int:

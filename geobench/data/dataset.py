@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -21,12 +21,13 @@ from geobench.data.stores.layouts import is_there, open_store, recognise
 from geobench.data.tables.choice import Match
 from geobench.data.tables.columns import has_choice
 from geobench.data.tables.rows import Rows, read_rows
-from geobench.errors import DatasetError, DatasetNotFoundError
+from geobench.errors import DatasetError, DatasetNotFoundError, SettingError
 from geobench.images.decoding import open_image
 from geobench.images.digests import Digests, read_digests
 from geobench.images.reading import file_bytes
 from geobench.progress import SILENT, Progress
 from geobench.settings.declarations import validate, validated
+from geobench.source import class_code
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +55,8 @@ class Dataset:
             numbers, counted from 1.
         header: False for a table whose first line is a row.
         tables: other tables that serve in place of the split's, by file name: for each its ``columns`` and ``header``.
-        splits: for each split where its ``images`` are and the table ``metadata``, relative to :attr:`folder`, and the
-            ``layout`` of the images if it is not recognised.
+        splits: for each split where its ``images`` are and the table ``metadata``, relative to :attr:`folder`, the
+            ``layout`` of the images if it is not recognised, and whether the names in the table are ``exact``.
         thresholds: distances in km of the accuracies in its tables, where they are not the field's five.
         metrics: names of the other metrics in its tables, such as ``median_km``, ``geoscore@2000`` or ``country``.
         settings: for each model the hyper-parameters that fit this training set; they give way to the user's own.
@@ -184,7 +185,8 @@ class Dataset:
         """Return the rows of :meth:`positions` that can be used, and what is wrong with the others."""
         path, columns, header = self._table_file(purpose)
         if not path.is_relative_to(files.home() / "index"):
-            return read_rows(path, columns, header, resolve=partial(self._matches, purpose))
+            exact = bool(self.splits[self.split_for(purpose)].get("exact", False))
+            return read_rows(path, columns, header, resolve=partial(self._matches, purpose), exact=exact)
         where = f"{self._images(self.split_for(purpose))}: what is told of its images"
         try:
             return read_rows(path, columns, header)._replace(where=where, more=first_broken(path))
@@ -274,8 +276,19 @@ class Dataset:
         """
         images, contents = table["image"].to_numpy(object), self.contents(table, purpose)
         if contents is None:
-            return files.digest(list(images))
+            return files.digest(list(images), *self._own_pixels())
         return contents.identify(lambda rows: read_digests(self, images[rows], purpose, progress))
+
+    def _own_pixels(self) -> list[Any]:
+        """Return what stands for the code and the fields of a plugin's kind that reads or decodes images otherwise."""
+        kind = type(self)
+        if kind.image_bytes is Dataset.image_bytes and kind.decode_image is Dataset.decode_image:
+            return []
+        common = {f.name for f in fields(Dataset)}
+        return [
+            class_code(kind, Dataset),
+            {f.name: getattr(self, f.name) for f in fields(self) if f.name not in common},
+        ]
 
     def contents(self, table: pd.DataFrame, purpose: str, *, fresh: bool = True) -> Contents | None:
         """Return what is known of the content of the images of ``table``; None for a set whose images are no files.
@@ -286,7 +299,7 @@ class Dataset:
             return None
         images = list(table["image"])
         stamps = self.store(purpose, fresh=fresh).stamps(images)
-        return Contents(files.digest(images, stamps.values), len(images), stamps)
+        return Contents(files.digest(images, stamps.values, *self._own_pixels()), len(images), stamps)
 
     @contextmanager
     def unchanged(self, table: pd.DataFrame, purpose: str, content: str) -> Iterator[Digests]:
@@ -389,6 +402,8 @@ def _match(store: Store, name: str) -> Match | None:
 
 def limited(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     """Return ``limit`` rows of ``table`` drawn with a fixed seed, in their order; all of them where it is None."""
+    if limit is not None and limit < 1:
+        raise SettingError(f"limit must be at least 1, not {limit}.")
     if limit is None or limit >= len(table):
         return table
     rows = np.sort(np.random.default_rng(LIMIT_SEED).permutation(len(table))[:limit])

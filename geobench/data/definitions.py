@@ -15,11 +15,15 @@ Status = Literal["embedded", "available", "gated", "withdrawn", "never-released"
 
 
 class Split(TypedDict, total=False):
-    """Where the images and the table of a split are, and the layout of the images if it is not recognised."""
+    """Where the images and the table of a split are, and the layout of the images if it is not recognised.
+
+    The names in an ``exact`` table were listed by a program: blanks belong to them, and none is a spreadsheet's damage.
+    """
 
     images: str
     metadata: str
     layout: str
+    exact: bool
 
 
 class OtherTable(TypedDict, total=False):

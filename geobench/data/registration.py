@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shutil
@@ -17,12 +16,12 @@ import numpy as np
 from geobench import files
 from geobench.data.dataset import NO_PHOTOS, Dataset
 from geobench.data.own import broken_definitions
+from geobench.data.photo_positions import NOTES, PhotoPositions, write_positions
 from geobench.data.stores.layouts import is_there, open_store
 from geobench.data.stores.store import Store
 from geobench.data.tables.columns import AXES
 from geobench.data.tables.swapped import swap_evidence
-from geobench.errors import DatasetError, ImageError
-from geobench.images.exif import exif_position
+from geobench.errors import DatasetError
 from geobench.plugins import get_datasets, get_encoder
 from geobench.progress import SILENT, Progress
 
@@ -38,9 +37,10 @@ class Registered:
         dataset: the data set.
         images: number of rows; the files listed in ``missing`` do not exist.
         renamed: the file of each image that the table calls differently, by its name in the table.
-        without_position: photos without a position in their EXIF; they are not part of the data set.
-        unread: photos in formats that are not read, such as HEIC, and not listed; they are not part of the data set.
+        without_position: photos whose position is not recorded; they are not part of the data set.
+        unread: photos in formats that are not read, and not listed; they are not part of the data set.
         notes: lines on how the table is read, such as which of two columns names the images.
+        photos: where the positions come from, if they were read from photos, and why some have none.
     """
 
     dataset: Dataset
@@ -50,6 +50,7 @@ class Registered:
     without_position: list[str]
     unread: list[str]
     notes: tuple[str, ...] = ()
+    photos: PhotoPositions | None = None
 
 
 def add_dataset(
@@ -73,7 +74,7 @@ def add_dataset(
         images: a folder, an archive, a folder of archives or shards, or a pattern such as ``shards/*.tar``; None for a
             test set of positions alone, to score the predictions of others on.
         metadata: a CSV file with image, latitude and longitude; None if the shards contain the positions.
-        exif: read the positions from the photos instead.
+        exif: read the positions from the photos instead, and from files beside them: EXIF, XMP, Takeout's JSON.
         columns: the table's names for ``image``, ``latitude``, ``longitude`` if they are not recognised, or their
             numbers, counted from 1.
         header: False for a table without a header.
@@ -106,12 +107,13 @@ def add_dataset(
             f"{images} contains no positions: give a CSV file as metadata, or exif to read them from the photos."
         )
     store.prepare(progress)
-    split = {"images": str(_absolute(images)), **({"layout": layout} if layout else {})}
+    split: dict[str, Any] = {"images": str(_absolute(images)), **({"layout": layout} if layout else {})}
     if metadata is not None or exif:
         split["metadata"] = str(folder / "metadata.csv" if metadata is None else metadata.absolute())
+    split |= {"exact": True} if exif else {}
     values["splits"] = {"all": split}
     with files.replacing_folder(folder) as temporary:
-        without = _write_exif_table(store, temporary / "metadata.csv", progress) if exif else []
+        photos = write_positions(store, temporary, progress) if exif else None
         local = split | ({"metadata": str(temporary / "metadata.csv")} if exif else {})
         rows = Dataset(**{**values, "splits": {"all": local}}).rows("test")
         table = rows.usable()
@@ -123,10 +125,11 @@ def add_dataset(
         if len(located.missing) == len(table):
             raise _none_found(located.missing, metadata, images, store)
     listed = {*table["image"], *located.renamed.values()}
-    unread = [name for name in store.unread() if name not in listed]
+    unread = [name for name in store.unread() if name not in listed] if photos is None else photos.unread
+    without = [] if photos is None else list(photos.without)
     evidence = swap_evidence(table[list(AXES)].to_numpy(np.float64))
     notes = (*rows.notes, *([f"{evidence}; look at them: geobench datasets check {name}"] if evidence else []))
-    return Registered(dataset, len(table), located.missing, located.renamed, without, unread, notes)
+    return Registered(dataset, len(table), located.missing, located.renamed, without, unread, notes, photos)
 
 
 def add_positions(name: str, table: pd.DataFrame, title: str) -> Dataset:
@@ -255,45 +258,12 @@ def remove_dataset(name: str) -> Path:
 
 def _refuse_to_delete_photos(folder: Path) -> None:
     """Raise ``DatasetError`` if ``folder`` contains more than :func:`add_dataset` writes."""
-    others = sorted({path.name for path in folder.glob("*")} - {"dataset.toml", "metadata.csv"})
+    others = sorted({path.name for path in folder.glob("*")} - {"dataset.toml", "metadata.csv", NOTES})
     if others or not (folder / "dataset.toml").is_file():
         shown = ", ".join(others[:3]) or "it has no dataset.toml"
         raise DatasetError(
             f"{folder} was not created by geobench alone ({shown}); move your own files out of it first."
         )
-
-
-def _write_exif_table(store: Store, path: Path, progress: Progress) -> list[str]:
-    """Write image, latitude and longitude of the photos in ``store``; return those without a position."""
-    without: list[str] = []
-    found = 0
-    with (
-        path.open("w", encoding="utf-8", newline="") as file,
-        progress.track(f"positions in {store.path.name}", 0, "images") as advance,
-    ):
-        table = csv.writer(file)
-        table.writerow(["image", "latitude", "longitude"])
-        for name in store.names():
-            try:
-                position = exif_position(store.image_file(name))
-            except ImageError:
-                position = None
-            if position is None:
-                without.append(name)
-            else:
-                table.writerow([name, *position])
-                found += 1
-            advance(1)
-    if not found and not without:
-        raise DatasetError(f"{store.path} contains no readable photos; are they elsewhere, or HEIC instead of JPEG?")
-    if not found:
-        unread = sum(1 for _ in store.unread())
-        more = f" ({unread:,} more are in a format that is not read, such as HEIC: save them as JPEG)" if unread else ""
-        raise DatasetError(
-            f"none of the {len(without)} photos in {store.path} has a position in its EXIF{more}; give a CSV file of "
-            "positions as metadata."
-        )
-    return without
 
 
 def _as_toml(values: Mapping[str, Any], above: str = "") -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
+SAME_FEATURES = 1e-3
+"""Features of one image whose difference has at most this share of their norm count as the same."""
+
 
 class Encoder(ABC):
     """The contract of an encoder. ``load`` is called once, before anything is encoded.
@@ -94,12 +97,40 @@ class Encoder(ABC):
 
 
 def encode(encoder: Encoder, batch: Tensor) -> Tensor:
-    """Return features (n, d) float32 of a preprocessed ``batch``, computed on the encoder's device in its precision."""
+    """Return features (n, d) float32 of a preprocessed ``batch``, computed on the encoder's device in its precision.
+
+    Raises:
+        EncoderError: the encoder returned another number of rows or columns.
+    """
     import torch
 
     kind, precision = torch.device(encoder.device).type, encoder.precision(encoder.device)
     with torch.no_grad(), torch.autocast(kind, getattr(torch, precision), enabled=precision != "float32"):
-        return encoder.encode_images(batch.to(encoder.device, non_blocking=True)).float()
+        features = encoder.encode_images(batch.to(encoder.device, non_blocking=True)).float()
+    if features.shape != (len(batch), encoder.dim):
+        raise EncoderError(
+            f"the encoder {encoder.name} returned features of the shape {tuple(features.shape)}; for {len(batch)} "
+            f"images they must be ({len(batch)}, {encoder.dim}), a row for each image and as many columns as its dim."
+        )
+    return features
+
+
+def refuse_dependence(encoder: Encoder, batch: Tensor, features: Tensor) -> None:
+    """Raise ``EncoderError`` if the first image of ``batch`` has other ``features`` among blank images.
+
+    It has where the network is in training mode or draws at random. Every score would then depend on the batch size.
+    """
+    import torch
+
+    alone = torch.zeros_like(batch)
+    alone[0] = batch[0]
+    first, again = features[0], encode(encoder, alone)[0]
+    if bool((first - again).norm() > SAME_FEATURES * first.norm()):
+        raise EncoderError(
+            f"the encoder {encoder.name} gives an image other features if the other images of its batch are others: "
+            "its network may be in training mode (call eval() in load) or draw at random; scores would depend on the "
+            "batch size."
+        )
 
 
 def file_key(path: Path) -> str:

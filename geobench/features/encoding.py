@@ -13,7 +13,7 @@ import numpy.typing as npt
 from geobench.errors import EncoderError
 from geobench.features.code import installed
 from geobench.features.decoding import Batch
-from geobench.features.encoders import encode
+from geobench.features.encoders import encode, refuse_dependence
 from geobench.features.shards import ShardRecord, Shards
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class ShardBuilder:
         """Encode a batch into the next rows; a GPU works on it while the next batch is decoded."""
         readable = self.filled + np.flatnonzero([not error for error in batch.errors])
         if batch.inputs is not None:
-            encoded = EncodedBatch(self.encoder, batch.inputs, self.tile)
+            first = self.rows.start == 0 and self.filled == 0
+            encoded = EncodedBatch(self.encoder, batch.inputs, self.tile, verified=first)
             self._store_pending()
             self.pending = readable, encoded
         self.ok[readable] = True
@@ -84,10 +85,12 @@ class ShardBuilder:
 class EncodedBatch:
     """The features (n, views, d) of ``batch`` (n, views, 3, h, w), computed in tiles of a fixed size.
 
+    If ``verified``, an encoder whose features of an image depend on the others is refused.
+
     On a GPU they are computed asynchronously; ``result`` waits for them.
     """
 
-    def __init__(self, encoder: Encoder, batch: Tensor, tile: int) -> None:
+    def __init__(self, encoder: Encoder, batch: Tensor, tile: int, verified: bool = False) -> None:
         import torch
 
         self.on_gpu, self.shape = encoder.device.startswith("cuda"), batch.shape[:2]
@@ -98,7 +101,11 @@ class EncodedBatch:
         if self.on_gpu:
             padded = padded.pin_memory()  # copied while the previous batch is encoded
         self.begin = self._now()
-        features = torch.cat([encode(encoder, inputs) for inputs in padded.split(tile)])  # type: ignore[no-untyped-call]
+        tiles = padded.split(tile)  # type: ignore[no-untyped-call]
+        encoded = [encode(encoder, inputs) for inputs in tiles]
+        if verified and self.n > 1:
+            refuse_dependence(encoder, tiles[0], encoded[0])
+        features = torch.cat(encoded)
         self.features = features
         if self.on_gpu:
             self.features = torch.empty_like(features, device="cpu", pin_memory=True)

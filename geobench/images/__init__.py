@@ -1,1 +1,1 @@
-"""Images: decoding, orientation, crops, positions in EXIF, augmentation."""
+"""Images: decoding, orientation, crops, positions in EXIF and XMP, augmentation."""

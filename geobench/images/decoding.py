@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from geobench.errors import ImageError
+from geobench.images.formats import can_read_heif, describe_unread
 from geobench.images.reading import check_regular, file_bytes
-from geobench.images.signatures import HEAD, describe_content
+from geobench.images.signatures import HEAD, is_heif
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFile
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp")
 CROPS = (1, 5, 10)
 CROP_SHARE = 0.875
 """Side of a corner crop over the image's shorter side: 224 of 256, as in the ten crops of ImageNet evaluation."""
 DRAFT_FACTOR = 2
 """A JPEG decoded at a reduced scale keeps at least this many pixels per pixel that is asked for."""
+HELD = 1.5
+"""A JPEG of several scans, such as a progressive one, is held whole at any scale, in 6 bytes per pixel: reduced, it may
+have so many times Pillow's maximum of pixels, and takes no more memory than the largest one that is decoded in full."""
 MAX_ASPECT = 100
 """Only the middle of a longer image is returned: resized for an encoder, 1 × 20,000 pixels would take gigabytes."""
 WHITE_IS_ZERO = 0  # of the tag PhotometricInterpretation
@@ -48,7 +54,7 @@ def open_image(file: Path | bytes, name: str = "", side: int | None = None) -> I
         name: for error messages; that of the file if empty.
         side: pixels needed along the shorter side, for thumbnails and fingerprints: a JPEG whose shorter side is at
             least four times as long is decoded at 1/2, 1/4 or 1/8, to no less than twice ``side``. None decodes it in
-            full. Features always come from the full decode.
+            full, as features need it; only a JPEG of more pixels than Pillow decodes (179 million) is reduced.
 
     Raises:
         ImageError: it is missing or cannot be decoded; says why.
@@ -62,8 +68,7 @@ def open_image(file: Path | bytes, name: str = "", side: int | None = None) -> I
         with opened(content) as image:
             if image.format == "EPS":
                 raise ImageError("PostScript is a program, which is not run")
-            if side is not None:
-                image.draft(None, (DRAFT_FACTOR * side, DRAFT_FACTOR * side))
+            _reduce(image, content, side)
             image.load()
             transposition = _UPRIGHT.get(_orientation(image))  # after loading: Pillow turns a TIFF by itself
             upright = _middle(_rgb(image))
@@ -71,23 +76,78 @@ def open_image(file: Path | bytes, name: str = "", side: int | None = None) -> I
     except MemoryError:
         raise
     except Exception as error:  # decoders raise anything on hostile files, and one image must not end a run
-        raise ImageError(f"{name}: {_reason(content, error)}") from error
+        raise ImageError(f"{name}: {reason_for(content[:HEAD], error)}") from error
 
 
 @contextmanager
-def opened(file: Path | bytes) -> Iterator[Image.Image]:
-    """Yield the image, undecoded; never block on a pipe. Of a path no more is read than is asked for.
+def opened(file: Path | bytes) -> Iterator[ImageFile.ImageFile]:
+    """Yield the image, undecoded and of any size; never block on a pipe. Of a path no more is read than is asked for.
 
     Pillow's warnings are suppressed: an image is either read or counted as failed, and there may be millions.
     """
-    from PIL import Image
-
     if isinstance(file, Path):
         check_regular(file.stat())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        with Image.open(BytesIO(file) if isinstance(file, bytes) else file) as image:
+        with file.open("rb") if isinstance(file, Path) else BytesIO(file) as stream, _identified(stream) as image:
             yield image
+
+
+def _identified(stream: BinaryIO) -> ImageFile.ImageFile:
+    """Return the undecoded image in ``stream``, also if it is of more pixels than Pillow lets through."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(stream)
+    except Image.DecompressionBombError:
+        stream.seek(0)
+        return _of_any_size(stream)
+    except UnidentifiedImageError:
+        stream.seek(0)
+        if not is_heif(stream.read(HEAD)) or not can_read_heif():
+            raise
+        return Image.open(stream)
+
+
+def _of_any_size(stream: BinaryIO) -> ImageFile.ImageFile:
+    """Return what ``Image.open`` does, without its check of the size, which only decoding needs."""
+    from PIL import Image
+
+    head = stream.read(16)
+    for factory, accepts in (Image.OPEN[kind] for kind in Image.ID):
+        if accepts is None or accepts(head) is True:
+            stream.seek(0)
+            with suppress(SyntaxError, IndexError, TypeError, struct.error):  # how plugins refuse a file
+                return factory(stream, "")
+    raise ImageError("is of an unknown format")
+
+
+def _reduce(image: ImageFile.ImageFile, content: bytes, side: int | None) -> None:
+    """Let a JPEG be decoded at the scale that ``side`` or its size asks for; refuse one that is too large."""
+    scale = min(image.size) // (DRAFT_FACTOR * side) if side is not None else 1
+    scale = max(scale, _scale_of_size(image, content))
+    if scale > 1:
+        image.draft(None, (image.width // scale, image.height // scale))
+
+
+def _scale_of_size(image: ImageFile.ImageFile, content: bytes) -> int:
+    """Return 1, or for a JPEG of more pixels than Pillow decodes by how much it is reduced."""
+    from PIL import Image
+
+    usual = Image.MAX_IMAGE_PIXELS or math.inf
+    pixels, most = image.width * image.height, 2 * usual
+    if pixels <= most:
+        return 1
+    what = f"{image.format} image"
+    if image.format in ("JPEG", "MPO") and image.fp is not None:
+        several = content.find(b"\xff\xda", image.fp.tell()) >= 0  # a second scan begins
+        what, most = ("JPEG of several scans", HELD * most) if several else ("JPEG image", math.inf)
+    if pixels > most:
+        raise Image.DecompressionBombError(
+            f"{image.width:,} × {image.height:,} pixels; of a {what} at most {most:,.0f} are decoded: save it smaller, "
+            "or as a JPEG that is not progressive"
+        )
+    return next((scale for scale in (2, 4) if pixels <= scale**2 * usual), 8)
 
 
 def checksum_error(content: bytes) -> str:
@@ -104,17 +164,14 @@ def checksum_error(content: bytes) -> str:
     return ""
 
 
-def _reason(content: bytes, error: Exception) -> str:
-    """Return in one line why an image file with ``content`` cannot be read."""
+def reason_for(head: bytes, error: Exception) -> str:
+    """Return in one line why an image file that begins with ``head`` cannot be read."""
     from PIL import UnidentifiedImageError
 
     if isinstance(error, ImageError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
-        what = describe_content(content[:HEAD])
-        if what.endswith("image"):
-            return f"is {what} with a damaged beginning"
-        return f"is {what or 'of an unknown format'}, which cannot be read" if content else "is empty"
+        return describe_unread(head)
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 

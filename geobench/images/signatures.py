@@ -22,13 +22,13 @@ _SIGNATURES = (
     (b'{"', "a JSON document"),
     (b'[{"', "a JSON document"),
 )
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
+_HEIF = (b"mif1", b"msf1")
+_AVIF = (b"avif", b"avis")
 _BRANDS = {
-    b"heic": "a HEIC photo",
-    b"heix": "a HEIC photo",
-    b"mif1": "a HEIF photo",
-    b"msf1": "a HEIF photo",
-    b"avif": "an AVIF picture",
-    b"avis": "an AVIF picture",
+    **dict.fromkeys(_HEIC, "a HEIC photo"),
+    **dict.fromkeys(_HEIF, "a HEIF photo"),
+    **dict.fromkeys(_AVIF, "an AVIF picture"),
 }
 HEAD = 64
 """Number of bytes at the beginning of a file that are enough to recognise it."""
@@ -40,3 +40,13 @@ def describe_content(head: bytes) -> str:
         return f"{_BRANDS.get(head[8:12], 'a video or a similar image format')} (save it as JPEG)"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return next((what for start, what in _SIGNATURES if text[: len(start)].lower() == start.lower()), "")
+
+
+def is_heif(head: bytes) -> bool:
+    """Return whether a file that begins with ``head`` is a photo as phones save it, HEIC or its relatives."""
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIC + _HEIF
+
+
+def is_avif(head: bytes) -> bool:
+    """Return whether a file that begins with ``head`` is an AVIF picture."""
+    return head[4:8] == b"ftyp" and head[8:12] in _AVIF

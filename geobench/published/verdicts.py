@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from geobench.gallery import is_oracle
 from geobench.metrics import Metric, ordered
 from geobench.plugins import get_models
+from geobench.provenance import is_tested_on_training
 from geobench.published.agreement import in_words, known_name, plain
 from geobench.published.rows import published_rows, repeating_settings, score_metrics
 from geobench.settings import as_dict, parse_assignments
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from geobench.results import Result
 
+MOST_FAILED = 0.05
+"""Results with a larger share of images without a prediction are not compared with published figures."""
 CLOSE, CONTAINED = 0.8, 4
 """A name is close to another if they are this similar, or it contains the other, of at least so many letters."""
 SAME_SHARE = 0.1
@@ -76,9 +80,10 @@ def verdict(
 ) -> Verdict:
     """Return what ``result`` says about the published ``row``.
 
-    ``not comparable`` if n, crops, gallery, training data or encoder are known to differ, or nothing was reported. Else
-    ``equal to rounding`` if every score rounds to the figure that was reported, ``below`` if our interval is worse than
-    the published figure at one score or more, ``above`` if it is nowhere worse and somewhere better, ``within the
+    ``not comparable`` if n, crops, gallery, training data or encoder are known to differ, if the gallery holds the true
+    positions, test images were trained on or many have no prediction, or if nothing was reported. Else ``equal to
+    rounding`` if every score rounds to the figure that was reported, ``below`` if our interval is worse than the
+    published figure at one score or more, ``above`` if it is nowhere worse and somewhere better, ``within the
     confidence interval`` if it contains every figure: of a small test set that says little, and other models are too.
 
     Args:
@@ -163,6 +168,12 @@ def _differences(result: Result, row: Mapping[Any, Any]) -> Iterator[str]:
 
     if result.subset:
         yield f"ours is the subset {result.subset!r}"
+    if is_oracle(result.in_gallery, result.n):
+        yield f"the gallery holds {result.in_gallery:,} of the true positions"
+    if is_tested_on_training(result.in_training, result.n):
+        yield f"trained on {result.in_training:,} of the test images"
+    if result.failed > MOST_FAILED * result.n:
+        yield f"{result.failed:,} images without a prediction"
     if result.asked < result.n:
         yield f"ours was asked for {result.asked:,} of {result.n:,} images"
     n = result.expected if pd.isna(row["n"]) else int(row["n"])

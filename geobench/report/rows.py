@@ -15,6 +15,7 @@ from geobench.plugins import get_metric, get_metrics
 from geobench.provenance import is_tested_on_training
 from geobench.published.rows import published_metrics, published_rows
 from geobench.published.verdicts import Judged, judge
+from geobench.report.audited import Audited, audited
 from geobench.report.current import TestSetsHere
 from geobench.report.distinctions import conflicting_galleries, distinctions, is_outdated
 from geobench.report.groups import Group, group
@@ -48,6 +49,7 @@ class Row:
         repeats: results with other seeds that drew nothing, so that they are this one again; likewise.
         changes: what has changed in the test set on this machine since it was measured, in words.
         outdated: whether its gallery, such as a file, has other coordinates now.
+        audited: what the audit that fits it found; None if there is none here.
         n, crops, gallery, source, also, protocol, how, note: of a published row, as in
             :func:`geobench.published.rows.published_rows`.
     """
@@ -68,6 +70,7 @@ class Row:
     repeats: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     outdated: bool = False
+    audited: Audited | None = None
     n: int | None = None
     crops: str = ""
     gallery: str = ""
@@ -88,6 +91,11 @@ class Row:
         return max((result.in_training or 0 for result in self.results), default=0)
 
     @property
+    def seen(self) -> int:
+        """Return how many test images the model has learnt from, as files or, by an audit, as other copies."""
+        return max(self.in_training, self.audited.same if self.audited is not None else 0)
+
+    @property
     def partial(self) -> bool:
         """Return whether only some of the images were asked for: such a row is never ranked against whole ones."""
         return any(result.asked < result.n for result in self.results)
@@ -97,7 +105,7 @@ class Row:
         """Return whether it is part of the comparison with the others, as a test on the same candidates and images."""
         if not self.results or self.recorded_only or self.oracle or self.outdated or self.partial:
             return False
-        return not any(is_tested_on_training(result.in_training, result.n) for result in self.results)
+        return not is_tested_on_training(self.seen, self.results[0].n)
 
     @property
     def recorded_only(self) -> bool:
@@ -177,6 +185,7 @@ def row_of(
         superseded=group.superseded,
         repeats=group.repeats,
         changes=changes,
+        audited=audited(first),
     )
     if len(results) > 1:
         found = replace(found, spread={name: float(np.std(each, ddof=1)) for name, each in scores.items()})

@@ -91,7 +91,7 @@ def _entries(row: Row, here: Sequence[Row], numbers: dict[str, int]) -> dict[str
 def _our_texts(row: Row) -> dict[str, str]:
     first = row.results[0]
     return {
-        "Model": row.model + (" ¶" if row.in_training else "") + (" ‡" if row.recorded_only else ""),
+        "Model": row.model + (" ¶" if row.seen else "") + (" ‡" if row.recorded_only else ""),
         "Subset": first.subset or "all",
         "Gallery": (first.gallery or NONE) + (" (oracle)" if row.oracle else " (outdated)" if row.outdated else ""),
         "Crops": str(first.crops or NONE),

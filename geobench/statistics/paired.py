@@ -212,7 +212,7 @@ def leaders(
         best = max(tested, key=lambda index: sign * scores[index][name], default=None)
         if best is None or (metric.kind == "share" and metric.higher_is_better and scores[best][name] == 0):
             continue
-        others = [index for index in tested if index != best]
+        others = _distinct([index for index in tested if index != best], values)
         p_values = []
         for other in others:
             a, b = values[best][name], values[other][name]
@@ -223,6 +223,17 @@ def leaders(
             else:
                 p_values.append(difference(metric, a, b, clusters, scores[other][name] - scores[best][name]).p)
         tied = [other for other, p in zip(others, holm(p_values), strict=True) if p >= ALPHA]
-        for index in (best, *tied):
+        for index in (best, *(copy for other in tied for copy in others[other])):
             groups[index].add(name)
     return [frozenset(group) for group in groups]
+
+
+def _distinct(models: Sequence[int], values: Sequence[Mapping[str, FloatArray]]) -> dict[int, list[int]]:
+    """Return the first of ``models`` with each set of values, and all that have the same.
+
+    Models that agree on every image are one rival: copies of a result must not make the others harder to tell apart.
+    """
+    found: dict[tuple[bytes, ...], list[int]] = {}
+    for model in models:
+        found.setdefault(tuple(each.tobytes() for each in values[model].values()), []).append(model)
+    return {alike[0]: alike for alike in found.values()}

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from geobench import Dataset, extract, files, train
+from geobench import source as source_code
 from geobench.checkpoints import find_checkpoint
 from geobench.data.registration import add_dataset
-from geobench.features import code, encoding
+from geobench.features import encoding
 from geobench.features.code import features_code
 from geobench.report.formats import report
 from geobench.results import load_result, read_results
@@ -206,11 +207,13 @@ def test_an_encoder_without_a_source_file_is_known_by_its_byte_code(mine):
 
 @pytest.mark.parametrize("module", ["decoding", "augmentation"])
 def test_geobenchs_own_way_from_a_file_to_pixels_is_part_of_the_digest(tiny_encoder, tmp_path, monkeypatch, module):
-    before, found = features_code(tiny_encoder), code._file
+    before, found = features_code(tiny_encoder), source_code._file
     edited, name = tmp_path / "edited.py", f"geobench.images.{module}"
     source = found(name).read_text()
-    monkeypatch.setattr(code, "LOADED_NS", time.time_ns() + 10**12)  # what follows is there when a process starts
-    monkeypatch.setattr(code, "_file", lambda other: edited if other == name else found(other))
+    monkeypatch.setattr(
+        source_code, "LOADED_NS", time.time_ns() + 10**12
+    )  # what follows is there when a process starts
+    monkeypatch.setattr(source_code, "_file", lambda other: edited if other == name else found(other))
     edited.write_text(source + "# a comment\n")
     assert features_code(tiny_encoder) == before
     edited.write_text(source + "EXIF = False\n")

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from geobench import (
     DatasetError,
     Gallery,
+    GeobenchError,
     Options,
     PluginError,
     SettingError,
@@ -21,9 +23,11 @@ from geobench import (
     get_metric,
     get_model,
     get_models,
+    run,
     train,
 )
 from geobench.experiments.frontier import frontier
+from geobench.report.formats import report
 from geobench.report.rows import rows
 from geobench.results import read_results
 
@@ -80,6 +84,31 @@ def test_a_limit_on_a_test_set_that_is_already_read_is_refused(sets):
     assert evaluate(spec, test_set, "training:5", limit=7).n == 7
 
 
+def test_what_only_python_can_ask_for_is_refused_as_on_the_command_line(sets):
+    knn, random = train("knn", "lessons", workers=0).spec, train("random", "lessons").spec
+    dataset = get_dataset("exam")
+    table = dataset.table("test")
+    for told, ask in {
+        "limit must be at least 1, not -5": lambda: evaluate(knn, "exam", options=ONE_PROCESS, limit=-5),
+        "limit must be at least 1, not 0": lambda: run(knn, "exam", options=ONE_PROCESS, limit=0),
+        "limit must be at least 1, not -3": lambda: train("knn", "lessons", limit=-3, workers=0),
+        "top_k must be at least 1, not -1": lambda: Options(top_k=-1),
+        "batch_size must be at least 1, not 0": lambda: Options(batch_size=0),
+        "crops must be one of 1, 5, 10, not 2": lambda: Options(crops=2),
+        "exam has no images to test on": lambda: evaluate(knn, TestSet(dataset, table[:0]), options=ONE_PROCESS),
+        "exam has 'photo-0.jpg' twice": lambda: evaluate(knn, TestSet(dataset, pd.concat([table, table[:2]]))),
+        "seeds is empty": lambda: run(random, "exam", seeds=[]),
+        "galleries is empty": lambda: run(random, "exam", galleries=[]),
+        "'5.5' is not a valid gallery size": lambda: get_gallery("land:5.5"),
+        r"the shape \(m, 2\), latitude and longitude, not \(4, 3\)": lambda: Gallery(np.zeros((4, 3)), "mine"),
+    }.items():
+        failures = []
+        with pytest.raises(GeobenchError, match=told):
+            failures = getattr(ask(), "failures", [])
+            raise GeobenchError(" ".join(failures))
+    assert len(get_gallery("land:0.3k")) == 300
+
+
 def test_the_points_of_a_gallery_cannot_be_changed_behind_its_hash(sets):
     points = np.array([[10.0, 20.0], [30.0, 40.0]])
     gallery = Gallery(points, "mine")
@@ -90,6 +119,70 @@ def test_the_points_of_a_gallery_cannot_be_changed_behind_its_hash(sets):
             each.coordinates[0] = 0.0
     model = get_model(train("random", "lessons").spec)
     assert evaluate(model, "exam", gallery).gallery_hash == gallery.hash
+
+
+# -- code of a plugin's model that was edited
+
+NOTEBOOK = """
+import numpy as np
+from geobench import Model, Predictions
+
+
+class Mine(Model):
+    name = "mine"
+    input = "none"
+    uses_gallery = False
+    trainable = {trainable}
+
+    def fit(self, training_set, *, seed=0, scratch=None, progress=None):
+        self.latitude = training_set.coordinates[:, 0].{summary}()
+
+    def locate(self, features, gallery=None, top_k=1):
+        latitude = {latitude}
+        return Predictions.of(np.tile([latitude, 0.0], (len(features), 1, 1)), np.ones((len(features), 1)))
+
+    def state(self):
+        return {{"latitude": np.array([self.latitude])}}
+
+    def restore(self, state):
+        self.latitude = float(state["latitude"][0])
+"""
+
+
+def mine(trainable=False, summary="mean", latitude="10.0"):
+    space = {"__name__": "notebook"}
+    exec(NOTEBOOK.format(trainable=trainable, summary=summary, latitude=latitude), space)
+    return space["Mine"]
+
+
+def means(summary):
+    assert not summary.failures
+    return [result.scores["mean_km"] for result in summary.results]
+
+
+def test_a_model_without_training_is_evaluated_again_when_its_code_was_edited(sets, register):
+    register("model", mine())
+    before = means(run("mine", "exam"))
+    register("model", mine(latitude="-60.0"))
+    assert means(run("mine", "exam")) != before
+    register("model", mine())
+    assert means(run("mine", "exam")) == before
+    (row,) = rows(read_results(Path("results"))[0], "none")
+    assert len(row.superseded) == 1, "the other code's result is named as older"
+
+
+def test_a_trained_model_is_evaluated_and_trained_again_when_its_code_was_edited(sets, register):
+    register("model", mine(True, latitude="self.latitude"))
+    first = train("mine", "lessons")
+    before = means(run(first.spec, "exam"))
+    register("model", mine(True, latitude="-self.latitude"))
+    assert means(run(first.spec, "exam")) != before, "the same weights, another way to use them"
+    (told,) = [line for line in report("markdown").splitlines() if "was edited" in line]
+    assert told.startswith(f"- The code of the model was edited between training and evaluation: {first.spec}")
+    register("model", mine(True, summary="max", latitude="self.latitude"))
+    other = train("mine", "lessons")
+    assert other.id != first.id and other.weights != first.weights
+    assert train("mine", "lessons") == other
 
 
 # -- galleries

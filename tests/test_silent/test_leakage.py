@@ -42,6 +42,7 @@ from geobench.progress import Progress
 from geobench.provenance import is_tested_on_training
 from geobench.published.scoring import score_file
 from geobench.results import load_result, read_results
+from geobench.statistics.intervals import clusters_of
 
 GEOCLIP = {"batch_size": 4, "queue_length": 8, "hidden_dim": 16, "epochs": 1, "dim": 16, "head_dim": 16}
 MODELS = {"knn": {"k": 1}, "geoclip": GEOCLIP, "random": {}, "most-frequent": {}, "pixels": {}}
@@ -534,3 +535,102 @@ def test_an_audit_that_does_not_fit_is_reported_before_anything_is_extracted(exa
     write_table(exam[1], table_of(exam[1])[1:])
     said = clean(cli, exit_code=1).stderr
     assert said.index("cannot run: knn@") < said.index("features of exam (test)") < said.index("saved results")
+
+
+# -- what an audit found is under the table
+
+
+def recompressed(source, target):
+    Image.open(source).save(target, quality=60)
+
+
+@pytest.fixture
+def table(photos, own_home, cli):
+    """Return a function that evaluates the newest kNN on ``exam``, beside a model of another set: what it prints."""
+    add_dataset("lessons", *photos(9, own_home / "photos" / "lessons", seed=9), encoder="tiny")
+    train("random", "lessons", device="cpu")
+    arguments = ("run", "--models", "knn,random", "--datasets", "exam", "--galleries", "land:50", "--workers", 0)
+    return lambda *more: cli(*arguments, *more).stdout
+
+
+@pytest.mark.parametrize("other_names", [True, False])
+def test_an_audit_that_found_training_photos_is_told_and_puts_the_model_out_of_the_comparison(
+    mine, copy, cli, table, other_names
+):
+    """60 of 100 test photos were recompressed training photos; after the audit kNN was the best, without a line."""
+    copy("exam", range(6), others=4, saved=recompressed)
+    spec = train("knn", "mine", settings={"k": 1}, device="cpu").spec
+    if not other_names:  # equal ids at one place are the same photo too
+        images, metadata = mine[0].parents[1] / "exam" / "images", mine[0].parents[1] / "exam" / "metadata.csv"
+        rows = [row | {"image": row["image"].replace("copy", "photo")} for row in table_of(metadata)]
+        for path in images.glob("copy-*"):
+            path.rename(images / path.name.replace("copy", "photo"))
+        write_table(metadata, rows)
+    before = table()
+    assert "Not audited for photos of exam that are also in mine" in before and f"{spec} ¶" not in before
+    audited(cli, "--kinds", *(["twin,id,coordinate"] if other_names else ["id"]))
+    after = table()
+    which = "coordinate: 6, twin: 6" if other_names else "id: 6"
+    line = f"¶ The audit of exam against mine found 6 of 10 test images ({which}), 6 of them as the same photo: {spec}"
+    assert f"{line}; not part of the comparison." in after and f"{spec} ¶" in after
+    assert "60.0*" in before and "60.0*" not in after
+    told = clean(cli, "--workers", 0).stdout
+    assert told.count("found 6 of 10 test images") == 1 and told.count(f"{spec} ¶") == 1  # the clean row is not doubted
+
+
+def test_photographers_in_both_sets_are_told_and_leave_the_comparison_alone(mine, copy, cli, table):
+    copy("exam", [], others=5)
+    theirs = mine[0].parents[1] / "exam" / "metadata.csv"
+    write_table(theirs, [row | {"author": f"p{n}"} for n, row in enumerate(table_of(theirs))])
+    write_table(mine[1], [row | {"author": f"p{n % 2}"} for n, row in enumerate(table_of(mine[1]))])
+    spec = train("knn", "mine", device="cpu").spec
+    audited(cli)
+    told = table()
+    assert f"The audit of exam against mine found 2 of 5 test images (photographer: 2): {spec}." in told
+    assert "¶" not in told and "audit of exam against mine did not" not in told
+
+
+def test_equal_names_of_other_photos_are_told_and_leave_the_comparison_alone(mine, photos, own_home, cli, table):
+    images, metadata = photos(12, own_home / "photos" / "exam", seed=1)  # photo-0.jpg, … as in the other set
+    add_dataset("exam", images, metadata, encoder="tiny")
+    spec = train("knn", "mine", device="cpu").spec
+    audited(cli, "--kinds", "id,twin")
+    told = table()
+    assert f"The audit of exam against mine found 12 of 12 test images (id: 12): {spec}." in told and "¶" not in told
+
+
+def test_an_audit_of_some_kinds_says_which_it_did_not_look_for(mine, copy, cli, table):
+    """An audit of ids alone found nothing among names of its own, and the table no longer had a line."""
+    copy("exam", range(6), others=4, saved=recompressed)
+    spec = train("knn", "mine", device="cpu").spec
+    audited(cli, "--kinds", "id")
+    command = "geobench datasets audit exam --against mine"
+    said = f"The audit of exam against mine did not look for photographer, coordinate, twin ({command}): {spec}."
+    assert said in table() and "Not audited for photos of exam that are also in mine" not in table()
+    audited(cli, "--kinds", "id,coordinate,twin", "--distance", 3)
+    assert "did not look for photographer, twins that differ in more than 3 bits" in table()
+    audited(cli)
+    told = table()
+    assert "did not look for" not in told and f"exam against mine could not look for photographer: {spec}" in told
+
+
+def test_an_audit_of_an_earlier_version_says_that_it_left_images_out(exam, cli, table, own_home):
+    train("knn", "mine", device="cpu")
+    (path,) = (own_home / "subsets" / "exam").glob("*.json")
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({n: v for n, v in values.items() if n not in ("found", "same_photos", "unable")}))
+    assert "found 1 of 6 test images (of what kind is not recorded): knn@" in table()
+
+
+def test_photographers_in_another_spelling_are_the_same_people(mine, copy, cli):
+    """Ten people took all photos of both sets, in another case: "clean: 50 of 50 images that share no photographer"."""
+    copy("exam", [], others=6)
+    theirs = mine[0].parents[1] / "exam" / "metadata.csv"
+    spelt = ["Anna  Lund", "anna lund", "ANNA LUND ", "Zoe\u0308", "Zo\u00eb", "Bo"]
+    write_table(theirs, [row | {"author": name} for row, name in zip(table_of(theirs), spelt, strict=True)])
+    write_table(mine[1], [row | {"author": f"anna lund {'' if n else ' '}"} for n, row in enumerate(table_of(mine[1]))])
+    leaks = audit("exam", "mine", kinds=["photographer"])
+    assert leaks.leaking.tolist() == [True, True, True, False, False, False]
+    assert {shared for *_, shared in leaks.pairs()} == {"Anna  Lund"}  # as first spelt
+    extra = get_dataset("exam").table("test")[["author"]]
+    assert sorted(clusters_of(np.arange(12).reshape(6, 2) / 7.0, extra).sizes.tolist()) == [1, 2, 3]

@@ -1,17 +1,33 @@
 """Wrong numbers of plugins that do what is usual elsewhere: reuse a buffer, write into an input, half precision."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from geobench import Dataset, DatasetError, Gallery, Metric, Model, PluginError, Predictions, evaluate, get_dataset, run
+from geobench import (
+    Dataset,
+    DatasetError,
+    Encoder,
+    EncoderError,
+    Gallery,
+    Metric,
+    Model,
+    PluginError,
+    Predictions,
+    evaluate,
+    extract,
+    get_dataset,
+    run,
+)
 from geobench.data.registration import add_dataset
 from geobench.metrics import ScoredImages
 from geobench.models import TestSet
 from geobench.progress import Progress
 from geobench.report.formats import report
-from geobench.search import largest, top_k
+from geobench.search import gallery_embeddings, largest, top_k
 
 
 class Buffered(Model):
@@ -215,3 +231,79 @@ def test_only_an_accuracy_states_a_threshold(mine):
     """Calibration and replay printed the accuracy at 25 km for a metric of the top k within 25 km."""
     with pytest.raises(ValueError, match="'topk_25km' has a threshold_km, which calibration and replay take for"):
         Metric("topk_25km", "Top k", lambda images: images.errors_km <= 25, kind="share", threshold_km=25.0)
+
+
+class Shaped(Encoder):
+    """Encodes a photo by its mean colours; ``returns`` and ``depends`` are what goes wrong."""
+
+    name, dim = "shaped", 3
+
+    def __init__(self, returns=lambda features: features, depends=0.0):
+        self.returns, self.depends, self.device = returns, depends, "cpu"
+
+    def load(self, device):
+        self.device = device
+
+    def weights_key(self):
+        return "none"
+
+    def describe(self):
+        return "mean colours"
+
+    def preprocess(self, image):
+        return torch.tensor(np.asarray(image.resize((4, 4)), np.float32) / 255).permute(2, 0, 1)
+
+    def encode_images(self, batch):
+        features = batch.mean(dim=(2, 3))
+        return self.returns(features + self.depends * features.mean(dim=0))
+
+
+@pytest.mark.parametrize(
+    "returns", [lambda features: torch.cat([features, features.flip(1)]), lambda features: features[:, :1]]
+)
+def test_features_of_another_shape_are_refused(mine, returns):
+    """The mirror image of photo 0 was taken for photo 32; one number was spread over 1,280 columns."""
+    dataset = get_dataset("mine")
+    with pytest.raises(EncoderError, match=r"the encoder shaped returned features of the shape .* must be \(\d+, 3\)"):
+        extract(dataset, dataset.table("test"), Shaped(returns), workers=0)
+
+
+def test_an_encoder_whose_features_depend_on_the_batch_is_refused(mine):
+    """``eval()`` was forgotten: GeoScore 71, 80 and 77 with batches of 32, 8 and 1, under one key."""
+    dataset = get_dataset("mine")
+    with pytest.raises(EncoderError, match="gives an image other features if the other images of its batch are others"):
+        extract(dataset, dataset.table("test"), Shaped(depends=0.1), workers=0)
+    assert len(extract(dataset, dataset.table("test"), Shaped(), workers=0).digests) == 40
+
+
+def test_embeddings_of_another_width_or_not_finite_are_refused():
+    gallery = Gallery(np.array([(1.0, 2.0), (3.0, 4.0)]), "by hand", drawn=False)
+    for embeddings in (np.ones((2, 1)), np.full((2, 8), np.nan)):
+        with pytest.raises(PluginError, match=r"for 2 coordinates they must be \(2, 8\) finite numbers"):
+            gallery_embeddings(gallery, lambda block, found=embeddings: found, 8, None)
+
+
+@pytest.mark.parametrize("change", ["side", "code"])
+def test_a_data_set_of_a_plugin_that_decodes_otherwise_has_features_of_its_own(mine, register, tiny_encoder, change):
+    """Left and right halves of the photos got the features of the whole ones; --force changed those of all three."""
+
+    @dataclass(frozen=True)
+    class Half(Dataset, kind="half"):
+        side: str = "left"
+
+        def decode_image(self, content, image, side=None):
+            whole = super().decode_image(content, image, side)
+            middle = whole.width // 2
+            return whole.crop((0, 0, middle, whole.height) if self.side == "left" else (middle, 0, *whole.size))
+
+    class Third(Half, kind="third"):
+        def decode_image(self, content, image, side=None):
+            return super().decode_image(content, image, side).rotate(90)
+
+    whole = get_dataset("mine")
+    common = {f: getattr(whole, f) for f in ("title", "splits", "default_encoder")}
+    left = Half(**common, name="left")
+    other = Half(**common, name="other", side="right") if change == "side" else Third(**common, name="other")
+    found = [np.array(extract(d, d.table("test"), tiny_encoder, workers=0).array) for d in (whole, left, other, whole)]
+    assert len({features.tobytes() for features in found[:3]}) == 3
+    np.testing.assert_array_equal(found[0], found[3])

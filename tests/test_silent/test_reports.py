@@ -337,7 +337,10 @@ def test_after_an_edit_of_the_table_and_its_undoing_each_version_has_its_row_and
     for row in (good, bad):
         assert not row.spread and not row.superseded and row.model in stdout
     assert f"has changed since {bad.model} was measured: 30 of 60 true positions differ." in stdout
-    assert "different versions of the test set (names or true positions differ; they are not compared)" in stdout
+    assert (
+        "different versions of the test set (names, true positions or their order differ; they are not compared)"
+        in stdout
+    )
 
 
 def test_versions_of_a_test_set_are_never_ranked_together(desk):
@@ -572,6 +575,35 @@ def test_an_audit_of_the_set_as_it_is_now_is_not_one_of_the_part_that_was_traine
     assert doubt.text.startswith("The audit is of other images or positions for photos of exam that are also in")
 
 
+def test_a_model_of_a_smoke_test_is_said_to_be_trained_on_a_part(desk):
+    """The row of 20 of 400 images looked like any other, and ``run --models knn`` took it after a full training."""
+    whole = desk.train().spec
+    part, half = desk.train(limit=20).spec, desk.train("random", fraction=0.5).spec
+    said = desk.cli("train", "knn", "--data", "lessons", "--workers", 0).stderr
+    learnt = f"the newest checkpoint, {part}, trained on 20 of 80 images of lessons."
+    assert f"{whole} is already trained (--force trains it again); knn alone stands for {learnt}" in said
+    stdout, stderr = desk.run("knn,random", "--galleries", "land:50")
+    day = find_checkpoint(part).created[:10]
+    assert f"the newest checkpoint is {part}, trained on 20 of 80 images of lessons on {day}." in stderr
+    assert f"Trained on a part of the training set: {part} on 20 of 80 images of lessons; {half} on 40 of 80" in stdout
+    desk.run(whole)
+    (doubt,) = [doubt for doubt in doubts(shown()) if doubt.kind == "part of the training set"]
+    assert whole not in doubt.text and "changed training set" not in kinds()
+
+
+def test_a_training_set_that_changed_since_a_model_was_trained_is_said(desk):
+    """A model of latitudes with the wrong sign was the newest, and its median of 10,714 km had no line."""
+    undo = desk.edit(moved, "lessons")
+    wrong = [desk.train(**how).spec for how in ({}, {"limit": 20}, {"limit": 40, "fraction": 0.5})]
+    undo()
+    right = [desk.train(**how).spec for how in ({}, {"limit": 20}, {"limit": 40, "fraction": 0.5})]
+    for spec in (*wrong, *right):
+        desk.run(spec)
+    (doubt,) = [doubt for doubt in doubts(shown()) if doubt.kind == "changed training set"]
+    assert {row.results[0].spec for row in doubt.rows} == set(wrong)
+    assert doubt.text.startswith("lessons on this machine has changed since ") and "train it again" in doubt.text
+
+
 def test_crops_of_a_map_need_no_audit(cli):
     train("knn", "bluemarble", encoder="tiny", limit=50, workers=0)
     stdout = cli("run", "--models", "knn", "--datasets", "bluemarble", "--limit", 20, "--workers", 0).stdout
@@ -619,7 +651,7 @@ def test_rows_measured_differently_are_named(make_result, name, values, said):
 
 
 def test_a_table_without_reasons_to_doubt_it_has_none(make_result):
-    make_result().save()
+    make_result([0.0, 1.0] * 5).save()
     assert not doubts(shown()) and json.loads(report("json"))[0]["doubts"] == {}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from geobench import files
-from geobench.data.stores.names import OTHER, fit, key_of
+from geobench.data.stores.names import OTHER, fit, is_image_name, key_of
 from geobench.errors import StorageError
 from geobench.images.reading import retried
 
@@ -57,6 +57,8 @@ class StoredImage(NamedTuple):
     problem: str = ""
 
 
+HIDDEN = "it is hidden"
+"""The problem of a file that a listing leaves out: it is counted, and never found."""
 ListedImage = tuple[StoredImage, Mapping[str, Any] | None]
 """An image and the metadata stored with it: its position and anything else."""
 
@@ -189,8 +191,8 @@ def write_catalogue(
         )
         prefixes, columns = _fill(connection, listed)
         if any(prefixes.values()):
-            connection.create_function("below", 2, lambda name, part: _hash(key_of(name[len(prefixes[part]) :])))
-            connection.execute("UPDATE entries SET key = below(name, part)")
+            connection.create_function("below", 2, lambda name, part: _hash(key_of(name.removeprefix(prefixes[part]))))
+            connection.execute("UPDATE entries SET key = below(name, part) WHERE key IS NOT NULL")
         connection.executemany("INSERT INTO parts VALUES (?, ?)", prefixes.items())
         connection.execute("INSERT INTO about VALUES (?)", [stamp()])
         if columns:
@@ -205,22 +207,33 @@ def write_catalogue(
 
 def _fill(connection: sqlite3.Connection, listed: Iterable[ListedImage]) -> tuple[dict[int, str], list[str]]:
     """Insert ``listed``; return the folder that the images of each part share, and the names of the metadata."""
-    prefixes: dict[int, str] = {}
+    prefixes: dict[int, dict[bool, str]] = {}
     columns: dict[str, None] = {}
     numbered = enumerate(listed, start=1)
     while batch := list(islice(numbered, ROWS_AT_ONCE)):
         rows, metadata = [], []
         for number, (image, values) in batch:
-            name = image.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            name = printable(image.name)
             folder, slash, base = name.rpartition("/")
-            prefixes[image.part] = _shared(prefixes.get(image.part, folder + slash), folder + slash)
-            rows.append((number, name, *image[1:], _hash(key_of(name)), _hash(key_of(base)) if slash else None))
+            if image.problem == HIDDEN:
+                keys: tuple[int | None, int | None] = None, None
+            else:
+                shared = prefixes.setdefault(image.part, {})
+                is_image = is_image_name(name)
+                shared[is_image] = _shared(shared.get(is_image, folder + slash), folder + slash)
+                keys = _hash(key_of(name)), _hash(key_of(base)) if slash else None
+            rows.append((number, name, *image[1:], *keys))
             if values is not None:
                 columns |= dict.fromkeys(values)
                 metadata.append((number, json.dumps(values)))
         connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         connection.executemany("INSERT INTO more.fields VALUES (?, ?)", metadata)
-    return prefixes, list(columns)
+    return {part: shared.get(True, shared.get(False, "")) for part, shared in prefixes.items()}, list(columns)
+
+
+def printable(name: str) -> str:
+    r"""Return a name that can be written as text: bytes of another encoding than UTF-8 as ``\xe9``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _shared(folder: str, other: str) -> str:
@@ -239,7 +252,7 @@ def _write_table(
         writer = csv.writer(file)
         writer.writerow(["image", *columns])
         for name, text in connection.execute(
-            "SELECT name, fields FROM entries LEFT JOIN more.fields USING (id) ORDER BY id"
+            "SELECT name, fields FROM entries LEFT JOIN more.fields USING (id) WHERE key IS NOT NULL ORDER BY id"
         ):
             if is_image(name):
                 fields = json.loads(text) if text else {}

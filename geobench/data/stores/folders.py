@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from geobench.data.contents import Stamps
-from geobench.data.stores.catalogue import ListedImage, StoredImage
-from geobench.data.stores.names import is_unread_name
-from geobench.data.stores.store import Advance, Store
+from geobench.data.stores.catalogue import HIDDEN, ListedImage, StoredImage, printable
+from geobench.data.stores.store import Advance, Store, head
 from geobench.errors import ImageError, StorageError
-from geobench.images.reading import not_read, retried
+from geobench.images.reading import check_regular, is_passing, not_read, retried
 from geobench.progress import Progress
 
 CLOCK_S = 2.0  # a folder last changed this long ago cannot change again without a new modification time
@@ -45,7 +44,11 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
         if found is None:
             self._refuse_if_gone()
             raise ImageError(f"{image}: there is no such file in {self.path}")
-        return self.parts[0] / found.name
+        return self.content(found)
+
+    def content(self, image: StoredImage) -> Path:
+        """Return the file of an image."""
+        return self.parts[0] / _on_disk(image)
 
     def _refuse_if_gone(self) -> None:
         try:
@@ -62,7 +65,18 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
 
     def read(self, image: StoredImage) -> bytes:
         """Return the bytes of a file."""
-        return (self.parts[0] / image.name).read_bytes()
+        return (self.parts[0] / _on_disk(image)).read_bytes()
+
+    def read_head(self, image: StoredImage, size: int) -> bytes:
+        """Return the first bytes of a file; never block on a pipe. One that may not be read is none that counts."""
+        path = self.parts[0] / _on_disk(image)
+        try:
+            check_regular(path.stat())
+            return head(path, size)
+        except (OSError, ValueError) as error:
+            if is_passing(error) and not isinstance(error, PermissionError):
+                raise
+            raise ImageError(f"{image.name}: {error}") from error
 
     def stamps(self, images: Sequence[str]) -> Stamps:
         """Return size and times of each file, −1 if it does not exist."""
@@ -70,7 +84,7 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
         for row, image in enumerate(images):
             status = self._status(image)
             if status is None and (found := super().find(image)) is not None:
-                status = self._status(found.name)
+                status = self._status(_on_disk(found))
             if status is not None:
                 stamps[row] = status.st_size, status.st_mtime_ns, status.st_ctime_ns
         return Stamps(str(self.path.absolute()), stamps[:, :2], stamps[:, 2], of_each=True)
@@ -103,18 +117,20 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
         return self._below("")
 
     def _below(self, folder: str) -> Iterator[ListedImage]:
-        """Yield the images in ``folder`` and its subfolders; circular links are not followed."""
+        """Yield the files in ``folder`` and its subfolders; circular links are not followed."""
         status = (self.parts[0] / folder).stat()
         if (status.st_dev, status.st_ino) in self._parents(folder):
             return
         self._folders[folder] = _times(status)
         subfolders = []
-        for entry in self._visible(folder):
+        for entry in self._entries(folder):
             name = f"{folder}/{entry.name}" if folder else entry.name
-            if _is_folder(entry):
+            if entry.name.startswith("."):
+                yield StoredImage(name, problem=HIDDEN), None
+            elif _is_folder(entry):
                 subfolders.append(name)
-            elif self.is_image(entry.name) or is_unread_name(entry.name):
-                yield StoredImage(name), None
+            else:
+                yield _stored(name), None
         for name in subfolders:
             yield from self._below(name)
 
@@ -123,9 +139,9 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
         parents = [(self.parts[0] / parent).stat() for parent in Path(folder).parents] if folder else []
         return {(status.st_dev, status.st_ino) for status in parents}
 
-    def _visible(self, folder: str) -> list[os.DirEntry[str]]:
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
         with os.scandir(self.parts[0] / folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+            return sorted(entries, key=lambda entry: entry.name)
 
     def stamp(self) -> str:
         """Return the time, in nanoseconds."""
@@ -158,3 +174,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a circular link
         return False
+
+
+def _stored(name: str) -> StoredImage:
+    """Return the entry of a file; one whose name is not UTF-8 keeps the bytes of it, in hexadecimal digits."""
+    return StoredImage(name, detail="" if printable(name) == name else os.fsencode(name).hex())
+
+
+def _on_disk(image: StoredImage) -> str:
+    """Return the name of a file as the system takes it."""
+    return os.fsdecode(bytes.fromhex(image.detail)) if image.detail else image.name

@@ -13,9 +13,10 @@ import geobench.data.stores.shards
 import geobench.data.stores.zips  # noqa: F401  importing these three registers their kinds
 from geobench.data.stores.names import suffix_of
 from geobench.data.stores.split_tars import SplitTarStore
-from geobench.data.stores.store import Store
+from geobench.data.stores.store import Store, head
 from geobench.errors import DatasetError, DatasetNotFoundError, unknown_name
 from geobench.images.decoding import SUFFIXES
+from geobench.images.formats import EXTRA, is_image
 
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 MAX_INSPECTED = 10_000  # entries of a folder that are inspected to recognise its layout
@@ -105,7 +106,8 @@ def _archives_in(folder: Path) -> list[Path]:
             f"{folder} contains both archives ({min(archives).name}) and folders ({min(folders).name}); give what "
             f"contains the images: one of the folders, or {folder / ('*' + min(archives).suffix)}"
         )
-    if others and not archives and not folders and all(other.suffix for other in others):
+    unknown = others and not archives and not folders and all(other.suffix for other in others)
+    if unknown and not any(other.is_file() and is_image(head(other)) for other in others):
         raise DatasetError(f"{folder}: {_not_read(sorted(others))} {valid_layouts()}")
     return sorted(archives)
 
@@ -121,8 +123,11 @@ def _not_read(parts: Sequence[Path]) -> str:
         )
     if any(part.suffix.lower() in SUFFIXES for part in parts):
         return f"{names} are images; give the folder that contains them."
-    if any(part.suffix.lower() in (".heic", ".heif") for part in parts):
-        return f"{names} are HEIC photos, which are not read; save them as JPEG, with their EXIF."
+    if any(part.suffix.lower() in (".heic", ".heif", ".hif") for part in parts):
+        return (
+            f"{names} are HEIC photos, which are not read; save them as JPEG, with their EXIF, or install the package "
+            f"pillow-heif: pip install '{EXTRA}'."
+        )
     kinds = {kind.kind for part in parts for kind in Store.kinds.values() if part.is_file() and kind.claims([part])}
     if len(kinds) > 1:
         return f"{names} are of several layouts ({', '.join(sorted(kinds))}); give the files of one."

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import Enum
+
 from geobench.images.decoding import SUFFIXES
+from geobench.images.formats import is_image, is_photo
 
 EXACT, WHOLE, TAIL, OTHER = range(4)
 """How well a name fits the requested one: identical, the same path, the end of its path, or another image."""
-JPEG = (".jpg", ".jpeg")
-NOT_READ = (
-    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".gif"),
-    *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"),
-)
-"""Suffixes of photos in formats that are not read: those of phones, and raw formats of cameras."""
+RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw")
+"""Suffixes of the raw formats of cameras, which are not read, whatever image the file holds as a preview."""
+OTHER_PHOTOS = (".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".gif")
+"""Suffixes of photos in formats that are read where the content is one that is decoded on this machine."""
+SIDECARS = (".json", ".xmp")
+"""Suffixes of files that tell something of the photo beside them."""
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+
+
+class Kind(Enum):
+    """What a file is to a set of photos."""
+
+    IMAGE = "an image"
+    UNREAD = "a photo in a format that is not read"
+    SIDECAR = "tells something of a photo"
+    HIDDEN = "hidden"
+    OTHER = "no photo"
+
+
+def kind_of(name: str, head: Callable[[], bytes]) -> Kind:
+    """Return what the file called ``name`` is; ``head`` returns its first bytes, and is called if the name is no help.
+
+    The name of an image tells what a damaged or missing one was, and no file need be opened; a name that tells nothing
+    hides no image.
+    """
+    suffix = suffix_of(name)
+    if suffix in SUFFIXES:
+        return Kind.IMAGE
+    if suffix in RAW:
+        return Kind.UNREAD
+    if suffix in SIDECARS:
+        return Kind.SIDECAR
+    if is_image(first := head()):
+        return Kind.IMAGE
+    return Kind.UNREAD if suffix in OTHER_PHOTOS or is_photo(first) else Kind.OTHER
 
 
 def suffix_of(name: str) -> str:
@@ -21,13 +54,8 @@ def suffix_of(name: str) -> str:
 
 
 def is_image_name(name: str) -> bool:
-    """Return whether a file of this name is treated as an image."""
+    """Return whether a file of this name is treated as an image, whatever its content."""
     return suffix_of(name) in SUFFIXES
-
-
-def is_unread_name(name: str) -> bool:
-    """Return whether a file of this name is a photo in a format that is not read."""
-    return suffix_of(name) in NOT_READ
 
 
 def key_of(name: str) -> str:
@@ -46,7 +74,7 @@ def fit(image: str, name: str, shared: str = "") -> int:
     if is_image_name(image) and is_image_name(name) and _kind(image) != _kind(name):
         return OTHER
     wanted, stem = key_of(image), _stem(name)
-    if wanted in (stem.replace("/", "_"), stem[len(shared) :].replace("/", "_")):
+    if wanted in (stem.replace("/", "_"), stem.removeprefix(shared).replace("/", "_")):
         return WHOLE
     slash = len(stem) - len(wanted) - 1
     return TAIL if slash >= 0 and stem[slash] == "/" and stem[slash + 1 :].replace("/", "_") == wanted else OTHER

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geobench.data.stores.catalogue import ListedImage, PerThread, StoredImage
+from geobench.data.stores.names import Kind
 from geobench.data.stores.store import Advance, Store, unreadable
 from geobench.data.stores.tars import scalars
 from geobench.data.tables.columns import RECOGNISED
@@ -41,6 +42,10 @@ class _Shards(Store):
     def is_image(self, name: str) -> bool:
         """Return True: every record is an image, whatever its name."""
         return True
+
+    def kind_of(self, image: StoredImage) -> Kind:
+        """Return that it is an image, likewise."""
+        return Kind.IMAGE
 
     def id_among(self, names: Sequence[str]) -> str | None:
         """Return which of ``names`` is the field with the name of an image, None if none is recognised."""

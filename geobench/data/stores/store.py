@@ -12,14 +12,15 @@ import numpy as np
 
 from geobench import files
 from geobench.data.contents import Stamps
-from geobench.data.stores.catalogue import Catalogue, ListedImage, PerThread, StoredImage, write_catalogue
-from geobench.data.stores.names import is_image_name, is_unread_name
+from geobench.data.stores.catalogue import HIDDEN, Catalogue, ListedImage, PerThread, StoredImage, write_catalogue
+from geobench.data.stores.names import OTHER_PHOTOS, RAW, Kind, is_image_name, kind_of, suffix_of
 from geobench.errors import DatasetError, ImageError, StorageError
 from geobench.images.reading import MAX_BYTES, is_passing, not_read, retried
+from geobench.images.signatures import HEAD
 from geobench.progress import SILENT, Progress
 
 ZIP = b"PK\3\4"  # its first bytes
-FORMAT = 2  # of the catalogues; one of another format is rebuilt
+FORMAT = 3  # of the catalogues; one of another format is rebuilt
 MB = 1_000_000
 
 Advance = Callable[[int], None]
@@ -77,9 +78,17 @@ class Store(ABC):
     def read(self, image: StoredImage) -> bytes:
         """Return the bytes of an image; raise ``ImageError`` if they are damaged, ``OSError`` if they are not read."""
 
+    def read_head(self, image: StoredImage, size: int) -> bytes:
+        """Return the first ``size`` bytes of an image, or what there is of them; errors as for :meth:`read`."""
+        return self.read(image)[:size]
+
     def is_image(self, name: str) -> bool:
-        """Return whether the file called ``name`` is an image; archives also contain other files."""
+        """Return whether the file called ``name`` is an image by its name; archives also contain other files."""
         return is_image_name(name)
+
+    def kind_of(self, image: StoredImage) -> Kind:
+        """Return what a file is to a set of photos, by its name, or by its content if the name does not tell."""
+        return Kind.HIDDEN if image.problem == HIDDEN else kind_of(image.name, lambda: self.head(image))
 
     # -- the catalogue
 
@@ -156,12 +165,12 @@ class Store(ABC):
 
     def names(self) -> Iterator[str]:
         """Yield the names of all its images, in its order."""
-        return (image.name for image in self.catalogue.images() if self.is_image(image.name))
+        return (image.name for image in self.catalogue.images() if self.kind_of(image) is Kind.IMAGE)
 
     def unread(self) -> Iterator[str]:
-        """Yield the names of its photos in formats that are not read, such as HEIC."""
-        names = (image.name for image in self.catalogue.images())
-        return (name for name in names if is_unread_name(name) and not self.is_image(name))
+        """Yield the names of its photos in formats that are not read, such as raw formats, going by their suffixes."""
+        photos = (image for image in self.catalogue.images() if suffix_of(image.name) in (*RAW, *OTHER_PHOTOS))
+        return (image.name for image in photos if self.kind_of(image) is Kind.UNREAD)
 
     def table(self) -> Path | None:
         """Return the CSV file of the metadata stored with its images, None if there is none."""
@@ -196,13 +205,27 @@ class Store(ABC):
         found = self.find(image)
         if found is None:
             raise ImageError(f"{image}: there is no such image in {self.path}")
-        if found.problem:
-            raise ImageError(f"{image}: {found.problem}")
-        if found.size > MAX_BYTES:
-            raise ImageError(f"{image}: {found.size:,} bytes; at most {MAX_BYTES:,} are read")
-        what = f"{image} in {self.parts[found.part]}"
+        return self.content(found._replace(name=image))
+
+    def content(self, image: StoredImage) -> Path | bytes:
+        """Return the file of an image that was found, or its bytes; errors as for :meth:`image_file`."""
+        if image.problem:
+            raise ImageError(f"{image.name}: {image.problem}")
+        if image.size > MAX_BYTES:
+            raise ImageError(f"{image.name}: {image.size:,} bytes; at most {MAX_BYTES:,} are read")
+        return self._retried(image, lambda: self.read(image))
+
+    def head(self, image: StoredImage, size: int = HEAD) -> bytes:
+        """Return the first ``size`` bytes of a file, none if it cannot be unpacked; ``StorageError`` as for images."""
         try:
-            return retried(lambda: self.read(found), what)
+            return b"" if image.problem else self._retried(image, lambda: self.read_head(image, size))
+        except ImageError:
+            return b""
+
+    def _retried(self, image: StoredImage, read: Callable[[], bytes]) -> bytes:
+        what = f"{image.name} in {self.parts[image.part]}"
+        try:
+            return retried(read, what)
         except OSError as error:  # of the archive, and not of the image
             raise not_read(what, error) from error
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
-from geobench.data.stores.catalogue import BROKEN, ListedImage, StoredImage
+from geobench.data.stores.catalogue import BROKEN, HIDDEN, ListedImage, StoredImage
 from geobench.data.stores.store import Advance, Store, head, unreadable
 
 BLOCK = tarfile.BLOCKSIZE
@@ -30,7 +30,7 @@ def plain(name: str) -> str:
     return name
 
 
-def hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Return whether a member is a hidden file, such as those that macOS adds to archives."""
     return name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith(".")
 
@@ -88,10 +88,15 @@ class TarStore(Store, kind="tar", what="tar archives, also the shards of a webda
         """Return the bytes of a member."""
         return self.bytes_at(image.part, image.offset, image.size)
 
+    def read_head(self, image: StoredImage, size: int) -> bytes:
+        """Return the first bytes of a member."""
+        return self.read(image._replace(size=min(size, image.size)))
+
 
 def list_tar(number: int, file: BinaryIO, path: Path, advance: Advance) -> Iterator[ListedImage]:
     """Yield the images of the tar ``file`` with their metadata; members with the same key are consecutive."""
-    members = _members(file, path, advance)
+    hidden: list[str] = []
+    members = _members(file, path, advance, hidden)
     for _, group in groupby(members, key=lambda member: _key_and_suffix(plain(member.name))[0]):
         images: list[StoredImage] = []
         metadata: dict[str, Any] | None = None
@@ -108,6 +113,7 @@ def list_tar(number: int, file: BinaryIO, path: Path, advance: Advance) -> Itera
                 yield from ((image, metadata) for image in images)
                 images.clear()
         yield from ((image, metadata) for image in images)
+    yield from ((StoredImage(name, number, problem=HIDDEN), None) for name in hidden)
 
 
 def _read_sidecar(suffix: str, text: str, where: str) -> dict[str, Any]:
@@ -123,8 +129,12 @@ def is_tar(path: Path) -> bool:
     return path.is_file() and head(path)[257:262] == b"ustar"
 
 
-def _members(file: BinaryIO, path: Path, advance: Advance) -> Iterator[tarfile.TarInfo]:
-    """Yield the members of a tar except folders and hidden files; raise ``DatasetError`` if it is damaged."""
+def _members(file: BinaryIO, path: Path, advance: Advance, hidden: list[str]) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of a tar except folders; the names of hidden files go to ``hidden``.
+
+    Raises:
+        DatasetError: it is damaged.
+    """
     done = 0
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
@@ -134,7 +144,11 @@ def _members(file: BinaryIO, path: Path, advance: Advance) -> Iterator[tarfile.T
                     raise tarfile.ReadError(f"the size of {member.name!r} is invalid")
                 advance(archive.offset - done)
                 done = archive.offset
-                if not member.isdir() and not hidden(plain(member.name)):
+                if member.isdir():
+                    continue
+                if is_hidden(name := plain(member.name)):
+                    hidden.append(name)
+                else:
                     yield member
             _check_end(file, archive.offset)
     except TAR_ERRORS as error:

@@ -12,9 +12,9 @@ from pathlib import Path
 from stat import S_ISLNK
 from typing import BinaryIO, NamedTuple
 
-from geobench.data.stores.catalogue import ListedImage, StoredImage
+from geobench.data.stores.catalogue import HIDDEN, ListedImage, StoredImage
 from geobench.data.stores.store import ZIP, Advance, Store, head, unreadable
-from geobench.data.stores.tars import OUTSIDE, hidden, plain
+from geobench.data.stores.tars import OUTSIDE, is_hidden, plain
 from geobench.errors import ImageError
 from geobench.images.reading import MAX_BYTES
 
@@ -28,6 +28,7 @@ ENCRYPTED, UTF8 = 1, 1 << 11  # 4.4.4
 FULL = 0xFFFFFFFF  # placeholder for a 64-bit number in the extra field
 MAX_COMMENT = 1 << 16
 BUFFER = 1 << 18
+SLACK = 4096  # bytes that the tables of deflate take before anything unpacks
 
 
 class Member(NamedTuple):
@@ -61,7 +62,7 @@ class ZipStore(Store, kind="zip", what="zip archives"):
             with path.open("rb", buffering=BUFFER) as file:
                 for member in members(file):
                     name = plain(member.name)
-                    if not name.endswith("/") and not hidden(name):
+                    if not name.endswith("/"):
                         detail = f"{member.method} {member.crc} {member.size}"
                         yield StoredImage(name, number, member.offset, member.packed, detail, _problem(member)), None
                     advance(member.packed)
@@ -70,10 +71,7 @@ class ZipStore(Store, kind="zip", what="zip archives"):
 
     def read(self, image: StoredImage) -> bytes:
         """Return the bytes of a member, unpacked and checked."""
-        signature, name_length, extra_length = LOCAL.unpack(self.bytes_at(image.part, image.offset, LOCAL.size))
-        if signature != ZIP:
-            raise ImageError(f"{image.name}: its header in {self.parts[image.part].name} is damaged")
-        packed = self.bytes_at(image.part, image.offset + LOCAL.size + name_length + extra_length, image.size)
+        packed = self._packed(image, image.size)
         member = zipfile.ZipInfo(image.name)
         member.compress_type, member.CRC, member.file_size = map(int, image.detail.split())
         member.compress_size = image.size
@@ -85,6 +83,26 @@ class ZipStore(Store, kind="zip", what="zip archives"):
         if len(found) < member.file_size:
             raise ImageError(f"{image.name}: only {len(found):,} of {member.file_size:,} bytes could be unpacked")
         return found
+
+    def read_head(self, image: StoredImage, size: int) -> bytes:
+        """Return the first bytes of a member, as far as they unpack; their checksum is not known."""
+        method = int(image.detail.split()[0])
+        if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            return super().read_head(image, size)
+        packed = self._packed(image, min(image.size, 2 * size + SLACK))
+        if method == zipfile.ZIP_STORED:
+            return packed[:size]
+        try:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size)
+        except zlib.error as error:
+            raise ImageError(f"{image.name}: damaged in {self.parts[image.part].name} ({error})") from None
+
+    def _packed(self, image: StoredImage, size: int) -> bytes:
+        """Return the first ``size`` bytes of a member as they are stored."""
+        signature, name_length, extra_length = LOCAL.unpack(self.bytes_at(image.part, image.offset, LOCAL.size))
+        if signature != ZIP:
+            raise ImageError(f"{image.name}: its header in {self.parts[image.part].name} is damaged")
+        return self.bytes_at(image.part, image.offset + LOCAL.size + name_length + extra_length, size)
 
 
 def members(file: BinaryIO) -> Iterator[Member]:
@@ -141,6 +159,8 @@ def _in_64_bits(extra: bytes, numbers: list[int]) -> list[int]:
 
 
 def _problem(member: Member) -> str:
+    if is_hidden(plain(member.name)):
+        return HIDDEN
     if OUTSIDE.match(plain(member.name)):
         return "its path leads outside the archive"
     if S_ISLNK(member.mode):

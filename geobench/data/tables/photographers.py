@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -44,7 +45,7 @@ def is_nobody(name: str) -> bool:
 
 
 def named_columns(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series[str]]]:
-    """Yield each column of photographers: its name, and the photographers, '' if unknown.
+    """Yield each column of photographers: its name, and the photographers, each as first spelt, '' if unknown.
 
     A placeholder such as ``unknown`` is nobody: its images have nothing in common. Of a Flickr file name only the user
     is kept: 177 authors of Im2GPS are given as ``9f05b2251e_1292_8504005@N07``.
@@ -54,7 +55,21 @@ def named_columns(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series[str]]]:
             who = table[column].astype(str).str.strip().map(unquote)
             who = who.str.extract(rf"_({FLICKR_USER})$", expand=False).fillna(who)
             nobody = [name for name in who.unique() if is_nobody(name)]
-            yield str(column), who.mask(who.isin(nobody), "")
+            yield str(column), _as_first_spelt(who.mask(who.isin(nobody), ""))
+
+
+def one_spelling(name: str) -> str:
+    """Return what all spellings of ``name`` have in common: without case, and with single spaces.
+
+    >>> one_spelling("Anna  Müller ") == one_spelling("ANNA MÜLLER")
+    True
+    """
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _as_first_spelt(who: pd.Series[str]) -> pd.Series[str]:
+    first: dict[str, str] = {}
+    return who.map({name: first.setdefault(one_spelling(name), name) for name in who.unique()})
 
 
 def photographers(table: pd.DataFrame) -> pd.Series[str] | None:

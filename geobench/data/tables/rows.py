@@ -123,8 +123,11 @@ def read_rows(
     header: bool = True,
     roles: Sequence[str] = tuple(RECOGNISED),
     resolve: Resolve | None = None,
+    exact: bool = False,
 ) -> Rows:
     """Return the usable rows of ``path`` and the problems of all others; arguments as for :func:`read_table`.
+
+    The names in an ``exact`` table are those of files that a program listed: any of them is right as it stands.
 
     Raises:
         DatasetError: the file is missing, empty or not a table; a column is missing, or it cannot be told which of
@@ -143,8 +146,9 @@ def read_rows(
     wrong = _coordinate_problems(table, reasons)
     table["latitude"], table["longitude"] = coordinates.T
     if "image" in roles:
-        table["image"] = table["image"].str.strip()
-        wrong |= _name_problems(table)
+        if not exact:
+            table["image"] = table["image"].str.strip()
+            wrong |= _name_problems(table)
         wrong |= _repeated(_without(table, wrong))
     table = _without(table, wrong)
     others = [name for name in table.columns if name not in roles]

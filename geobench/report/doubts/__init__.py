@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from geobench.plugins import get_metrics
 from geobench.report.current import TestSetsHere
-from geobench.report.doubts import answers, data, protocol
+from geobench.report.doubts import answers, data, protocol, training
 from geobench.report.doubts.doubt import Doubt
 from geobench.report.groups import Group
 from geobench.report.rows import Row, row_of, told_apart
 from geobench.results import Result
 
-KINDS = (*data.KINDS, *answers.KINDS, *protocol.KINDS)
+KINDS = (*data.KINDS, *training.KINDS, *answers.KINDS, *protocol.KINDS)
 """Functions that take the measured rows of a table and yield doubts, the most serious kind first."""
 
 

@@ -7,19 +7,18 @@ from operator import attrgetter
 
 import numpy as np
 
-from geobench.audits.subsets import SUBSETS, Subset, get_subsets
-from geobench.checkpoints import find_checkpoint
+from geobench.audits.subsets import audit_command
 from geobench.data.tables.swapped import swap_evidence
 from geobench.errors import GeobenchError
 from geobench.geo import place_keys
 from geobench.plugins import get_dataset
 from geobench.provenance import TRAINED_SHARE
-from geobench.report.doubts.doubt import Doubt, named, rows_by
+from geobench.report.audited import Audited, audits, holds_photos
+from geobench.report.doubts.doubt import Doubt, Key, named, rows_by
 from geobench.report.rows import Row
-from geobench.results import Result
 
 VERSIONS = {
-    "test_hash": "names or true positions differ; they are not compared",
+    "test_hash": "names, true positions or their order differ; they are not compared",
     "images_key": "sizes or times of the image files differ",
     "columns_hash": "columns such as photographers differ",
 }
@@ -38,51 +37,46 @@ def trained_on_test_images(ours: Sequence[Row]) -> Iterator[Doubt]:
 def not_audited(ours: Sequence[Row]) -> Iterator[Doubt]:
     """Pairs of photo sets without an audit on this machine that fits; the crops of a map are drawn apart."""
     for (dataset, training), rows in rows_by(ours, lambda result: (result.dataset, result.trained_on)).items():
-        if not (_holds_photos(dataset) and _holds_photos(training)):
+        if not (holds_photos(dataset) and holds_photos(training)):
             continue
-        audits = _audits(dataset, training)
         open_rows = [row for row in rows if row.in_training < row.results[0].n]  # of the others all is known
-        unfit = tuple(row for row in open_rows if not any(_fits(audit, row.results[0]) for audit in audits))
-        text = "The audit is of other images or positions" if audits else "Not audited"
-        command = f"geobench datasets audit {dataset} --against {training}"
+        unfit = tuple(row for row in open_rows if row.audited is None)
+        text = "The audit is of other images or positions" if audits(dataset, training) else "Not audited"
         shared = f"for photos of {dataset} that are also in {training}: {named(unfit, ours)}"
-        yield Doubt("not audited", unfit, f"{text} {shared} ({command}).")
+        yield Doubt("not audited", unfit, f"{text} {shared} ({audit_command(dataset, training)}).")
 
 
-def _holds_photos(dataset: str) -> bool:
-    """Return whether ``dataset`` is known here and stores its images."""
-    try:
-        return bool(dataset) and get_dataset(dataset).stored
-    except GeobenchError:
-        return False
+def leaks(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows on images of which the audit found some, or what they have in common, among the training images."""
+    for (dataset, training, audit), rows in _by_audit(ours, lambda audit: audit).items():
+        if not audit.leaking:
+            continue
+        which = ", ".join(f"{kind}: {count:,}" for kind, count in audit.found)
+        same = f", {audit.same:,} of them as the same photo" if audit.same else ""
+        counted = f"{audit.leaking:,} of {audit.n:,} test images ({which or 'of what kind is not recorded'}){same}"
+        text = f"{'¶ ' if audit.same else ''}The audit of {dataset} against {training} found {counted}"
+        apart = "" if any(row.compared for row in rows) or not audit.same else "; not part of the comparison"
+        yield Doubt("leaks found by the audit", tuple(rows), f"{text}: {named(rows, ours)}{apart}.")
 
 
-def _audits(dataset: str, training: str) -> list[Subset]:
-    """Return the audits of ``dataset`` against ``training`` on this machine."""
-    try:
-        return [subset for name in SUBSETS for subset in get_subsets(dataset, name) if subset.against == training]
-    except GeobenchError:  # there is none
-        return []
+def partial_audit(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows on images whose audit did not look for every kind of leak."""
+    lacking = _by_audit(ours, lambda audit: (audit.skipped, audit.unable))
+    for (dataset, training, (skipped, unable)), rows in lacking.items():
+        ways = [f"did not look for {', '.join(skipped)} ({audit_command(dataset, training)})"] if skipped else []
+        ways += [f"could not look for {', '.join(unable)}"] if unable else []
+        if ways:
+            text = f"The audit of {dataset} against {training} {' and '.join(ways)}: {named(rows, ours)}."
+            yield Doubt("partial audit", tuple(rows), text)
 
 
-def _fits(audit: Subset, result: Result) -> bool:
-    """Return whether ``audit`` is of what ``result`` was trained and tested on, or of sets of which these are parts."""
-    if audit.test is None or audit.training is None:
-        return False
-    whole = not result.subset and result.n == len(audit.kept) + len(audit.left_out)
-    if whole and audit.test.table != result.test_hash:
-        return False
-    learnt = result.training.get("table_hash", "")
-    return learnt in ("", audit.training.table) or _is_of_whole(audit.training.table, result)
-
-
-def _is_of_whole(table: str, result: Result) -> bool:
-    """Return whether ``table`` is that of which a model was trained on a part, as far as its checkpoint tells."""
-    try:
-        checkpoint = find_checkpoint(result.spec) if result.checkpoint else None
-    except GeobenchError:
-        return False
-    return checkpoint is not None and checkpoint.limit is not None and checkpoint.whole_table in ("", table)
+def _by_audit(ours: Sequence[Row], value: Callable[[Audited], Key]) -> dict[tuple[str, str, Key], list[Row]]:
+    """Return the rows that an audit fits by test set, training set and a value of what it found."""
+    found: dict[tuple[str, str, Key], list[Row]] = {}
+    for row in ours:
+        if row.audited is not None:
+            found.setdefault((row.dataset, row.results[0].trained_on, value(row.audited)), []).append(row)
+    return found
 
 
 def copies(ours: Sequence[Row]) -> Iterator[Doubt]:
@@ -190,8 +184,10 @@ def partial_set(ours: Sequence[Row]) -> Iterator[Doubt]:
 
 KINDS: tuple[Callable[[Sequence[Row]], Iterator[Doubt]], ...] = (
     trained_on_test_images,
+    leaks,
     swapped_positions,
     not_audited,
+    partial_audit,
     copies,
     oracle,
     outdated_gallery,

@@ -125,6 +125,16 @@ def other_version(ours: Sequence[Row]) -> Iterator[Doubt]:
             yield Doubt("other version", tuple(rows), text)
 
 
+def trained_by_other_code(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows of a plugin's model that was trained before its code was edited."""
+    codes = [
+        (row, row.results[0].training.get("model_code", ""), row.results[0].code.get("source", "")) for row in ours
+    ]
+    rows = tuple(row for row, then, now in codes if then and now and then != now)
+    text = f"The code of the model was edited between training and evaluation: {named(rows, ours)}"
+    yield Doubt("trained by other code", rows, f"{text}; if that concerns the training, train again.")
+
+
 def record_of_form_1(ours: Sequence[Row]) -> Iterator[Doubt]:
     """Rows whose records do not state all that a result depends on."""
     rows = tuple(row for row in ours if row.results[0].stated_key)
@@ -158,6 +168,7 @@ KINDS: tuple[Callable[[Sequence[Row]], Iterator[Doubt]], ...] = (
     encoded_otherwise_than_in_training,
     caveat_of_encoder,
     other_version,
+    trained_by_other_code,
     record_of_form_1,
     seeds_without_effect,
     measured_more_than_once,
