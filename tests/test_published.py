@@ -294,8 +294,8 @@ def test_an_incomparable_result_is_not_compared_and_says_why(geoclip, changes, r
 
 
 def test_every_difference_is_named(geoclip):
-    reached = verdict(geoclip(n=10, crops=1), intervals(), row_of("GeoCLIP", "table 1a"))
-    assert reached.reason == "1 images without a prediction; n 10, published 2,997; crops 1, published 10"
+    reached = verdict(geoclip(n=10, crops=1, failed=0), intervals(), row_of("GeoCLIP", "table 1a"))
+    assert reached.reason == "n 10, published 2,997; crops 1, published 10"
 
 
 def test_a_row_without_n_is_held_against_the_size_that_the_sets_authors_state(geoclip):
@@ -407,7 +407,8 @@ def test_published_figures_may_be_of_any_metric(other_files, make_result):
     first, second = published_rows("im2gps3k").to_dict("records")
     assert (first["acc_100km"], first["median_km"]) == (50.0, 80.0) and np.isnan(first["geoscore@2000"])
     assert first["conflict"] == "conflict: 81.0 at Median km in paper 1", "50.04 rounds to 50.0"
-    result = make_result([0.0, 1.0], model="A", checkpoint="", gallery="", dataset="im2gps3k", expected=None, config={})
+    changes = {"checkpoint": "", "gallery": "", "expected": None, "config": {}, "failed": 0}
+    result = make_result(model="A", dataset="im2gps3k", **changes)
     ends = {"acc_100km": (49.0, 51.0), "median_km": (85.0, 99.0), "geoscore@2000": (2000.0, 2500.0)}
     reached = verdict(result, ends, first)
     assert (reached.word, reached.reason.partition(" (")[0]) == ("below", "below at Median km; within at 100 km")

@@ -121,17 +121,16 @@ class Dataset:
     @property
     def uses(self) -> str:
         """Return what it can be used for as far as it is here: ``train, run, score``, ``score``, or nothing."""
-        if self.present and all(map(self.has_photos, self.splits)):
-            can = [use for use, purpose in (("train", "train"), ("run, score", "test")) if self._has(purpose)]
-            return ", ".join(can)
-        try:
-            return "score" if self._metadata(self.split_for("test")).is_file() else ""
-        except DatasetError:
-            return ""
-
-    def _has(self, purpose: str) -> bool:
-        """Return whether there is a split to ``train`` or ``test`` on."""
-        return purpose in self.splits or "all" in self.splits
+        found = []
+        for purpose, use in (("train", "train"), ("test", "run, score")):
+            try:
+                split = self.split_for(purpose)
+                whole = not self.stored or (self.has_photos(split) and not self._absent(split))
+                table = purpose == "test" and self._metadata(split).is_file()
+            except DatasetError:  # there is no such split, or what is there is no layout
+                continue
+            found += [use] if whole else ["score"] if table else []
+        return ", ".join(found)
 
     def has_photos(self, split: str) -> bool:
         """Return whether a split has photos, wherever they are; if not, it is a table of positions."""

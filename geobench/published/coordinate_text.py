@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 HEMISPHERES = {"n": 1, "north": 1, "s": -1, "south": -1, "e": 1, "east": 1, "w": -1, "west": -1}
@@ -26,6 +27,8 @@ _PARTS = re.compile(
 _PLAIN_PARTS = re.compile(rf"(?P<d>\d+)(?:\s+|\s*:\s*|,)(?P<m>{_NUMBER})(?:(?:\s+|\s*:\s*|,)(?P<s>{_NUMBER}))?\s*")
 """Degrees, minutes and seconds without their signs: only with a hemisphere, as in XMP's ``41,24.2028N``."""
 _AMBIGUOUS = re.compile(r"\d+,\d+\s*")  # 41,24 with a letter: a decimal comma, or minutes
+_FENCE = re.compile(r"^```(?:json)?|```$", re.I)
+"""Around JSON, as language models write it."""
 _LABEL = re.compile(r"\b(lat(?:itude)?|lon(?:g|gitude)?|lng)\b\s*[:=]?\s*", re.I)
 _POINT = re.compile(r"(?:SRID=\d+;)?\s*POINT\s*\(\s*(\S+)\s+(\S+)\s*\)", re.I)
 _NORTH_FIRST = re.compile(
@@ -85,7 +88,8 @@ def split_position(text: str) -> tuple[str, str] | None:
     >>> split_position("(48.85, 2.35)"), split_position("POINT(2.35 48.85)"), split_position("lon: 2, lat: 48")
     (('48.85', '2.35'), ('48.85', '2.35'), ('48', '2'))
     """
-    if text.lstrip().startswith("{"):
+    text = _FENCE.sub("", text.strip()).strip()
+    if text.startswith("{"):
         return _of_object(text)
     if point := _POINT.fullmatch(text.strip()):
         return (point[2], point[1]) if _both_read(point[2], point[1]) else None
@@ -119,16 +123,26 @@ def _both_read(latitude: str, longitude: str) -> bool:
 
 
 def _of_object(text: str) -> tuple[str, str] | None:
-    """Return the position in JSON that a language model answered as text, if that is an object with one of each."""
+    """Return the position in JSON that a language model answered as text, if that has one of each."""
     try:
         found = json.loads(text)
+        named = list(_named(found))
     except (ValueError, RecursionError):
         return None
     values: dict[str, list[Any]] = {"la": [], "lo": []}
-    for name, value in found.items() if isinstance(found, dict) else ():
-        if _LABEL.fullmatch(str(name)):
-            values["la" if str(name).lower().startswith("la") else "lo"].append(value)
+    for name, value in named:
+        if _LABEL.fullmatch(name):
+            values["la" if name.lower().startswith("la") else "lo"].append(value)
     if [len(values[axis]) for axis in ("la", "lo")] != [1, 1]:
         return None
     pair = str(values["la"][0]), str(values["lo"][0])
     return pair if _both_read(*pair) else None
+
+
+def _named(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the values in nested objects with their names."""
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        if isinstance(inner, dict):
+            yield from _named(inner)
+        else:
+            yield str(name), inner

@@ -103,7 +103,22 @@ def find_roles(path: Path, records: Sequence[Record], columns: Mapping[str, str]
     if missing:
         raise _missing(path, names, missing)
     taken = {name for pair in answers for several in pair.columns.values() for name in several}
-    return Roles(others, answers, ranked, _truth(names, records, named, taken))
+    truth = _truth(names, records, named, taken)
+    true = {name for several in (truth.columns.values() if truth else ()) for name in several}
+    return Roles(others, answers, ranked, truth, _unread(names, taken, true) if not given else [])
+
+
+def _unread(names: Sequence[str], taken: set[str], true: set[str]) -> list[str]:
+    """Return a note on the pairs of coordinates besides those that are ``taken`` and those of true positions."""
+    pairs = [pair for pair in pairs_of(name for name in names if name not in taken | true) if not pair.words & TRUE]
+    if not pairs or not taken:
+        return []
+    read = " and ".join(name for name in names if name in taken)
+    others = "; ".join(" and ".join(found[0] for found in pair.columns.values()) for pair in pairs)
+    return [
+        f"positions are read from {read}, not from {others}; to read others name them (columns): "
+        "latitude=NAME,longitude=NAME"
+    ]
 
 
 def _named(path: Path, names: Sequence[str], role: str, wanted: str) -> str:

@@ -40,7 +40,7 @@ def check_plausible(predictions: Predictions, truth: FloatArray, path: Path, col
             "latitude=NAME,longitude=NAME; to score these all the same: --as-given"
         )
     if what := predictions.misread(truth):
-        swapped = "latitude={longitude},longitude={latitude}" if "latitude" in columns else "the latitude first"
+        swapped = "latitude={longitude},longitude={latitude}" if "latitude" in columns else "of a list its parts"
         advice = f"name both columns: {swapped.format(**columns)}" if "swapped" in what else "write degrees"
         raise ResultError(f"{path}: the positions {what}; {advice}; to score them as they are: --as-given")
 

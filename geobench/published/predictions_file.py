@@ -77,7 +77,8 @@ def read_predictions(
     found = []
     for pair in roles.answers:
         label = pair.label if len(roles.answers) > 1 else ""
-        found += _of_models(path, records, Roles(roles.others, [pair]), label, columns, resolve, as_given)
+        own = Roles(roles.others, [pair], notes=roles.notes)
+        found += _of_models(path, records, own, label, columns, resolve, as_given)
     return found
 
 
@@ -154,7 +155,8 @@ def _read(
     if not as_given:
         _refuse_swapped(path, latitudes, longitudes, found)
     _sign(path, records, answers)
-    _refuse_none(path, records.unit, answers, lines, found)
+    if not model:
+        _refuse_none(path, records.unit, answers, lines, found)
     answers = with_reasons(answers, *(text.get(role, ()) for role in ("status", "error", "response")))
     score, told = _scores(path, records.unit, text, lines, found, columns)
     rank = _ranks(path, records.unit, text.get("rank"), lines)
@@ -163,7 +165,9 @@ def _read(
     table["order"] = order_of(path, records.unit, table, rank, columns)
     table["ranked"] = rank is not None
     used = {role: name for role, name in found.items() if role not in ("error", "response", "model")}
-    return Answered(model, table, used, [*records.notes, *notes, *told, *_unusable(answers, lines, records.unit)])
+    return Answered(
+        model, table, used, [*records.notes, *roles.notes, *notes, *told, *_unusable(answers, lines, records.unit)]
+    )
 
 
 def _sign(path: Path, records: Records, answers: Answers) -> None:
@@ -257,7 +261,7 @@ def _refuse_swapped(path: Path, latitudes: Sequence[str], longitudes: Sequence[s
         advice = (
             f"name the columns latitude={found['longitude']},longitude={found['latitude']}"
             if "longitude" in found
-            else "write the latitude first"
+            else "write the latitude first; of a list in JSON name the parts: latitude=NAME.1,longitude=NAME.0"
         )
         raise ResultError(
             f"{path}: {beyond:,} of {len(given):,} positions are out of range (latitude ±90, longitude ±180), and none "

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from geobench.data.tables.parsing import SEPARATORS, TextRows, encoding_of, first_row
+from geobench.data.tables.parsing import SEPARATORS, TextRows, encoding_of, first_row, footer_at, stated_separator
 from geobench.errors import DatasetError, ResultError
 from geobench.published.coordinate_text import split_position
 
@@ -53,7 +53,7 @@ def read_records(path: Path) -> Records:
         return _spreadsheet(path)
     if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         return _json(path)
-    return Records(list(_csv_rows(path)))
+    return _csv(path)
 
 
 def _head(path: Path) -> bytes:
@@ -66,22 +66,41 @@ def _head(path: Path) -> bytes:
         raise ResultError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def _csv_rows(path: Path) -> Iterator[Record]:
-    """Yield the rows by column; the separator is the one that gives most columns."""
+def _csv(path: Path) -> Records:
+    """Return the rows by column; the separator is the stated one, or that which gives most columns."""
     try:
         encoding = encoding_of(path)
         readings = [TextRows(path, encoding, separator) for separator in SEPARATORS]
-        header, cells = max(((first_row(cells), cells) for cells in readings), key=lambda found: len(found[0][1]))
-        names = [name.strip() for name in header[1]]
-        _refuse_repeated(path, names)
-        for lines, rows in cells.blocks(ROWS_AT_ONCE):
-            for line, row in zip(lines, rows, strict=True):
-                if line > header[0] and len(row) != len(names):
-                    raise ResultError(f"{path}: line {line} has {len(row)} values, the header {len(names)}.")
-                if line > header[0]:
-                    yield Record(line, dict(zip(names, row, strict=True)))
+        stated = stated_separator(readings[0])
+        if stated is None:
+            cells = max(readings, key=lambda reading: len(first_row(reading)[1]))
+        else:
+            cells = TextRows(path, encoding, stated)
+        blocks = list(cells.blocks(ROWS_AT_ONCE))
     except DatasetError as error:
         raise ResultError(str(error)) from None
+    above = 1 if stated is None else 2
+    lines = [line for block in blocks for line in block[0]][above - 1 :]
+    rows = [row for block in blocks for row in block[1]][above - 1 :]
+    if not rows:
+        raise ResultError(f"{path} has no rows; it needs a header and rows below it.")
+    names = [name.strip() for name in rows[0]]
+    _refuse_repeated(path, names)
+    end = footer_at(lines[1:], rows[1:])
+    notes = () if end is None else (_footer(lines[end + 1 :], rows[end + 1]),)
+    body = slice(1, None if end is None else end + 1)
+    for line, row in zip(lines[body], rows[body], strict=True):
+        if len(row) != len(names):
+            raise ResultError(f"{path}: line {line} has {len(row)} values, the header {len(names)}.")
+    found = [
+        Record(line, dict(zip(names, row, strict=True))) for line, row in zip(lines[body], rows[body], strict=True)
+    ]
+    return Records(found, notes=notes)
+
+
+def _footer(lines: Sequence[int], first: Sequence[str]) -> str:
+    which = f"line {lines[0]} is" if len(lines) == 1 else f"lines {lines[0]} to {lines[-1]} are"
+    return f"{which} another table below a blank line, and left out: {', '.join(first)[:60]}"
 
 
 def _refuse_repeated(path: Path, names: list[str]) -> None:

@@ -221,6 +221,9 @@ def _predictions(table: pd.DataFrame, rows: np.ndarray[Any, Any], images: Sequen
     reasons[first["row"].to_numpy(np.int64)] = first["status"].to_numpy(object)
     lost = first.loc[first["ranked"] & first["latitude"].isna(), "row"]  # the best answer is none: no other counts
     known = every.loc[every["latitude"].notna() & ~every["row"].isin(lost)]
+    known = known.drop_duplicates(
+        ["row", "image", "order", "latitude", "longitude"]
+    )  # said twice, as in logs of retries
     _refuse_doubled(known, images, path)
     place = known.groupby("row").cumcount().to_numpy(np.int64)
     k = int(place.max()) + 1 if len(place) else 1

@@ -34,6 +34,8 @@ def set_of_truth(path: Path, name: str, columns: Mapping[str, str], progress: Pr
     table = read_truth(path, columns)
     there = get_datasets().get(name)
     if there is not None:
+        if there.status != "own" and not there.uses:
+            raise ResultError(f"{name} is a published test set whose table is not here; name another: --dataset NAME")
         if hash_table(there.positions("test")) != hash_table(table):
             raise ResultError(
                 f"{path} has true positions for {len(table):,} images, and {name} is a test set of others: another "

@@ -23,6 +23,9 @@ from geobench.results import Result
 from geobench.statistics.intervals import Clusters, Interval, clusters_of, intervals
 from geobench.statistics.paired import leaders, linearised
 
+PARTIAL = " (partial)"
+"""Follows the name of a row of which only a part of the images was asked for."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -172,9 +175,10 @@ def row_of(
     first = results[0]
     several = len({result.checkpoint for result in results}) > 1
     scores = {metric.name: [score_of(result, metric) for result in results] for metric in metrics}
+    name = f"{first.model}@{'/'.join(dict.fromkeys(r.trained_on for r in results))}" if several else first.spec
     found = Row(
         dataset=first.dataset,
-        model=f"{first.model}@{'/'.join(dict.fromkeys(r.trained_on for r in results))}" if several else first.spec,
+        model=name + (PARTIAL if any(result.asked < result.n for result in results) else ""),
         metrics=metrics,
         scores={name: float(np.mean(each)) for name, each in scores.items()},
         results=results,

@@ -91,7 +91,7 @@ def _entries(row: Row, here: Sequence[Row], numbers: dict[str, int]) -> dict[str
 def _our_texts(row: Row) -> dict[str, str]:
     first = row.results[0]
     return {
-        "Model": row.model + "".join(mark for mark, holds in _marks(row) if holds),
+        "Model": row.model + (" ¶" if row.seen else "") + (" ‡" if row.recorded_only else ""),
         "Subset": first.subset or "all",
         "Gallery": (first.gallery or NONE) + (" (oracle)" if row.oracle else " (outdated)" if row.outdated else ""),
         "Crops": str(first.crops or NONE),
@@ -100,11 +100,6 @@ def _our_texts(row: Row) -> dict[str, str]:
         "Failed": f"{max(result.failed for result in row.results):,}",
         "Not asked": f"{max(result.n - result.asked for result in row.results):,}",
     }
-
-
-def _marks(row: Row) -> tuple[tuple[str, object], ...]:
-    """Return what follows the name of a row, and whether it does."""
-    return (" (partial)", row.partial), (" ¶", row.seen), (" ‡", row.recorded_only)
 
 
 def _published_texts(row: Row, numbers: dict[str, int]) -> dict[str, str]:

@@ -206,9 +206,8 @@ def test_one_answer_for_many_images_is_told(cli, places):
     rows = [(n, *((40.7128, -74.006) if k < 12 else (a + 1, b))) for k, (n, a, b) in enumerate(places)]
     write("theirs.csv", [("id", "lat", "lon"), *rows])
     cli("score", "theirs.csv", "--dataset", "places")
-    assert doubts("theirs") == {
-        "one answer": "theirs answers 40.7128, -74.006 for 12 of 40 images, which are at many places."
-    }
+    said = "theirs answers 40.7128, -74.006 for 12 of 40 images, most of which are more than 25 km from there."
+    assert doubts("theirs") == {"one answer": said}
 
 
 def test_answers_that_are_city_centres_are_told(cli, places):
@@ -272,3 +271,46 @@ def test_whole_sets_of_two_sizes_under_one_name_are_told_apart(cli, places, make
     text = report("markdown")
     said = "Measured on different numbers of images, each said to be the whole set; they are not compared: "
     assert f"{said}new (3) | old (4)." in text
+
+
+def test_other_positions_in_the_file_are_said_not_to_be_read(cli, places):
+    """The models' columns are called neither predicted nor guessed, and the bare ones beside them were scored."""
+    rows = [(n, a + 1, b, a + 2, b) for n, a, b in places]
+    write("theirs.csv", [("id", "lat", "lon", "gpt4_lat", "gpt4_lon"), *rows])
+    told = cli("score", "theirs.csv", "--dataset", "places").stderr
+    assert "positions are read from lat and lon, not from gpt4_lat and gpt4_lon" in told
+    told = cli("score", "theirs.csv", "--dataset", "places", "--columns", "latitude=gpt4_lat,longitude=gpt4_lon").stderr
+    assert "positions are read" not in told
+
+
+def test_an_answer_that_is_logged_twice_is_one_and_a_failed_try_before_it_none(cli, places):
+    rows = [(n, "", "", "timeout") for n, _, _ in places[:5]]
+    rows += [(n, a + 1, b, "") for n, a, b in (*places, *places[:3])]
+    write("log.csv", [("id", "lat", "lon", "error"), *rows])
+    cli("score", "log.csv", "--dataset", "places")
+    assert (flat()["log"]["answered"], flat()["log"]["failed"]) == (40, 0)
+
+
+def test_a_model_of_a_wide_file_that_answers_nothing_has_a_row(cli, places):
+    rows = [(n, a + 1, b, "Unknown", "Unknown") for n, a, b in places]
+    write("wide.csv", [("id", "pred_lat_one", "pred_lon_one", "pred_lat_two", "pred_lon_two"), *rows])
+    cli("score", "wide.csv", "--dataset", "places")
+    assert {name: (row["answered"], row["failed"]) for name, row in flat().items()} == {"one": (40, 0), "two": (0, 40)}
+
+
+def test_a_published_set_that_is_not_here_does_not_take_other_truth(cli, places):
+    told = cli("score", "truth.csv", "--truth", "truth.csv", "--dataset", "im2gps3k", exit_code=1).stderr
+    assert "im2gps3k is a published test set whose table is not here; name another" in told
+
+
+def test_who_is_right_about_photos_of_one_city_is_not_doubted_for_it(cli):
+    """Twenty photos of the middle of Paris, twenty elsewhere: the middle of Paris is no habit of the model."""
+    paris, rng = (48.8534, 2.3488), np.random.default_rng(3)
+    about = rng.normal(paris, 0.003, (20, 2)).round(5)
+    truth = [(f"{k}.jpg", *(about[k] if k < 20 else rng.uniform((-50, -80), (60, 80)).round(4))) for k in range(40)]
+    write("truth.csv", [("image", "latitude", "longitude"), *truth])
+    cli("datasets", "add", "city", "--metadata", "truth.csv")
+    off = [(n, *(paris if k < 20 else (a + 1, b))) for k, (n, a, b) in enumerate(truth)]
+    write("theirs.csv", [("id", "lat", "lon"), *off])
+    cli("score", "theirs.csv", "--dataset", "city")
+    assert doubts("theirs") == {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,3 +129,39 @@ def first_row(rows: TextRows) -> tuple[int, list[str]]:
         if block:
             return lines[0], block[0]
     raise DatasetError(f"{rows.path} has no rows; it needs a header and rows below it.")
+
+
+def stated_separator(rows: TextRows) -> str | None:
+    """Return the separator that a first line such as ``sep=;``, which spreadsheets write, states; None without one."""
+    _, first = first_row(TextRows(rows.path, rows.encoding, "\x1f", quoted=False))
+    found = re.fullmatch(r"\s*\"?sep=(.)\"?\s*", first[0], re.IGNORECASE) if len(first) == 1 else None
+    return found[1] if found and found[1] in SEPARATORS else None
+
+
+def footer_at(lines: Sequence[int], rows: Sequence[Sequence[str]]) -> int | None:
+    """Return the number of the first row of another table below a blank line, such as one of averages; None if none is.
+
+    It is one if the rows above have a number in some column, and its first row has none in any.
+
+    Args:
+        lines: that rows begin on.
+        rows: below the header.
+
+    >>> footer_at([2, 3, 5, 6], [["a.jpg", "1"], ["b.jpg", "2"], ["images", "mean"], ["2", "1.5"]])
+    2
+    """
+    if not rows or not any(map(_is_number, rows[0])):
+        return None
+    for number in range(len(rows) - 1, 0, -1):
+        above = lines[number - 1] + 1 + sum(field.count("\n") for field in rows[number - 1])
+        if lines[number] > above:
+            return None if any(map(_is_number, rows[number])) else number
+    return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
 from geobench.data.places import settlements
 from geobench.errors import GeobenchError
@@ -20,8 +19,8 @@ FEWEST = 10
 """Fewer answers say nothing of their origin."""
 SAME_DEGREES, SAME_SHARE = 1e-3, 0.9
 """Two systems have the same predictions if so large a share of their common answers differs by no more: 111 m."""
-CONSTANT = 0.1
-"""Share of the answers that are one position."""
+CONSTANT, ELSEWHERE_KM = 0.1, 25.0
+"""Share of the answers that are one position, and how far from it most of these images are."""
 INHABITANTS, CENTRE_KM, CENTRES = 100_000, 1.0, 0.5
 """Answers are centres of cities if this share of them is so near to one of so many inhabitants."""
 POINT_KM, FROM_TRUTH, FROM_GALLERY = 0.01, 0.1, 0.5
@@ -59,22 +58,21 @@ def _in_common(a: Result, b: Result) -> tuple[int, int]:
 
 
 def one_answer(ours: Sequence[Row]) -> Iterator[Doubt]:
-    """Rows with one position for many images, which are not at one place in truth."""
+    """Rows with one position for many images that are elsewhere."""
     for row in ours:
         placed = _answers(row)
         if not len(placed):
             continue
-        keys, counts = _counted(placed)
+        keys, counts = np.unique(place_keys(placed), return_counts=True)
+        same = place_keys(placed) == keys[counts.argmax()]
         often = int(counts.max())
-        truth = _counted(_truth(row))[1].max()
-        if often >= max(FEWEST, CONSTANT * len(placed), 2 * truth):
-            latitude, longitude = placed[np.flatnonzero(place_keys(placed) == keys[counts.argmax()])[0]].tolist()
+        predictions, errors = row.results[0].predictions, row.results[0].errors
+        assert predictions is not None
+        away = np.median(errors[~predictions.failed][same]) > ELSEWHERE_KM
+        if often >= max(FEWEST, CONSTANT * len(placed)) and away:
+            latitude, longitude = placed[same][0].tolist()
             text = f"{row.model} answers {latitude:g}, {longitude:g} for {often:,} of {len(placed):,} images"
-            yield Doubt("one answer", (row,), f"{text}, which are at many places.")
-
-
-def _counted(coordinates: FloatArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
-    return np.unique(place_keys(coordinates), return_counts=True)
+            yield Doubt("one answer", (row,), f"{text}, most of which are more than {ELSEWHERE_KM:g} km from there.")
 
 
 def _truth(row: Row) -> FloatArray:

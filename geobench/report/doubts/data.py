@@ -137,7 +137,9 @@ def several_versions(ours: Sequence[Row]) -> Iterator[Doubt]:
 def partly_asked(ours: Sequence[Row]) -> Iterator[Doubt]:
     """Rows of predictions of others for a part of the images only."""
     rows = tuple(row for row in ours if row.partial)
-    each = ", ".join(f"{row.model} (asked for {row.results[0].asked:,} of {row.results[0].n:,})" for row in rows)
+    each = ", ".join(
+        f"{row.results[0].spec} (asked for {row.results[0].asked:,} of {row.results[0].n:,})" for row in rows
+    )
     text = f"Partial: {each}; images that were not asked for are misses, and the row is not part of the comparison."
     yield Doubt("partly asked", rows, text)
 
