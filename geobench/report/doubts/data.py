@@ -15,7 +15,7 @@ from geobench.results import Result
 
 VERSIONS = {
     "test_hash": "names or true positions differ; they are not compared",
-    "images_key": "sizes or times of the image files differ",
+    "images_key": "sizes, times or contents of the image files differ",
     "columns_hash": "columns such as photographers differ",
 }
 
