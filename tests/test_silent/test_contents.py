@@ -27,6 +27,7 @@ from geobench import (
     Model,
     Predictions,
     StorageError,
+    evaluate,
     extract,
     files,
     get_dataset,
@@ -40,6 +41,7 @@ from geobench.data.registration import add_dataset
 from geobench.data.stores.layouts import open_store
 from geobench.features import shards as feature_shards
 from geobench.images import reading
+from geobench.models import TestSet
 from geobench.report.html.page import html_page
 from geobench.report.rows import rows
 
@@ -348,6 +350,33 @@ def test_a_photo_edited_between_a_kill_and_its_resumption_is_encoded_again(mine,
     np.testing.assert_array_equal(features.array[:, 0], expected(mine, tiny_encoder))
 
 
+def test_a_photo_replaced_between_the_listing_and_the_encoding_is_not_kept_as_the_old_one(mine, tiny_encoder):
+    dataset = get_dataset("mine")
+    table = dataset.table("test")
+    key = dataset.content_key(table, "test")
+    (mine / "1.bmp").write_bytes(picture(33) + b"longer")
+    with pytest.raises(DatasetError, match=r"^images of mine changed while they were read or just before; once they"):
+        extract(dataset, table, tiny_encoder, images_key=key)
+    features = features_of("mine", tiny_encoder)
+    np.testing.assert_array_equal(features.array[:, 0], expected(mine, tiny_encoder))
+
+
+@pytest.mark.parametrize("name", ["photos.tar", "photos.parquet"])
+def test_an_archive_replaced_before_it_is_encoded_is_read_anew(name, tmp_path, tiny_encoder):
+    path = tmp_path / name
+    ARCHIVES[name](path, range(6))
+    add("mine", path)
+    dataset = get_dataset("mine")
+    table = dataset.table("test")
+    key = dataset.content_key(table, "test")
+    ARCHIVES[name](path, [5, 4, 3, 2, 1, 0])
+    for _ in range(2):
+        with pytest.raises(DatasetError, match=r"^images of mine changed"):
+            extract(dataset, table, tiny_encoder, images_key=key)
+    here = fill(tmp_path / "expected", [5, 4, 3, 2, 1, 0])
+    np.testing.assert_array_equal(features_of("mine", tiny_encoder).array[:, 0], expected(here, tiny_encoder))
+
+
 # -- what else is kept of images
 
 
@@ -381,6 +410,16 @@ def test_a_photo_replaced_while_a_model_looks_at_pixels_leaves_no_result(mine, r
     assert not summary.results
     assert summary.failures[0].startswith("red × mine: 1 images of mine changed while they were read, such as 2.bmp")
     monkeypatch.undo()
+
+
+def test_a_photo_replaced_before_a_model_looks_at_pixels_leaves_no_result(mine, register):
+    register("model", Red)
+    test_set = TestSet.of(get_dataset("mine"))
+    assert test_set.images_key
+    (mine / "1.bmp").write_bytes(picture(33) + b"longer")
+    with pytest.raises(DatasetError, match=r"^images of mine changed while they were read or just before"):
+        evaluate("red", test_set)
+    assert evaluate("red", "mine").failed == 0
 
 
 def test_fingerprints_are_of_the_photos_as_they_are(mine, tmp_path):
