@@ -39,12 +39,15 @@ class Stamps(NamedTuple):
         values: sizes and times of modification, as a value for :func:`geobench.files.digest`.
         changed: (n,) times of change in nanoseconds, −1 for an image that is not there; or those of an archive's files.
         of_each: whether ``changed`` is of each image.
+        renamed: how many files have another name than the image, which may be another one; ``example`` is one.
     """
 
     place: str
     values: Any
     changed: Times
     of_each: bool
+    renamed: int = 0
+    example: str = ""
 
     def differing(self, n: int, before: Times | None) -> Rows:
         """Return the rows of the n images whose content may no longer be that of ``before``; all if it is unknown."""

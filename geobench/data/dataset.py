@@ -249,6 +249,12 @@ class Dataset:
         images, contents = table["image"].to_numpy(object), self.contents(table, purpose)
         if contents is None:
             return files.digest(list(images))
+        renamed = contents.stamps.renamed
+        if 0 < renamed < (contents.stamps.changed >= 0).sum():  # one folder and its table agree for all, or for none
+            progress.say(
+                f"{self.name}: {renamed:,} images are found under another name than the table gives them, as others "
+                f"are not, such as {contents.stamps.example}; is each the right one?"
+            )
         return contents.identify(lambda rows: read_digests(self, images[rows], purpose, progress))
 
     def contents(self, table: pd.DataFrame, purpose: str, *, fresh: bool = True) -> Contents | None:

@@ -20,6 +20,8 @@ from geobench import DatasetError, ImageError, get_dataset
 from geobench.data.registration import add_dataset
 from geobench.data.stores.layouts import open_store
 from geobench.images.decoding import open_image
+from geobench.models import TestSet
+from geobench.progress import Progress
 
 GREY = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (32, 1))
 COLOUR = np.stack([GREY, GREY[:, ::-1], np.full_like(GREY, 90)], axis=-1)
@@ -134,6 +136,14 @@ def test_of_several_frames_the_first_counts(kind, tmp_path):
 # -- names
 
 
+class Told(Progress):
+    def __init__(self):
+        self.said = []
+
+    def say(self, message):
+        self.said.append(message)
+
+
 def added(tmp_path, files, rows):
     """Register images, each of a colour of its own by name, and return which name each row gets, or None."""
     (tmp_path / "images").mkdir()
@@ -174,6 +184,27 @@ def test_a_name_in_two_subfolders_is_asked_for(tmp_path):
 
 def test_a_backslash_in_a_table_finds_no_other_image(tmp_path):
     assert added(tmp_path, ["a/1.jpg", "1.jpg", "2.jpg"], ["2.jpg", "a\\1.jpg"]) == ["2.jpg", None]
+
+
+def test_a_photo_that_another_one_of_its_name_elsewhere_stands_in_for_is_named_at_every_run(tmp_path):
+    names = ["1.jpg", "2.jpg", "3.jpg"]
+    assert added(tmp_path, [*names, "other town/3.jpg"], names) == names
+    (tmp_path / "images" / "3.jpg").unlink()
+    told = Told()
+    for _ in range(2):
+        assert TestSet.of(get_dataset("mine"), progress=told).images_key
+    assert told.said == 2 * [
+        "mine: 1 images are found under another name than the table gives them, as others are not, such as "
+        "3.jpg = other town/3.jpg; is each the right one?"
+    ]
+
+
+def test_a_table_whose_names_all_lack_the_folder_needs_no_word(tmp_path):
+    names = ["1.jpg", "2.jpg", "3.jpg"]
+    assert added(tmp_path, [f"town/{name}" for name in names], names) == [f"town/{name}" for name in names]
+    told = Told()
+    assert TestSet.of(get_dataset("mine"), progress=told).images_key
+    assert told.said == []
 
 
 def test_a_zip_of_two_members_of_one_name_is_asked_for(tmp_path):
