@@ -159,6 +159,19 @@ def test_a_copy_of_the_home_has_the_same_features(mine, tiny_encoder, counting, 
     assert (features_of("mine", tiny_encoder).key, len(counting)) == (key, 6)
 
 
+def test_machines_that_share_a_home_read_their_copies_at_the_same_path_once_each(mine, tiny_encoder, monkeypatch):
+    key = features_of("mine", tiny_encoder).key
+    read, image_bytes = [], Dataset.image_bytes
+    monkeypatch.setattr(Dataset, "image_bytes", lambda self, *of: read.append(of[0]) or image_bytes(self, *of))
+    other = shutil.copytree(mine, mine.with_name("other"))
+    for _ in range(3):  # the folder of one machine, then that of the other one: their files' times do not change
+        mine.rename(mine.with_name("aside"))
+        other.rename(mine)
+        mine.with_name("aside").rename(other)
+        assert features_of("mine", tiny_encoder).key == key
+    assert len(read) == 6
+
+
 def test_two_folders_of_the_same_names_sizes_and_times_do_not_share_features(mine, tiny_encoder):
     theirs = fill(mine.with_name("theirs"), range(20, 26))
     add("theirs", theirs)
