@@ -507,9 +507,9 @@ def mine(photos):
 def test_a_disk_that_fails_stops_the_extraction_and_fails_no_image(mine, hasty, tiny_encoder, monkeypatch):
     monkeypatch.setattr(feature_shards, "SHARD_ROWS", 2)
     dataset = get_dataset("mine")
-    disk = FailingDisk(mine / "photo-5.jpg")
     table = dataset.table("test")
-    key = dataset.content_key(table, "test")  # as if the disk failed after the run had begun
+    key = dataset.content_key(table, "test")
+    disk = FailingDisk(mine / "photo-5.jpg")  # after the run had begun
     with pytest.raises(StorageError) as caught:
         extract(dataset, table, tiny_encoder, batch_size=2, images_key=key)
     assert str(caught.value).startswith(f"{mine / 'photo-5.jpg'} cannot be read: Input/output error. This says nothing")

@@ -19,7 +19,7 @@ from geobench.report.rows import Row
 
 VERSIONS = {
     "test_hash": "names, true positions or their order differ; they are not compared",
-    "images_key": "sizes or times of the image files differ",
+    "images_key": "sizes, times or contents of the image files differ",
     "columns_hash": "columns such as photographers differ",
 }
 
