@@ -136,6 +136,16 @@ def other_code(world):
     world.encoder.__class__ = Edited
 
 
+def other_code_of_the_model(world, name="nearest"):
+    """Let another class of the same name predict, as after an edit of a plugin."""
+
+    class Edited(registry().models[name]):
+        def locate(self, features, gallery=None, top_k=1):
+            return super().locate(features, gallery, top_k)
+
+    world.monkeypatch.setitem(registry().models, name, Edited)
+
+
 def csv_gallery(world, text="latitude,longitude\n1,2\n3,4\n"):
     Path("gallery.csv").write_text(text)
     world.gallery = "gallery.csv"
@@ -151,6 +161,7 @@ RESULT = {
     "the model": lambda w: setattr(w, "model", "prompted"),
     "the version of the plugin of a model without training": other_version_of_the_plugin,
     "the version of geobench, for a model without training": other_version_of_geobench,
+    "the code of the model": other_code_of_the_model,
     "the encoder": lambda w: w.define(default_encoder="efficientnet_lite0"),
     "the weights of the encoder": lambda w: w.monkeypatch.setattr(w.encoder, "weights_key", lambda: "tiny-2"),
     "the preprocessing": lambda w: w.monkeypatch.setattr(w.encoder, "describe", lambda: "5×5 pixels"),
@@ -292,6 +303,7 @@ TRAINING = {
     "the name of an image": renamed_image,
     "a part of the training set": lambda w: {"limit": 5},
     "a fraction of it": lambda w: {"fraction": 0.5},
+    "the code of the model": lambda w: other_code_of_the_model(w, "knn"),
     "the seed": lambda w: {"seed": 1},
     "a hyper-parameter": lambda w: {"settings": {"k": 3}},
     "the crops": lambda w: {"crops": 5},
