@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from geobench.features.encoders import Encoder
 
 DEFAULT_DATA = "bluemarble"
+FORCED = "forced"
+"""A file beside the state of a training that was begun with ``force``."""
 ALREADY_TRAINED = "is already trained"
 """Part of the message about an existing checkpoint."""
 
@@ -201,11 +204,28 @@ def _trained(
         if group.share(folder.exists()) and not force:
             progress.say(f"{model.name}@{identifier} {ALREADY_TRAINED} (--force trains it again).")
         else:
+            if force and group.main:
+                _forget_unforced(folder)
+            group.wait()
             _fit(model, training_set, identity, identifier, drawn, progress)
         group.wait()
     found = find_checkpoint(f"{model.name}@{identifier}")
     assert found is not None
     return found
+
+
+def _scratch(folder: Path) -> Path:
+    """Return where the training of a checkpoint keeps its state."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def _forget_unforced(folder: Path) -> None:
+    """Remove what an interrupted training left, unless that was forced as well: it knows other features."""
+    scratch = _scratch(folder)
+    if not (scratch / FORCED).exists():
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        (scratch / FORCED).touch()
 
 
 def _fit(
@@ -218,7 +238,7 @@ def _fit(
 ) -> None:
     """Fit ``model``, in the scratch folder of an interrupted training if there is one, and save it."""
     folder = checkpoint_folder(model.name, identifier)
-    scratch = folder.with_name(f".{identifier}.partial")
+    scratch = _scratch(folder)
     scratch.mkdir(parents=True, exist_ok=True)
     group = current()
     if model.input == "features":
