@@ -28,8 +28,9 @@ from geobench.audits.pool import BLOCK
 from geobench.audits.positions import Finding, check_positions
 from geobench.data.photo_positions import SAME_PLACE_KM
 from geobench.data.tables.coordinates import SWAPPED
+from geobench.errors import DatasetError
 from geobench.geo import FloatArray, haversine_km
-from geobench.plugins import get_dataset
+from geobench.plugins import get_dataset, get_metrics
 from geobench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def check(
     expected = dataset.count if purpose == "test" or split == "all" else None
     findings = [*check_positions(rows), *_invalid_rows(rows), *_count_mismatch(expected, n)]
     findings += [Finding("columns", False, note) for note in rows.notes]
+    findings += _unusable_metrics(dataset)
     coordinates = rows.table[["latitude", "longitude"]].to_numpy(np.float64)
     if dataset.has_photos(split):
         statuses = inspect_images(dataset, purpose, rows.table["image"], quick, workers, progress)
@@ -148,6 +150,13 @@ def _invalid_rows(rows: Rows) -> Iterator[Finding]:
         if items:
             advice = f"; {rows.advice}" if kind == "coordinates" and rows.advice not in ("", SWAPPED) else ""
             yield Finding(kind, True, f"{len(items):,} {text}{advice}; a run refuses the table", items)
+
+
+def _unusable_metrics(dataset: Dataset) -> Iterator[Finding]:
+    try:
+        get_metrics(dataset)
+    except DatasetError as error:
+        yield Finding("metrics", True, f"{error} A run refuses the data set.")
 
 
 def _count_mismatch(expected: int | None, listed: int) -> Iterator[Finding]:
