@@ -665,6 +665,63 @@ def test_a_hemisphere_that_says_nothing_or_contradicts_the_sign_is_a_problem_of_
     assert "1 of 2 rows cannot be used: line 2" in str(caught.value) and said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("names", "minutes", "seconds"),
+    [
+        (("lat_min", "lon_min"), (47.976, 58.05), None),
+        (("GPSLatitudeMinutes", "GPSLongitudeMinutes"), (47, 58), ("GPSLatitudeSeconds", "GPSLongitudeSeconds")),
+        (("minutes latitude", "Minutes Longitude"), (47, 58), ("lat sec", "lng secs")),
+    ],
+)
+def test_minutes_and_seconds_in_columns_of_their_own_are_added_to_the_degrees(tmp_path, names, minutes, seconds):
+    """Whole degrees alone were read: 1.3 % in place of 38.0 % within 25 km, and "Nothing is wrong."."""
+    columns = ["image", "lat", names[0], "lat_ref", "lon", names[1]]
+    rows = [("a", 43, minutes[0], "N", 131, minutes[1]), ("b", 0, minutes[0], "S", "-0", minutes[1])]
+    frame = pd.DataFrame(rows, columns=columns)
+    for name, value in zip(seconds or (), (58.56, 3.0), strict=False):
+        frame[name] = value
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    # 47' 58.56" are 47.976', 0.7996 degrees; 58' 3" are 58.05', 0.9675 degrees
+    expected = np.array([[43.7996, 131.9675], [-0.7996, -0.9675]])
+    np.testing.assert_allclose(read_table(tmp_path / "t.csv")[["latitude", "longitude"]], expected, atol=1e-12)
+    np.testing.assert_allclose(read_coordinates(tmp_path / "t.csv"), expected, atol=1e-12)
+    frame[["lat", "lat_ref", "lon"]] = [(43.7996, "N", 131.9675), (0.7996, "S", -0.9675)]  # complete without them
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    np.testing.assert_allclose(read_coordinates(tmp_path / "t.csv"), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("latitude", "minutes", "said"),
+    [
+        (43, "75", "latitude has the minutes '75' (column 'lat_min'), which are not from 0 to below 60"),
+        (43, "", "latitude has the minutes '' (column 'lat_min')"),
+        (43.5, "47.9", "latitude 43.5 has decimals that are not the minutes in the column 'lat_min'; give whole"),
+    ],
+)
+def test_minutes_that_are_none_or_others_than_the_decimals_are_a_problem_of_their_row(
+    tmp_path, latitude, minutes, said
+):
+    rows = [("a", latitude, minutes, 2.4), ("b", 48, 51, 2.4), ("c", 48, 52, 2.4), ("d", 48, 53, 2.4)]
+    pd.DataFrame(rows, columns=["image", "lat", "lat_min", "lon"]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DatasetError) as caught:
+        read_table(tmp_path / "t.csv")
+    assert "1 of 4 rows cannot be used: line 2" in str(caught.value) and said in str(caught.value)
+
+
+def test_decimals_of_minutes_beside_other_seconds_are_a_problem_of_their_row(tmp_path):
+    rows = [("a", 48, 51.5, 30, 2.4), ("b", 48, 51.5, 0, 2.4)]  # half a minute is thirty seconds
+    pd.DataFrame(rows, columns=["image", "lat", "lat_min", "lat_sec", "lon"]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DatasetError, match="1 of 2 rows cannot be used: line 3: latitude 48 has decimals that are not"):
+        read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("edge", [{"lat_min": 43.2, "lat_max": 43.9}, {"lat_min": -43.2}, {"lat_min": ""}])
+def test_the_edge_of_a_box_is_no_column_of_minutes(tmp_path, edge):
+    frame = pd.DataFrame({"image": ["a", "b"], "lat": [-43, 44], "lon": [2.5, 3.5]}).assign(**edge)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    assert read_table(tmp_path / "t.csv")["latitude"].tolist() == [-43, 44]
+
+
 def test_swapped_columns_are_told_when_they_are_added_and_under_the_table(cli, photos, tmp_path):
     """Only ``datasets check`` said it; add, run and report printed a median of 11,711 km."""
     images, metadata = photos(60)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from geobench.data.land import is_open_sea
 from geobench.data.tables.columns import AXES
@@ -28,6 +29,7 @@ many are at sea in total: photos taken on ships are at sea either way."""
 HEMISPHERES = {"latitude": ("N", "S"), "longitude": ("E", "W")}
 _AXIS = {"latitude": "latitude|lat", "longitude": "longitude|long|lon|lng"}
 _REFERENCE = "ref|reference|dir|direction|hem|hemi|hemisphere|indicator|ind"
+_PARTS = {"minutes": ("min", "minute"), "seconds": ("sec", "second")}
 _DECIMAL_COMMA = r"\s*[+\-−]?[0-9]{1,3},[0-9]+\s*"
 _SEXAGESIMAL = re.compile(r"[°º'′’\"″]|[0-9]\s*[NSEWO]\s*$|^\s*[NSEWO]\s*[0-9]", re.IGNORECASE)
 
@@ -35,17 +37,84 @@ _SEXAGESIMAL = re.compile(r"[°º'′’\"″]|[0-9]\s*[NSEWO]\s*$|^\s*[NSEWO]\s
 def parse_coordinates(table: pd.DataFrame) -> tuple[FloatArray, dict[int, str], str]:
     """Return the coordinates (n, 2), what is wrong with each row whose are unusable, and advice on all of them.
 
-    A column of hemispheres next to an axis, such as ``lat_ref`` with N and S, gives it its signs.
+    Columns of minutes and seconds next to an axis, such as ``lat_min``, are added to its degrees, and a column of
+    hemispheres, such as ``lat_ref`` with N and S, gives it its signs.
     """
     comma = _has_decimal_commas(table)
     coordinates = np.stack([as_numbers(table[axis], comma) for axis in AXES], axis=1)
     reasons: dict[int, str] = {}
+    columns = {str(name): table[name] for name in table.columns}
     for column, axis in enumerate(AXES):
-        reasons |= apply_hemispheres(coordinates[:, column], axis, {str(name): table[name] for name in table.columns})
+        reasons |= add_minutes(coordinates[:, column], axis, columns)
+        reasons |= apply_hemispheres(coordinates[:, column], axis, columns)
     for row in invalid_rows(coordinates).tolist():
         texts = [str(table[axis].iloc[row]) for axis in AXES]
         reasons[row] = ", ".join(filter(None, map(_reason, AXES, texts, coordinates[row].tolist())))
     return coordinates, reasons, _advice(coordinates) if reasons else ""
+
+
+def add_minutes(
+    degrees: FloatArray, axis: str, columns: Mapping[str, Sequence[str] | pd.Series[Any]]
+) -> dict[int, str]:
+    """Add to ``degrees`` (n,) of an axis, in place, its columns of minutes and seconds among ``columns``, if any.
+
+    Degrees with decimals are complete if the minutes say the same.
+
+    Args:
+        degrees: as read; the sign is theirs.
+        axis: ``latitude`` or ``longitude``.
+        columns: those of the table by name, n texts each; that of the axis itself, if any, tells −0 from 0.
+
+    Returns:
+        By row, what is wrong with minutes or seconds: missing, not from 0 to below 60, or beside other decimals.
+    """
+    parts = {part: found for part in _PARTS if (found := _part(part, axis, columns)) is not None}
+    if not parts:
+        return {}
+    none, read = np.zeros(len(degrees)), np.isfinite(degrees)
+    minutes, seconds = (parts[part][1] if part in parts else none for part in _PARTS)
+    for row, text in enumerate(columns.get(axis, ())):
+        if degrees[row] == 0 and str(text).strip().startswith(("-", "−")):
+            degrees[row] = -0.0
+    minutes, other = _joined(minutes, seconds) if "seconds" in parts else (minutes, False)
+    joined, contrary = _joined(degrees, minutes)
+    name = next(iter(parts.values()))[0]
+    advice = "give whole degrees beside minutes, or decimal degrees alone"
+    reasons = {
+        row: f"{axis} {degrees[row]:g} has decimals that are not the minutes in the column {name!r}; {advice}"
+        for row in np.flatnonzero(read & (contrary | other)).tolist()
+    }
+    for part, (name, values) in parts.items():
+        for row in np.flatnonzero(read & ~((values >= 0) & (values < 60))).tolist():
+            text = shortened(str(list(columns[name])[row]).strip())
+            reasons[row] = f"{axis} has the {part} {text} (column {name!r}), which are not from 0 to below 60"
+    degrees[:] = np.where(np.isfinite(joined), joined, degrees)
+    return reasons
+
+
+def _part(part: str, axis: str, columns: Mapping[str, Sequence[str] | pd.Series[Any]]) -> tuple[str, FloatArray] | None:
+    """Return the column of minutes or seconds of an axis, name and numbers; None if there is none, or it is empty.
+
+    A ``lat_min`` beside a ``lat_max``, or whose numbers are mostly no minutes, is the edge of a box.
+    """
+    import pandas as pd
+
+    plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in columns}
+    short, long = _PARTS[part]
+    pattern = rf"(exif)?(gps)?({_AXIS[axis]})({short}s?|{long}s?)|{long}s?({_AXIS[axis]})"
+    found = next((letters for letters in plain if re.fullmatch(pattern, letters)), "")
+    if not found or re.sub("mins?$", "max", found) in plain.keys() - {found}:
+        return None
+    values = as_numbers(pd.Series([str(text) for text in columns[plain[found]]]))
+    filled = values[np.isfinite(values)]
+    return (plain[found], values) if ((filled >= 0) & (filled < 60)).sum() * 2 > len(filled) else None
+
+
+def _joined(coarse: FloatArray, fine: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Return ``coarse`` plus a sixtieth of ``fine``, or alone if it has decimals; and which has other decimals."""
+    decimals = np.abs(coarse) % 1
+    joined = np.where(decimals == 0, np.copysign(np.abs(coarse) + fine / 60, coarse), coarse)
+    return joined, (decimals != 0) & (np.abs(decimals - fine / 60) > 1 / 60)
 
 
 def apply_hemispheres(
