@@ -29,7 +29,8 @@ from geobench.audits.positions import Finding, check_positions
 from geobench.data.stores.names import is_unread_name
 from geobench.data.tables.coordinates import SWAPPED
 from geobench.geo import FloatArray, haversine_km
-from geobench.plugins import get_dataset
+from geobench.metrics import thresholds_of
+from geobench.plugins import get_dataset, get_metrics
 from geobench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -109,7 +110,11 @@ def check(
     split, rows = dataset.split_for(purpose), dataset.rows(purpose)
     n = len(rows.table) + len(rows.problems)
     expected = dataset.count if purpose == "test" or split == "all" else None
-    findings = [*check_positions(rows), *_invalid_rows(rows), *_count_mismatch(expected, n)]
+    findings = [
+        *check_positions(rows, thresholds_of(get_metrics(name))),
+        *_invalid_rows(rows),
+        *_count_mismatch(expected, n),
+    ]
     findings += [Finding("columns", False, note) for note in rows.notes]
     statuses = inspect_images(dataset, purpose, rows.table["image"], quick, workers, progress)
     coordinates = rows.table[["latitude", "longitude"]].to_numpy(np.float64)

@@ -22,6 +22,13 @@ RADIANS = (np.pi / 2, np.pi)
 MANY_PLACES, SPREAD, ASHORE = 20, 0.2, 0.9
 """Coordinates within ``RADIANS`` are refused if there are so many places, they span this much (11° in radians), and
 this share of them is then near land. Fewer, or those of one town, may be an example that somebody made up."""
+MANY_DEGREES, MANY_MINUTES = 40, 20
+"""Degrees whose decimals are minutes have none above .59. By chance that happens once in 10⁹ (0.6⁴⁰) for photos at so
+many different whole degrees; points of a grid have fewer different decimals than ``MANY_MINUTES``."""
+_AS_MINUTES = (
+    "latitude and longitude look like degrees with minutes after the point, such as 43.48 for 43°48': no number has "
+    "decimals from .60 to .99; write decimal degrees, 43.8"
+)
 SIGMAS, RATIO, TOTAL_RATIO = 3.0, 4, 2
 """The header is reported as swapped if the images that are at sea only as read outnumber those that are at sea only
 when swapped by ``SIGMAS`` standard deviations of chance and by the factor ``RATIO``, and if ``TOTAL_RATIO`` times as
@@ -182,13 +189,25 @@ def other_unit(coordinates: FloatArray) -> Unit | None:
     away = coordinates[(np.abs(coordinates) > 1e-6).any(axis=1)]  # (0, 0) stands for an unknown position
     places = away[np.unique(place_keys(away), return_index=True)[1]]
     if len(places) < MANY_PLACES / 2 or not (np.abs(places) <= RADIANS).all():
-        return None
+        return Unit(_AS_MINUTES, True) if _has_minutes_as_decimals(places) else None
     where = f"all {len(coordinates):,} positions are on the open sea off West Africa, within 1.6° and 3.2° of (0, 0)"
     ashore = 1 - is_open_sea(np.degrees(places)).mean()
     if np.ptp(places, axis=0).max() < SPREAD or ashore < ASHORE:
         return Unit(f"{where}; are latitude and longitude in degrees?", False)
     text = f"latitude and longitude look like radians: {where}, and {ashore:.0%} of them near land if they are radians"
     return Unit(f"{text}; write degrees, 180/π times as much", len(places) >= MANY_PLACES)
+
+
+def _has_minutes_as_decimals(places: FloatArray) -> bool:
+    """Return whether no number of ``places`` (n, 2) goes on with .60 to .99, and that is no chance.
+
+    Photos of a town share their first decimals: only numbers of different whole degrees are independent.
+    """
+    parts = np.round(np.abs(places) % 1 * 100, 6).astype(np.int64)
+    if not len(places) or parts.max() >= 60:
+        return False
+    degrees = sum(len(np.unique(np.trunc(axis))) for axis in places.T)
+    return degrees >= MANY_DEGREES and len(np.unique(parts)) >= MANY_MINUTES
 
 
 def swap_evidence(coordinates: FloatArray) -> str:

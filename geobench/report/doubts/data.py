@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 
 from geobench.audits.subsets import audit_command
-from geobench.data.tables.coordinates import swap_evidence
+from geobench.data.plausibility import evidence
+from geobench.metrics import thresholds_of
 from geobench.report.audited import Audited, audits, holds_photos
 from geobench.report.doubts.doubt import Doubt, Key, named, rows_by
 from geobench.report.rows import Row
@@ -70,14 +71,14 @@ def _by_audit(ours: Sequence[Row], value: Callable[[Audited], Key]) -> dict[tupl
     return found
 
 
-def swapped(ours: Sequence[Row]) -> Iterator[Doubt]:
-    """Rows on a test set whose latitude and longitude look exchanged."""
+def implausible_positions(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows on a test set whose true positions cannot all be true: swapped, at (0, 0), at sea, or rounded."""
     known = [row for row in ours if row.results[0].truth is not None]
     for version, rows in rows_by(known, lambda result: (result.dataset, result.test_hash, result.subset)).items():
         truth = rows[0].results[0].truth
         assert truth is not None
-        if evidence := swap_evidence(truth):
-            yield Doubt("swapped positions", tuple(rows), f"{version[0]}: {evidence}.")
+        for kind, text in evidence(truth, thresholds_of(rows[0].metrics)).items():
+            yield Doubt(kind, tuple(rows), f"{version[0]}: {text}{'' if text.endswith('?') else '.'}")
 
 
 def copies(ours: Sequence[Row]) -> Iterator[Doubt]:
@@ -143,7 +144,7 @@ KINDS: tuple[Callable[[Sequence[Row]], Iterator[Doubt]], ...] = (
     leaks,
     not_audited,
     partial_audit,
-    swapped,
+    implausible_positions,
     copies,
     oracle,
     outdated_gallery,
