@@ -30,6 +30,7 @@ from geobench.data.photo_positions import SAME_PLACE_KM
 from geobench.data.tables.coordinates import SWAPPED
 from geobench.errors import DatasetError
 from geobench.geo import FloatArray, haversine_km
+from geobench.metrics import thresholds_of
 from geobench.plugins import get_dataset, get_metrics
 from geobench.progress import SILENT, Progress
 
@@ -110,7 +111,11 @@ def check(
     split, rows = dataset.split_for(purpose), dataset.rows(purpose)
     n = len(rows.table) + len(rows.problems)
     expected = dataset.count if purpose == "test" or split == "all" else None
-    findings = [*check_positions(rows), *_invalid_rows(rows), *_count_mismatch(expected, n)]
+    findings = [
+        *check_positions(rows, thresholds_of(get_metrics(name))),
+        *_invalid_rows(rows),
+        *_count_mismatch(expected, n),
+    ]
     findings += [Finding("columns", False, note) for note in rows.notes]
     findings += _unusable_metrics(dataset)
     coordinates = rows.table[["latitude", "longitude"]].to_numpy(np.float64)
