@@ -214,7 +214,7 @@ def test_the_command_shows_every_group_and_the_same_numbers_as_csv_and_json(deta
     assert "indoor" in shown and "urban" in shown and "Continent 2500 km" in shown and "weighted by area" in shown
     rows = json.loads(cli("breakdown", path, "--by", "scene", "--smallest", 1, "--json").stdout)
     assert [row["group"] for row in rows[:2]] == ["indoor", "urban"] and rows[0]["acc_750km"] == 100
-    table = cli("breakdown", path, "--by", "scene", "--smallest", 1, "--format", "csv").output
+    table = cli("breakdown", path, "--by", "scene", "--smallest", 1, "--format", "csv").stdout
     read = list(csv.DictReader(io.StringIO(table)))
     assert [float(row["n"]) for row in read] == [row["n"] for row in rows]
     assert rows == to_rows(breakdown(load_detailed(path), "scene", 1))
