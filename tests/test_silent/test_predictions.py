@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from geobench.data.land import sample_land
 from geobench.report.formats import report
 from geobench.results import read_results
 
@@ -17,11 +18,16 @@ ONE_DEGREE_KM = 111.195080
 @pytest.fixture
 def places(cli):
     """Return forty true positions, (image, latitude, longitude), registered as the set ``places`` without photos."""
-    rng = np.random.default_rng(0)
-    rows = [(f"{number}.jpg", *rng.uniform((-50, -80), (60, 80)).round(4)) for number in range(40)]
+    rows = [(f"{number}.jpg", *place) for number, place in enumerate(on_land(40, 0))]
     write("truth.csv", [("image", "latitude", "longitude"), *rows])
     cli("datasets", "add", "places", "--metadata", "truth.csv")
     return rows
+
+
+def on_land(n, seed):
+    """Return n places (latitude, longitude) whose longitudes may be latitudes."""
+    places = sample_land(10 * n, np.random.default_rng(seed), -50, 60)
+    return places[np.abs(places[:, 1]) < 80][:n].round(4).tolist()
 
 
 def write(path, rows):
@@ -307,7 +313,8 @@ def test_who_is_right_about_photos_of_one_city_is_not_doubted_for_it(cli):
     """Twenty photos of the middle of Paris, twenty elsewhere: the middle of Paris is no habit of the model."""
     paris, rng = (48.8534, 2.3488), np.random.default_rng(3)
     about = rng.normal(paris, 0.003, (20, 2)).round(5)
-    truth = [(f"{k}.jpg", *(about[k] if k < 20 else rng.uniform((-50, -80), (60, 80)).round(4))) for k in range(40)]
+    elsewhere = on_land(40, 3)
+    truth = [(f"{k}.jpg", *(about[k] if k < 20 else elsewhere[k])) for k in range(40)]
     write("truth.csv", [("image", "latitude", "longitude"), *truth])
     cli("datasets", "add", "city", "--metadata", "truth.csv")
     off = [(n, *(paris if k < 20 else (a + 1, b))) for k, (n, a, b) in enumerate(truth)]
