@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geobench import files
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from geobench.features.encoders import Encoder
 
 DEFAULT_DATA = "bluemarble"
+FORCED = "forced"
+"""A file beside the state of a training that was begun with ``force``."""
 ALREADY_TRAINED = "is already trained"
 """Part of the message about an existing checkpoint."""
 
@@ -207,6 +210,9 @@ def _trained(
             newest = _newer(model.name, identifier) if group.main else ""
             progress.say(f"{model.name}@{identifier} {ALREADY_TRAINED} (--force trains it again){newest}.")
         else:
+            if force and group.main:
+                _forget_unforced(folder)
+            group.wait()
             _fit(model, training_set, identity, identifier, drawn, progress)
         group.wait()
     found = find_checkpoint(f"{model.name}@{identifier}")
@@ -222,6 +228,20 @@ def _newer(model: str, identifier: str) -> str:
     return f"; {model} alone stands for the newest checkpoint, {newest[0].spec}, trained on {newest[0].learnt_from}"
 
 
+def _scratch(folder: Path) -> Path:
+    """Return where the training of a checkpoint keeps its state."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def _forget_unforced(folder: Path) -> None:
+    """Remove what an interrupted training left, unless that was forced as well: it knows other features."""
+    scratch = _scratch(folder)
+    if not (scratch / FORCED).exists():
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        (scratch / FORCED).touch()
+
+
 def _fit(
     model: Model,
     training_set: TrainingSet,
@@ -232,7 +252,7 @@ def _fit(
 ) -> None:
     """Fit ``model``, in the scratch folder of an interrupted training if there is one, and save it."""
     folder = checkpoint_folder(model.name, identifier)
-    scratch = folder.with_name(f".{identifier}.partial")
+    scratch = _scratch(folder)
     scratch.mkdir(parents=True, exist_ok=True)
     group = current()
     if model.input == "features":

@@ -27,8 +27,11 @@ class Random(Model):
 
     def locate(self, features, gallery, top_k=1):
         """Return random coordinates, each with the score 1/m."""
-        rng = np.random.default_rng([gallery.seed, len(gallery), self.seed])  # of seed 0: as without it
-        rows = rng.integers(len(gallery), size=(min(top_k, len(gallery)), len(features))).T  # the first, whatever top_k
+        # Each rank has draws of its own, so that neither top_k nor the number of images changes one. A 0 at the end of
+        # such a list is as none: the first rank is drawn as in earlier versions.
+        seed = [gallery.seed, len(gallery), self.seed]
+        draws = [np.random.default_rng([*seed, rank]) for rank in range(min(top_k, len(gallery)))]
+        rows = np.stack([rng.integers(len(gallery), size=len(features)) for rng in draws], axis=1)
         return Predictions.of(gallery.coordinates[rows], np.full(rows.shape, 1 / len(gallery)))
 
     def state(self):

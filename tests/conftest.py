@@ -176,17 +176,17 @@ def scores(predictions, truth, dataset=None):
 
 @pytest.fixture
 def make_result():
-    """Return a function that makes a result by hand: every photo truly at 0, 0, placed at (latitude, 0) or failed.
+    """Return a function that makes a result by hand: all photos truly at 0, 10, placed at (latitude, 10) or failed.
 
     With a ``key`` it is a result of the last release, whose records state their keys.
     """
 
-    def make(latitudes=(0.0, 1.0, 10.0, None), key="", **changes):
+    def make(latitudes=(0.0, 1.0, 10.0, None), key="", longitude=10.0, **changes):
         n = len(latitudes)
-        places = [(np.nan, np.nan) if latitude is None else (latitude, 0.0) for latitude in latitudes]
+        places = [(np.nan, np.nan) if latitude is None else (latitude, longitude) for latitude in latitudes]
         failed = np.array([latitude is None for latitude in latitudes])
         predictions = Predictions(np.array(places)[:, None], np.where(failed, np.nan, 0.5)[:, None], failed)
-        truth = np.zeros((n, 2))
+        truth = np.tile([0.0, longitude], (n, 1))
         values = {
             "dataset": "mine",
             "images_key": "0a1b2c3d4e5f6a7b",

@@ -136,24 +136,14 @@ def other_code(world):
     world.encoder.__class__ = Edited
 
 
-def other_code_of_the_model(world):
-    """Let another class of the same name answer, as after an edit of a plugin."""
+def other_code_of_the_model(world, name="nearest"):
+    """Let another class of the same name predict, as after an edit of a plugin."""
 
-    class Edited(Nearest):
-        def locate(self, features, gallery, top_k=1):
-            return super().locate(features + 1, gallery, top_k)
+    class Edited(registry().models[name]):
+        def locate(self, features, gallery=None, top_k=1):
+            return super().locate(features, gallery, top_k)
 
-    world.monkeypatch.setitem(registry().models, "nearest", Edited)
-
-
-def other_code_of_the_training(world):
-    knn = registry().models["knn"]
-
-    class Edited(knn):
-        def fit(self, training_set, **options):
-            super().fit(training_set, **options)
-
-    world.monkeypatch.setitem(registry().models, "knn", Edited)
+    world.monkeypatch.setitem(registry().models, name, Edited)
 
 
 def csv_gallery(world, text="latitude,longitude\n1,2\n3,4\n"):
@@ -169,9 +159,9 @@ RESULT = {
     "another column of the table": another_column,
     "a part of the test set": lambda w: setattr(w, "limit", 5),
     "the model": lambda w: setattr(w, "model", "prompted"),
-    "the code of the model": other_code_of_the_model,
     "the version of the plugin of a model without training": other_version_of_the_plugin,
     "the version of geobench, for a model without training": other_version_of_geobench,
+    "the code of the model": other_code_of_the_model,
     "the encoder": lambda w: w.define(default_encoder="efficientnet_lite0"),
     "the weights of the encoder": lambda w: w.monkeypatch.setattr(w.encoder, "weights_key", lambda: "tiny-2"),
     "the preprocessing": lambda w: w.monkeypatch.setattr(w.encoder, "describe", lambda: "5×5 pixels"),
@@ -313,9 +303,9 @@ TRAINING = {
     "the name of an image": renamed_image,
     "a part of the training set": lambda w: {"limit": 5},
     "a fraction of it": lambda w: {"fraction": 0.5},
+    "the code of the model": lambda w: other_code_of_the_model(w, "knn"),
     "the seed": lambda w: {"seed": 1},
     "a hyper-parameter": lambda w: {"settings": {"k": 3}},
-    "the code of the model": other_code_of_the_training,
     "the crops": lambda w: {"crops": 5},
     "views at random": lambda w: {"views": 2},
     "the kind of augmentation": lambda w: {"views": 2, "augmentation": "official"},

@@ -226,7 +226,7 @@ def test_a_test_set_names_its_thresholds_and_metrics(own_home, photos, make_resu
     names = ["acc_10km", "acc_50km", "acc_1000km", "geoscore@2000", "country"]
     assert [metric.name for metric in get_metrics("mine")] == names
     assert [metric.name for metric in get_metrics("mine", [7])] == ["acc_7km", *names[1:2], *names[3:]]
-    result = make_result((0.0, 0.3, 5.0, None))  # 0, 33.4, 556 km and a failed image, truly at 0, 0 in the sea
+    result = make_result((0.0, 0.3, 5.0, None), longitude=0.0)  # 0, 33.4, 556 km and a failed image, truly in the sea
     assert list(result.scores) == names
     assert [result.scores[name] for name in names[:3]] == [25.0, 50.0, 75.0]
     expected = (1 + np.exp(-33.358 / 2000) + np.exp(-555.975 / 2000)) * 5000 / 4

@@ -75,6 +75,7 @@ def test_an_unknown_metric_in_a_definition_is_reported_before_anything_is_extrac
     definition = own_home / "data" / "mine" / "dataset.toml"
     definition.write_text(f'metrics = ["geoscor"]\n{definition.read_text()}')
     told = "the definition of mine cannot be used: unknown metric 'geoscor'; did you mean geoscore"
+    assert f"{told}" in cli("datasets", "check", "mine", exit_code=1).stdout
     trained = train("knn", "other", workers=0).spec
     extracted = set((own_home / "features").rglob("*"))
     with pytest.raises(DatasetError, match=told):

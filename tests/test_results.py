@@ -187,7 +187,7 @@ def test_scores_that_the_predictions_no_longer_give_are_an_error(make_result, ch
 
 
 def test_an_edited_prediction_is_found(make_result):
-    path = make_result().save(FOLDER)
+    path = make_result(longitude=0.0).save(FOLDER)
     beside = path.with_suffix(PREDICTIONS)
     beside.write_text(beside.read_text().replace(",10.0,", ",0.0,"))
     with pytest.raises(ResultError, match="acc_1km 25 in the record, 50 from the predictions"):

@@ -214,8 +214,8 @@ def test_a_rank_orders_the_answers_to_an_image(im2gps):
     assert result.predictions.failed.tolist() == [False, False, True, False]
 
 
-def test_a_score_orders_the_answers_and_of_equal_ones_the_first_is_the_better(im2gps):
-    text = "id,lat,lon,confidence\na.jpg,3,0,0.1\na.jpg,1,0,0.7\na.jpg,2,0,0.1\ne.jpg,5,0,0.5\ne.jpg,6,0,0.5"
+def test_a_score_orders_the_answers_and_of_equal_ones_below_the_best_the_first_is_the_better(im2gps):
+    text = "id,lat,lon,confidence\na.jpg,3,0,0.1\na.jpg,1,0,0.7\na.jpg,2,0,0.1\ne.jpg,5,0,0.5\ne.jpg,6,0,0.4"
     predictions = score_file(theirs(text), "im2gps").predictions
     assert predictions.coordinates[0, :, 0].tolist() == [1, 3, 2]
     assert predictions.scores[0].tolist() == [0.7, 0.1, 0.1]

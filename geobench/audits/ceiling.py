@@ -66,6 +66,7 @@ class Audit:
 
 def ceiling(dataset: str, truth: FloatArray, gallery: Gallery) -> Ceiling:
     """Return the ceiling of the test set ``dataset`` with coordinates ``truth`` (n, 2) against ``gallery``."""
+    metrics = get_metrics(dataset)
     return Ceiling(
         dataset=dataset,
         gallery=gallery.spec,
@@ -74,7 +75,7 @@ def ceiling(dataset: str, truth: FloatArray, gallery: Gallery) -> Ceiling:
         distinct=gallery.distinct,
         n=len(truth),
         in_gallery=gallery.count_of(truth),
-        scores=scores_of(ScoredImages(nearest_km(truth, gallery.coordinates)), get_metrics(dataset)),
+        scores=scores_of(ScoredImages(nearest_km(truth, gallery.coordinates)), metrics),
     )
 
 

@@ -28,8 +28,10 @@ from geobench.audits.pool import BLOCK
 from geobench.audits.positions import Finding, check_positions
 from geobench.data.photo_positions import SAME_PLACE_KM
 from geobench.data.tables.coordinates import SWAPPED
+from geobench.errors import DatasetError
 from geobench.geo import FloatArray, haversine_km
-from geobench.plugins import get_dataset
+from geobench.metrics import thresholds_of
+from geobench.plugins import get_dataset, get_metrics
 from geobench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -109,8 +111,13 @@ def check(
     split, rows = dataset.split_for(purpose), dataset.rows(purpose)
     n = len(rows.table) + len(rows.problems)
     expected = dataset.count if purpose == "test" or split == "all" else None
-    findings = [*check_positions(rows), *_invalid_rows(rows), *_count_mismatch(expected, n)]
+    findings = [
+        *check_positions(rows, thresholds_of(get_metrics(name))),
+        *_invalid_rows(rows),
+        *_count_mismatch(expected, n),
+    ]
     findings += [Finding("columns", False, note) for note in rows.notes]
+    findings += _unusable_metrics(dataset)
     coordinates = rows.table[["latitude", "longitude"]].to_numpy(np.float64)
     if dataset.has_photos(split):
         statuses = inspect_images(dataset, purpose, rows.table["image"], quick, workers, progress)
@@ -148,6 +155,13 @@ def _invalid_rows(rows: Rows) -> Iterator[Finding]:
         if items:
             advice = f"; {rows.advice}" if kind == "coordinates" and rows.advice not in ("", SWAPPED) else ""
             yield Finding(kind, True, f"{len(items):,} {text}{advice}; a run refuses the table", items)
+
+
+def _unusable_metrics(dataset: Dataset) -> Iterator[Finding]:
+    try:
+        get_metrics(dataset)
+    except DatasetError as error:
+        yield Finding("metrics", True, f"{error} A run refuses the data set.")
 
 
 def _count_mismatch(expected: int | None, listed: int) -> Iterator[Finding]:

@@ -1,17 +1,17 @@
-"""Valid coordinates that are probably wrong: swapped, at (0, 0), or the same for many images."""
+"""Valid coordinates that are probably wrong: swapped, at (0, 0), at sea, rounded, or the same for many images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from geobench.data.plausibility import at_sea, at_zero, evidence
 from geobench.data.tables.coordinates import SWAPPED
 from geobench.data.tables.rows import Rows
-from geobench.data.tables.swapped import swap_evidence
 from geobench.geo import FloatArray, place_keys
 
 if TYPE_CHECKING:
@@ -38,24 +38,28 @@ class Finding:
     items: list[str] = field(default_factory=list)
 
 
-def check_positions(rows: Rows) -> Iterator[Finding]:
-    """Yield findings about the valid coordinates of ``rows``, whose index holds line numbers."""
+def check_positions(rows: Rows, thresholds_km: Sequence[float]) -> Iterator[Finding]:
+    """Yield findings about the valid coordinates of ``rows``, whose index holds line numbers.
+
+    ``thresholds_km`` are the distances of the accuracies that they are used for.
+    """
     table = rows.table
     coordinates = table[["latitude", "longitude"]].to_numpy(np.float64)
-    evidence = swap_evidence(coordinates) or (SWAPPED if SWAPPED in rows.advice else "")
-    if evidence:
-        yield Finding("swapped", True, evidence)
+    found = evidence(coordinates, thresholds_km)
+    if swapped := found.get("swapped positions") or (SWAPPED if SWAPPED in rows.advice else ""):
+        yield Finding("swapped", True, swapped)
     if rows.unit is not None:
         text = rows.unit.text + ("; a run refuses the table" if rows.unit.is_certain else "")
-        yield Finding("unit", "radians" in text, text)
-    zero = (np.abs(coordinates) < 1e-6).all(axis=1)
-    if zero.any():
-        yield Finding(
-            "zero",
-            True,
-            f"{zero.sum():,} images are at (0, 0), which usually means that the position is unknown",
-            _items(table, zero),
-        )
+        yield Finding("unit", "look like" in text, text)
+    if "positions at (0, 0)" in found:
+        yield Finding("zero", True, found["positions at (0, 0)"], _items(table, at_zero(coordinates)))
+    sea = at_sea(coordinates)
+    if sea.any() and not swapped and rows.unit is None:
+        unusual = found.get("positions at sea", "")
+        text = unusual or f"{sea.sum():,} of {len(sea):,} positions are on the open sea, 25 km or more from any land"
+        yield Finding("at sea", bool(unusual), text, _items(table, sea))
+    if "rounded positions" in found:
+        yield Finding("rounded", True, found["rounded positions"])
     yield from _crowded_places(table, coordinates)
 
 

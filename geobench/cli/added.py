@@ -56,10 +56,10 @@ def _echo_photos(photos: PhotoPositions) -> None:
 
 def _remedy(names: Sequence[str]) -> str:
     """Return what to do about photos in formats that are not read."""
-    from geobench.images.formats import EXTRA, can_read_heif
+    from geobench.images.formats import HEIC_REMEDY, can_read_heif
 
     heic = any(name.lower().endswith((".heic", ".heif", ".hif")) for name in names) and not can_read_heif()
-    return "save as JPEG, with EXIF" + (f", or pip install '{EXTRA}'" if heic else "")
+    return "save as JPEG, with EXIF" + (f", or {HEIC_REMEDY}" if heic else "")
 
 
 def _echo_names(what: str, names: Sequence[str]) -> None:

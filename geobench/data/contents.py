@@ -6,7 +6,8 @@ may be unpacked from archives with fixed dates. But no program can put back the 
 
 - ``CONTENT.npy``: the digests (n, 2) of images that have been read under that key. The first of them have the key
   itself for a name, and others that of their digests;
-- ``PLACE.CONTENT.npy``: the times of change of the images in a folder or archive, as of when they had that content.
+- ``PLACE-TIMES.CONTENT.npy``: the times of change of the images in a folder or archive when they had that content; of
+  one place the last few, since several machines may share a home and have folders of their own at the same path.
 
 As long as the times of change are the same, no file is read. Otherwise those with another one are, and their digests
 tell whether the images are still the same, as after a copy, or others.
@@ -27,6 +28,8 @@ import numpy.typing as npt
 from geobench import files
 from geobench.images.digests import Digests
 
+KEPT = 8
+"""Times of change that are kept of a place."""
 Rows = npt.NDArray[np.intp]
 Times = npt.NDArray[np.int64]
 
@@ -39,12 +42,15 @@ class Stamps(NamedTuple):
         values: sizes and times of modification, as a value for :func:`geobench.files.digest`.
         changed: (n,) times of change in nanoseconds, −1 for an image that is not there; or those of an archive's files.
         of_each: whether ``changed`` is of each image.
+        renamed: how many files have another name than the image, which may be another one; ``example`` is one.
     """
 
     place: str
     values: Any
     changed: Times
     of_each: bool
+    renamed: int = 0
+    example: str = ""
 
     def differing(self, n: int, before: Times | None) -> Rows:
         """Return the rows of the n images whose content may no longer be that of ``before``; all if it is unknown."""
@@ -120,15 +126,27 @@ class Contents:
     def _place(self) -> str:
         return files.digest(self.stamps.place)
 
+    def _states(self) -> list[Path]:
+        """Return the times of change that are known of this place, the latest last."""
+        return sorted(self._folder.glob(f"{self._place}-*.npy"), key=lambda path: files.stamp(path)[1])
+
     def _is_claimed(self) -> bool:
         """Return whether the images of any place have been asked for under this key."""
         return any(self._folder.glob("[!.]*.npy"))
 
     def _here(self) -> tuple[str, Times | None]:
-        """Return the content that the images in this place had, empty if it is unknown, and the times of change."""
-        for path in self._folder.glob(f"{self._place}.*.npy"):
-            return path.name.split(".")[1], _read(path, np.int64, (None,))
-        return "", None
+        """Return the content that the images in this place had, empty if it is unknown, and the times of change.
+
+        Of several those are returned from which the fewest times differ.
+        """
+        known: list[tuple[int, str, Times | None]] = []
+        for path in reversed(self._states()):
+            content, times = path.name.split(".")[1], _read(path, np.int64, (None,))
+            known.append((len(self.stamps.differing(self.n, times)), content, times))
+            if not known[-1][0]:
+                break
+        _, content, times = min(known, key=lambda state: state[0], default=(0, "", None))
+        return content, times
 
     def _compared(self, content: str, rows: Rows, read: Callable[[Rows], Digests]) -> str:
         """Return which content the images have now; only ``rows`` may have changed since they had ``content``."""
@@ -149,11 +167,12 @@ class Contents:
 
     def _note(self, content: str) -> None:
         """Note that the images in this place have ``content`` now."""
-        path = self._folder / f"{self._place}.{content}.npy"
-        files.write_array(path, self.stamps.changed)
-        for other in self._folder.glob(f"{self._place}.*.npy"):
-            if other != path:
-                other.unlink()
+        times = files.digest(self.stamps.changed)
+        for other in self._folder.glob(f"{self._place}-{times}.*.npy"):
+            other.unlink()
+        files.write_array(self._folder / f"{self._place}-{times}.{content}.npy", self.stamps.changed)
+        for path in self._states()[:-KEPT]:
+            path.unlink()
 
 
 def _read(path: Path, dtype: type[Any], shape: tuple[int | None, ...]) -> Any:

@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt
 
 from geobench import files
 from geobench.data.contents import Contents
+from geobench.data.contents import Rows as ImageRows
 from geobench.data.definitions import OtherTable, Split, Status, Variant, read_definition
 from geobench.data.remote_files import RemoteFile
 from geobench.data.stores.catalogue import first_broken
@@ -185,7 +186,7 @@ class Dataset:
         """Return the rows of :meth:`positions` that can be used, and what is wrong with the others."""
         path, columns, header = self._table_file(purpose)
         if not path.is_relative_to(files.home() / "index"):
-            exact = bool(self.splits[self.split_for(purpose)].get("exact", False))
+            exact = path.name not in self.tables and self.splits[self.split_for(purpose)].get("exact", False)
             return read_rows(path, columns, header, resolve=partial(self._matches, purpose), exact=exact)
         where = f"{self._images(self.split_for(purpose))}: what is told of its images"
         try:
@@ -277,6 +278,12 @@ class Dataset:
         images, contents = table["image"].to_numpy(object), self.contents(table, purpose)
         if contents is None:
             return files.digest(list(images), *self._own_pixels())
+        renamed = contents.stamps.renamed
+        if 0 < renamed < (contents.stamps.changed >= 0).sum():  # one folder and its table agree for all, or for none
+            progress.say(
+                f"{self.name}: {renamed:,} images are found under another name than the table gives them, as others "
+                f"are not, such as {contents.stamps.example}; is each the right one?"
+            )
         return contents.identify(lambda rows: read_digests(self, images[rows], purpose, progress))
 
     def _own_pixels(self) -> list[Any]:
@@ -317,8 +324,13 @@ class Dataset:
         if before is None or now is None:
             return
         images = table["image"].to_numpy(object)
-        altered = now.altered(before.stamps.changed, digests, lambda rows: read_digests(self, images[rows], purpose))
-        if len(altered):
+
+        def read(rows: ImageRows) -> Digests:
+            self.store(purpose)  # lists an archive anew, if it is another one
+            return read_digests(self, images[rows], purpose)
+
+        altered = now.altered(before.stamps.changed, digests, read)
+        if len(altered) or before.identify(read) != content:
             raise changed_while_read(self.name, list(images[altered]))
         now.remember(content, digests)
 
@@ -385,9 +397,11 @@ Dataset.kinds["folder"] = Dataset
 
 def changed_while_read(name: str, images: Sequence[str]) -> DatasetError:
     """Return the error for ``images`` of the data set ``name`` that changed while they were being read."""
+    which = f"{len(images):,} images of {name}" if images else f"images of {name}"
+    example = f", such as {images[0]}" if images else " or just before"
     return DatasetError(
-        f"{len(images):,} images of {name} changed while they were read, such as {images[0]}; once they are as they "
-        "shall be, run the same command again: it resumes."
+        f"{which} changed while they were read{example}; once they are as they shall be, run the same command again: "
+        "it resumes."
     )
 
 

@@ -20,7 +20,7 @@ from geobench.errors import DatasetError, ImageError
 from geobench.geo import haversine_km
 from geobench.images.decoding import SUFFIXES
 from geobench.images.exif import Recorded, photo_positions
-from geobench.images.formats import EXTRA
+from geobench.images.formats import HEIC_REMEDY
 from geobench.images.gps import Position
 from geobench.progress import SILENT, Progress
 
@@ -108,7 +108,7 @@ def _refuse_if_none(photos: PhotoPositions, store: Store) -> None:
     """Raise ``DatasetError`` if no photo has a position; says what was found instead."""
     if photos.found:
         return
-    unread = f"{len(photos.unread):,} in a format that is not read (of HEIC: pip install '{EXTRA}')"
+    unread = f"{len(photos.unread):,} in a format that is not read (of HEIC: {HEIC_REMEDY})"
     if not photos.without:
         more = f"; it contains {unread}" if photos.unread else ""
         raise DatasetError(

@@ -87,6 +87,13 @@ def find_places(coordinates: FloatArray) -> Places:
     return Places(countries, regions, continents)
 
 
+def is_on_the_high_seas(coordinates: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return whether each row of ``coordinates`` (n, 2) is in no country, nor in the waters of one; False if NaN."""
+    sea = np.array([zone.startswith(SEA) for zone in _zones(coordinates)], dtype=np.bool_)
+    sea[sea] = _uninhabited(coordinates[sea]) == ""
+    return sea
+
+
 def country_name(code: str) -> str:
     """Return the English name of the country ``code``; the code itself where it has none.
 

@@ -17,12 +17,13 @@ from geobench import files
 from geobench.data.dataset import NO_PHOTOS, Dataset
 from geobench.data.own import broken_definitions
 from geobench.data.photo_positions import NOTES, PhotoPositions, write_positions
+from geobench.data.plausibility import evidence
 from geobench.data.stores.layouts import is_there, open_store
 from geobench.data.stores.store import Store
 from geobench.data.tables.columns import AXES
-from geobench.data.tables.swapped import swap_evidence
 from geobench.errors import DatasetError
-from geobench.plugins import get_datasets, get_encoder
+from geobench.metrics import thresholds_of
+from geobench.plugins import get_datasets, get_encoder, get_metrics
 from geobench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ def add_dataset(
     listed = {*table["image"], *located.renamed.values()}
     unread = [name for name in store.unread() if name not in listed] if photos is None else photos.unread
     without = [] if photos is None else list(photos.without)
-    evidence = swap_evidence(table[list(AXES)].to_numpy(np.float64))
-    notes = (*rows.notes, *([f"{evidence}; look at them: geobench datasets check {name}"] if evidence else []))
+    wrong = evidence(table[list(AXES)].to_numpy(np.float64), thresholds_of(get_metrics())).values()
+    notes = (*rows.notes, *(f"{text.rstrip('?')}; look at them: geobench datasets check {name}" for text in wrong))
     return Registered(dataset, len(table), located.missing, located.renamed, without, unread, notes, photos)
 
 

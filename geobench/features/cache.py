@@ -140,7 +140,7 @@ def extract(
     decoder = Decoder(dataset, encoder, purpose, crops, augmentation)
     key = group.share(_key(decoder, device, images_key) if group.main else "")
     folder = files.home() / "features" / key
-    extraction = FeatureExtraction(decoder, table, folder.with_suffix(".partial"))
+    extraction = FeatureExtraction(decoder, table, folder.with_suffix(".partial"), images_key)
     if group.share(force or not folder.is_dir()):
         with files.locked(folder, progress.say) if group.main else nullcontext():
             if group.share(force or not folder.is_dir()):  # another process may have finished while this one waited
@@ -164,10 +164,10 @@ def _extracted(extraction: FeatureExtraction, folder: Path, device: str, force: 
     group.wait()
     with as_plugin_error(f"the encoder {decoder.encoder.name}", f"on {decoder.dataset.name}"):
         changed = extraction.run(device, **how)
-    if group.main and not changed:
+    if group.main and changed is None:
         files.move_into_place(partial, folder)
     group.wait()
-    if not changed:
+    if changed is None:
         return
     if group.main:  # the images have another key now, or will have it once they are known
         key = _key(decoder, device, decoder.dataset.content_key(extraction.table, decoder.purpose))

@@ -29,12 +29,13 @@ class Changes:
         decoder: of the images.
         table: of the images.
         folder: of the extraction; their times of change are noted in it.
-        contents: what was known of the images when they were last looked at.
+        began, contents: what was known of the images at the beginning, and when they were last looked at.
     """
 
     decoder: Decoder
     table: pd.DataFrame
     folder: Path
+    began: Contents | None = None
     contents: Contents | None = None
 
     def drop(self, shards: Shards) -> list[str]:
@@ -42,12 +43,16 @@ class Changes:
 
         They are those whose content differs, and those that could not be read and now can: a disk may have been away.
         """
-        self.contents = contents = self.decoder.dataset.contents(self.table, self.decoder.purpose, fresh=False)
+        dataset, purpose = self.decoder.dataset, self.decoder.purpose
+        self.contents = contents = dataset.contents(self.table, purpose, fresh=False)
         if contents is None:
             return []
+        self.began = self.began or contents
         suspect = np.zeros(len(self.table), dtype=np.bool_)
         if (before := self._noted()) is not None:
             suspect[contents.stamps.differing(len(self.table), before)] = True
+        if suspect.any():
+            dataset.store(purpose)  # lists an archive anew
         changed: list[str] = []
         existing = shards.existing()
         for rows in shards.ranges():
@@ -56,6 +61,13 @@ class Changes:
                 changed += found
         files.write_array(self.folder / TIMES, contents.stamps.changed)
         return changed
+
+    def is_of(self, images_key: str) -> bool:
+        """Return whether the images were those of ``images_key`` when the extraction began."""
+        dataset, images = self.decoder.dataset, self.table["image"].to_numpy(object)
+        if self.began is None:
+            return True
+        return images_key == self.began.identify(lambda rows: read_digests(dataset, images[rows], self.decoder.purpose))
 
     def forget(self) -> None:
         """Remove the note of the times of change: the extraction is complete."""

@@ -33,22 +33,24 @@ STARVED = 0.8  # if the encoder is busy for less than this share of the time, th
 
 @dataclass
 class FeatureExtraction:
-    """One extraction: the features of ``table``, written to ``folder``."""
+    """One extraction: the features of ``table``, whose images have the key ``images_key``, written to ``folder``."""
 
     decoder: Decoder
     table: pd.DataFrame
     folder: Path
+    images_key: str
 
     @cached_property
     def changes(self) -> Changes:
         """Return what notices images that change in the meantime."""
         return Changes(self.decoder, self.table, self.folder)
 
-    def run(self, device: str, batch_size: int, workers: int, progress: Progress) -> list[str]:
+    def run(self, device: str, batch_size: int, workers: int, progress: Progress) -> list[str] | None:
         """Compute the missing shards and join all of them; every process of a group calls this.
 
         Returns:
-            the images that changed in the meantime. If there are any, their shards are removed and nothing is joined.
+            None; or the images that changed in the meantime, none if it is not known which: their shards are removed,
+            and nothing is joined.
         """
         encoder, group = self.decoder.encoder, current()
         progress.say(f"loading the encoder {encoder.name}.")
@@ -65,14 +67,24 @@ class FeatureExtraction:
                 group_progress = _GroupProgress(shards, others, failed, advance)
                 self._compute(shards, missing[group.rank :: group.size], batch_size, workers, group_progress)
                 group_progress.wait()
-            changed: list[str] = group.share(self.changes.drop(shards) if group.main else [])
-            if changed:
+            changed: list[str] | None = group.share(self._changed(shards) if group.main else None)
+            if changed is not None:
                 return changed
         if group.main:
             if not joined:
                 self._join(shards, progress)
             shards.remove()
             self.changes.forget()
+        return None
+
+    def _changed(self, shards: Shards) -> list[str] | None:
+        """Return what :meth:`run` does."""
+        if changed := self.changes.drop(shards):
+            return changed
+        if self.changes.is_of(self.images_key):
+            return None
+        if self.changes.began is not None and not self.changes.began.stamps.of_each:
+            shards.remove()  # they were read from where another archive had them
         return []
 
     @property

@@ -7,7 +7,7 @@ from functools import cache
 
 from geobench.images.signatures import describe_content, is_avif, is_heif
 
-EXTRA = "geobench-geolocalization[heic]"
+HEIC_REMEDY = "pip install pillow-heif (the extra heic)"
 _ALWAYS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
@@ -36,7 +36,7 @@ def describe_unread(head: bytes) -> str:
     if not head:
         return "is empty"
     if is_heif(head) and not can_read_heif():
-        return f"is {what}, which cannot be read without the package pillow-heif: pip install '{EXTRA}'"
+        return f"is {what}, which cannot be read without the package pillow-heif: {HEIC_REMEDY}"
     if is_avif(head) and not _has("avif"):
         return f"is {what}, which cannot be read without Pillow 11.3 or newer"
     if what.endswith("image"):

@@ -18,7 +18,7 @@ TRUTH_ROLES = ("truth_latitude", "truth_longitude", "truth_position")
 AFFIXES = ("predicted_{}", "pred_{}", "{}_predicted", "{}_pred")
 """Names of predicted positions, made from each name of a position."""
 OPTIONAL = {
-    "rank": ("rank", "place"),
+    "rank": ("rank",),
     "score": ("score", "probability", "prob", "confidence", "similarity"),
     "status": ("status", "state", "outcome", "success"),
     "model": ("model", "model_name", "model_used", "model_id", "system", "method", "checkpoint", "run", "experiment")

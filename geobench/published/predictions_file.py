@@ -12,12 +12,14 @@ import numpy.typing as npt
 
 from geobench.data.tables.choice import Column, Resolve, choose_axis, choose_image_column
 from geobench.data.tables.columns import AXES
+from geobench.data.tables.coordinates import apply_hemispheres, hemisphere_column
 from geobench.errors import DatasetError, ResultError
 from geobench.geo import FloatArray, valid_if_swapped
 from geobench.predictions import UNPARSEABLE
 from geobench.published.answers import Answers, positions, read_answers, with_reasons
 from geobench.published.file_columns import Pair, Roles, check_roles, find_roles, remedy_for, truth_of
 from geobench.published.matching import check_order
+from geobench.published.ordering import order_of
 from geobench.published.records import Record, Records, read_records, text_of
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ class Answered:
     Attributes:
         model: as the file calls it; empty if it has one model only.
         table: a row per prediction: ``line``, ``image``, ``latitude``, ``longitude`` (NaN if there is no position),
-            ``score``, ``order`` (what the predictions for an image are sorted by, best first) and ``status``.
+            ``score``, ``order`` (what the predictions for an image are sorted by, best first), ``ranked`` (whether that
+            is a rank) and ``status``.
         columns: the file's name for each role.
         notes: lines on how it was read, for the user.
     """
@@ -151,20 +154,32 @@ def _read(
     answers = read_answers(latitudes, longitudes)
     if not as_given:
         _refuse_swapped(path, latitudes, longitudes, found)
+    _sign(path, records, answers)
     if not model:
         _refuse_none(path, records.unit, answers, lines, found)
     answers = with_reasons(answers, *(text.get(role, ()) for role in ("status", "error", "response")))
     score, told = _scores(path, records.unit, text, lines, found, columns)
     rank = _ranks(path, records.unit, text.get("rank"), lines)
-    by_score = pd.Series(-score).rank(method="first")  # of equal scores the first in the file is better
-    order = pd.Series(rank) if rank is not None else by_score
     axes = {axis: answers.coordinates[:, number] for number, axis in enumerate(AXES)}
-    table = pd.DataFrame({"line": lines, "image": text["image"], **axes, "score": score, "order": order.fillna(np.inf)})
-    table["status"] = answers.status
+    table = pd.DataFrame({"line": lines, "image": text["image"], **axes, "score": score, "status": answers.status})
+    table["order"] = order_of(path, records.unit, table, rank, columns)
+    table["ranked"] = rank is not None
     used = {role: name for role, name in found.items() if role not in ("error", "response", "model")}
     return Answered(
         model, table, used, [*records.notes, *roles.notes, *notes, *told, *_unusable(answers, lines, records.unit)]
     )
+
+
+def _sign(path: Path, records: Records, answers: Answers) -> None:
+    """Give unsigned degrees the signs of columns of hemispheres; raise ``ResultError`` for one that says nothing."""
+    names = dict.fromkeys(name for record in records.found for name in record.values)
+    for number, axis in enumerate(AXES):
+        name = hemisphere_column(names, axis)
+        if name is None:
+            continue
+        given = [text_of(record.values.get(name)) for record in records.found]
+        for row, reason in apply_hemispheres(answers.coordinates[:, number], axis, {name: given}).items():
+            raise ResultError(f"{path}: {records.unit} {records.found[row].line}: {reason}.")
 
 
 def _chosen(path: Path, records: Records, roles: Roles, resolve: Resolve | None) -> tuple[dict[str, str], list[str]]:

@@ -212,17 +212,18 @@ def _predictions(table: pd.DataFrame, rows: np.ndarray[Any, Any], images: Sequen
     """Return the predictions in ``table`` for n ``images``, best first; ``rows`` are the images they are for.
 
     If an image has fewer predictions than others, its last one is repeated: that changes no accuracy of the top k. An
-    image that is not in the table was not asked for.
+    image whose best prediction, by rank, has no position failed. One that is not in the table was not asked for.
     """
     n = len(images)
     every = table.assign(row=rows).loc[rows >= 0].sort_values(["row", "order"], kind="stable")
     reasons = np.full(n, NOT_ASKED, dtype=object)
     first = every.drop_duplicates("row")
     reasons[first["row"].to_numpy(np.int64)] = first["status"].to_numpy(object)
-    known = every.loc[every["latitude"].notna()]
+    lost = first.loc[first["ranked"] & first["latitude"].isna(), "row"]  # the best answer is none: no other counts
+    known = every.loc[every["latitude"].notna() & ~every["row"].isin(lost)]
     known = known.drop_duplicates(
         ["row", "image", "order", "latitude", "longitude"]
-    )  # said twice, as logs of retries do
+    )  # said twice, as in logs of retries
     _refuse_doubled(known, images, path)
     place = known.groupby("row").cumcount().to_numpy(np.int64)
     k = int(place.max()) + 1 if len(place) else 1
@@ -232,7 +233,8 @@ def _predictions(table: pd.DataFrame, rows: np.ndarray[Any, Any], images: Sequen
     scores[row, place] = known["score"].to_numpy(np.float64)
     for rank in range(1, k):
         short = np.isnan(coordinates[:, rank, 0])
-        coordinates[short, rank], scores[short, rank] = coordinates[short, rank - 1], scores[short, rank - 1]
+        coordinates[short, rank] = coordinates[short, rank - 1]
+        scores[short, rank] = np.minimum(scores[short, rank - 1], 0.0)  # a probability is claimed once
     failed = np.isnan(coordinates[:, 0, 0])
     reasons[~failed] = OK
     reasons[failed & (reasons == OK)] = UNPARSEABLE

@@ -61,9 +61,7 @@ def distinctions(groups: Sequence[Sequence[Result]], conflicting: Mapping[Place,
         unique = results[0].checkpoint and len({result.checkpoint for result in results}) == 1
         shown = [name for name in names if name not in settings and name != "form"]
         shown += settings[:MOST_SETTINGS] if unique else settings
-        parts = [
-            f"{_name(name)}={_short(own.get(name, 'none'))}" for name in shown if name in own or own["form"] == "2"
-        ]
+        parts = [f"{_name(name)}={_short(own.get(name, 'none'))}" for name in shown if _is_stated(own, name)]
         parts += ["…"] if unique and len(settings) > MOST_SETTINGS else []
         if _gallery_of(results[0]) in conflicting:
             parts.append(f"gallery={results[0].gallery_hash[:4]}")
@@ -89,11 +87,16 @@ def _key(own: Facts, level: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _varying(among: Sequence[Facts]) -> Iterator[str]:
-    """Yield the names of facts that have several values; what a record of form 1 does not state is no value."""
+    """Yield the names of facts that have several values; what a record does not state is no value."""
     for name in dict.fromkeys(name for own in among for name in own):
-        values = {own.get(name, "none") for own in among if name in own or own["form"] == "2"}
+        values = {own.get(name, "none") for own in among if _is_stated(own, name)}
         if len(values) > 1 and name not in REPEATED | VISIBLE:
             yield name
+
+
+def _is_stated(own: Facts, name: str) -> bool:
+    """Return whether a record states a fact: one of form 1 lacks some, and predictions of others have no images."""
+    return bool(own.get(name)) if name in BY_IMAGES else name in own or own["form"] == "2"
 
 
 def _name(fact: str) -> str:

@@ -27,6 +27,7 @@ from geobench import (
     Model,
     Predictions,
     StorageError,
+    evaluate,
     extract,
     files,
     get_dataset,
@@ -40,6 +41,7 @@ from geobench.data.registration import add_dataset
 from geobench.data.stores.layouts import open_store
 from geobench.features import shards as feature_shards
 from geobench.images import reading
+from geobench.models import TestSet
 from geobench.report.html.page import html_page
 from geobench.report.rows import rows
 
@@ -157,6 +159,19 @@ def test_a_copy_of_the_home_has_the_same_features(mine, tiny_encoder, counting, 
     assert (features_of("mine", tiny_encoder).key, len(counting)) == (key, 6)
 
 
+def test_machines_that_share_a_home_read_their_copies_at_the_same_path_once_each(mine, tiny_encoder, monkeypatch):
+    key = features_of("mine", tiny_encoder).key
+    read, image_bytes = [], Dataset.image_bytes
+    monkeypatch.setattr(Dataset, "image_bytes", lambda self, *of: read.append(of[0]) or image_bytes(self, *of))
+    other = shutil.copytree(mine, mine.with_name("other"))
+    for _ in range(3):  # the folder of one machine, then that of the other one: their files' times do not change
+        mine.rename(mine.with_name("aside"))
+        other.rename(mine)
+        mine.with_name("aside").rename(other)
+        assert features_of("mine", tiny_encoder).key == key
+    assert len(read) == 6
+
+
 def test_two_folders_of_the_same_names_sizes_and_times_do_not_share_features(mine, tiny_encoder):
     theirs = fill(mine.with_name("theirs"), range(20, 26))
     add("theirs", theirs)
@@ -199,6 +214,11 @@ def test_a_home_that_cannot_be_written_to_still_gives_its_features(mine, tiny_en
     assert features_of("mine", tiny_encoder).key == key
 
 
+def in_order(numbers):
+    """Return names and numbers of pictures in the order of the names, or as a dictionary has them."""
+    return list(numbers.items() if isinstance(numbers, dict) else enumerate(numbers))
+
+
 def zipped(path, numbers):
     with zipfile.ZipFile(path, "w") as archive:
         for name, number in enumerate(numbers):
@@ -207,14 +227,14 @@ def zipped(path, numbers):
 
 def tarred(path, numbers):
     with tarfile.open(path, "w") as archive:
-        for name, number in enumerate(numbers):
+        for name, number in in_order(numbers):
             member = tarfile.TarInfo(f"{name}.bmp")
             member.size = len(picture(number))
             archive.addfile(member, io.BytesIO(picture(number)))
 
 
 def parquet(path, numbers):
-    rows = [{"bytes": picture(number), "path": f"{name}.bmp"} for name, number in enumerate(numbers)]
+    rows = [{"bytes": picture(number), "path": f"{name}.bmp"} for name, number in in_order(numbers)]
     pq.write_table(pa.table({"image": rows}), path, compression="none", use_dictionary=False)
 
 
@@ -348,6 +368,35 @@ def test_a_photo_edited_between_a_kill_and_its_resumption_is_encoded_again(mine,
     np.testing.assert_array_equal(features.array[:, 0], expected(mine, tiny_encoder))
 
 
+def test_a_photo_replaced_between_the_listing_and_the_encoding_is_not_kept_as_the_old_one(mine, tiny_encoder):
+    dataset = get_dataset("mine")
+    table = dataset.table("test")
+    key = dataset.content_key(table, "test")
+    (mine / "1.bmp").write_bytes(picture(33) + b"longer")
+    with pytest.raises(DatasetError, match=r"^images of mine changed while they were read or just before; once they"):
+        extract(dataset, table, tiny_encoder, images_key=key)
+    features = features_of("mine", tiny_encoder)
+    np.testing.assert_array_equal(features.array[:, 0], expected(mine, tiny_encoder))
+
+
+@pytest.mark.parametrize("name", ["photos.tar", "photos.parquet"])
+def test_an_archive_replaced_before_it_is_encoded_is_read_anew(name, tmp_path, tiny_encoder):
+    path = tmp_path / name
+    ARCHIVES[name](path, range(6))
+    add("mine", path)
+    dataset = get_dataset("mine")
+    table = dataset.table("test")
+    key = dataset.content_key(table, "test")
+    assert dataset.image_bytes("0.bmp", "test") == picture(0)  # it is open now
+    turned = {number: number for number in reversed(range(6))}
+    ARCHIVES[name](path, turned)  # the same pictures, each where another one was
+    for _ in range(2):
+        with pytest.raises(DatasetError, match=r"^images of mine changed"):
+            extract(dataset, table, tiny_encoder, images_key=key)
+    here = fill(tmp_path / "expected", range(6))
+    np.testing.assert_array_equal(features_of("mine", tiny_encoder).array[:, 0], expected(here, tiny_encoder))
+
+
 # -- what else is kept of images
 
 
@@ -381,6 +430,16 @@ def test_a_photo_replaced_while_a_model_looks_at_pixels_leaves_no_result(mine, r
     assert not summary.results
     assert summary.failures[0].startswith("red × mine: 1 images of mine changed while they were read, such as 2.bmp")
     monkeypatch.undo()
+
+
+def test_a_photo_replaced_before_a_model_looks_at_pixels_leaves_no_result(mine, register):
+    register("model", Red)
+    test_set = TestSet.of(get_dataset("mine"))
+    assert test_set.images_key
+    (mine / "1.bmp").write_bytes(picture(33) + b"longer")
+    with pytest.raises(DatasetError, match=r"^images of mine changed while they were read or just before"):
+        evaluate("red", test_set)
+    assert evaluate("red", "mine").failed == 0
 
 
 def test_fingerprints_are_of_the_photos_as_they_are(mine, tmp_path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -346,6 +347,16 @@ def test_a_record_of_before_that_does_not_state_them_is_read_under_its_key(make_
     path.write_text(json.dumps(values))
     result = load_result(path, predictions=True)
     assert (result.key, result.encoded_with, result.training_encoded_with) == (values["key"], {}, {})
+
+
+def test_a_checkpoint_of_before_that_does_not_state_them_is_read(exam):
+    found = train("knn", "lessons", workers=0)
+    path = found.folder / "checkpoint.json"
+    values = json.loads(path.read_text())
+    assert values.pop("encoded_with")["pillow"] == version("pillow")
+    del values["seal"]
+    path.write_text(json.dumps(values | {"seal": files.digest(values)}))
+    assert find_checkpoint(found.spec) == replace(found, encoded_with={})
 
 
 def test_rows_whose_features_were_made_by_other_libraries_are_told(exam, cli, libraries):

@@ -9,14 +9,19 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import msgpack
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from geobench import DatasetError, ImageError
+from geobench import DatasetError, ImageError, get_dataset
 from geobench.data.registration import add_dataset
 from geobench.data.stores.layouts import open_store
 from geobench.images.decoding import open_image
+from geobench.models import TestSet
+from geobench.progress import Progress
 
 GREY = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (32, 1))
 COLOUR = np.stack([GREY, GREY[:, ::-1], np.full_like(GREY, 90)], axis=-1)
@@ -131,6 +136,14 @@ def test_of_several_frames_the_first_counts(kind, tmp_path):
 # -- names
 
 
+class Told(Progress):
+    def __init__(self):
+        self.said = []
+
+    def say(self, message):
+        self.said.append(message)
+
+
 def added(tmp_path, files, rows):
     """Register images, each of a colour of its own by name, and return which name each row gets, or None."""
     (tmp_path / "images").mkdir()
@@ -173,9 +186,93 @@ def test_a_backslash_in_a_table_finds_no_other_image(tmp_path):
     assert added(tmp_path, ["a/1.jpg", "1.jpg", "2.jpg"], ["2.jpg", "a\\1.jpg"]) == ["2.jpg", None]
 
 
+def test_a_photo_that_another_one_of_its_name_elsewhere_stands_in_for_is_named_at_every_run(tmp_path):
+    names = ["1.jpg", "2.jpg", "3.jpg"]
+    assert added(tmp_path, [*names, "other town/3.jpg"], names) == names
+    (tmp_path / "images" / "3.jpg").unlink()
+    told = Told()
+    for _ in range(2):
+        assert TestSet.of(get_dataset("mine"), progress=told).images_key
+    assert told.said == 2 * [
+        "mine: 1 images are found under another name than the table gives them, as others are not, such as "
+        "3.jpg = other town/3.jpg; is each the right one?"
+    ]
+
+
+def test_a_table_whose_names_all_lack_the_folder_needs_no_word(tmp_path):
+    names = ["1.jpg", "2.jpg", "3.jpg"]
+    assert added(tmp_path, [f"town/{name}" for name in names], names) == [f"town/{name}" for name in names]
+    told = Told()
+    assert TestSet.of(get_dataset("mine"), progress=told).images_key
+    assert told.said == []
+
+
 def test_a_zip_of_two_members_of_one_name_is_asked_for(tmp_path):
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for content in (b"one", b"other"):
             archive.writestr("1.jpg", content)
     with pytest.raises(DatasetError, match=r"the image '1\.jpg' may be '1\.jpg' in x\.zip or '1\.jpg' in x\.zip"):
         open_store(tmp_path / "x.zip").image_file("1.jpg")
+
+
+# -- which field of a record names its image
+
+NUMBERS = [str(number) for number in range(1, 7)]
+TITLES = [f"{number}.jpg" for number in (4, 2, 6, 1, 5, 3)]  # of the records 1 to 6
+
+
+def content(name):
+    """Return the image of a record: a colour of its own for each file name."""
+    return png([bytes([40 * int(name[0]), 90, 200] * 64)] * 32, RGB, 8)
+
+
+def records(folder, layout, *, told=True, **fields):
+    """Write records with fields besides the image, and what the file of each was called if that is ``told``."""
+    path = folder / f"shard.{layout}"
+    images = [{"bytes": content(name), "path": name if told else None} for name in TITLES]
+    if layout == "parquet":
+        pq.write_table(pa.table({**fields, "image": images}), path)
+    else:
+        columns = [dict(zip(fields, values, strict=True)) for values in zip(*fields.values(), strict=True)]
+        path.write_bytes(
+            b"".join(msgpack.packb({"image": i["bytes"], **more}) for i, more in zip(images, columns, strict=True))
+        )
+    return path
+
+
+def listed(folder):
+    """Write the table of the photos: the position of each tells which one it is."""
+    table = folder / "t.csv"
+    table.write_text("image,lat,lon\n" + "".join(f"{n}.jpg,{n},0\n" for n in NUMBERS))
+    return table
+
+
+def test_row_numbers_beside_file_names_in_parquet_give_no_photo_the_position_of_another_one(tmp_path, cli):
+    path = records(tmp_path, "parquet", id=NUMBERS, filename=TITLES)
+    given = ["datasets", "add", "mine", "--images", path, "--metadata", listed(tmp_path), "--encoder", "tiny"]
+    said = cli(*given).stderr
+    assert f"{path}: the column 'filename' names the images (6 of 6 rows looked at), not 'id'." in said
+    dataset = get_dataset("mine")
+    assert all(dataset.image_bytes(f"{n}.jpg", "test") == content(f"{n}.jpg") for n in NUMBERS)
+
+
+@pytest.mark.parametrize("layout", ["parquet", "msg"])
+def test_two_names_of_records_without_a_word_on_their_files_are_asked_for(tmp_path, layout):
+    path, table = records(tmp_path, layout, told=False, id=NUMBERS, filename=TITLES), listed(tmp_path)
+    with pytest.raises(DatasetError) as caught:
+        add_dataset("mine", path, table)
+    assert str(caught.value) == (
+        f"{path}: 'id' and 'filename' may each be the column of the image ('1', '4.jpg'), and there are no images here "
+        "to tell by; name the right one: columns={'image': 'filename'} in Python, or geobench datasets add NAME … "
+        "--image-column filename (with --replace if NAME exists)."
+    )
+    table.write_text(table.read_text().replace("image", "filename"))
+    dataset = add_dataset("mine", path, table, columns={"image": "filename"}).dataset
+    assert all(dataset.image_bytes(f"{n}.jpg", "test") == content(f"{n}.jpg") for n in NUMBERS)
+
+
+@pytest.mark.parametrize("layout", ["parquet", "msg"])
+@pytest.mark.parametrize("fields", [{"id": TITLES}, {"id": TITLES, "filename": TITLES}])
+def test_one_name_or_two_equal_ones_need_no_word(tmp_path, layout, fields):
+    dataset = add_dataset("mine", records(tmp_path, layout, told=False, **fields), listed(tmp_path)).dataset
+    assert all(dataset.image_bytes(f"{n}.jpg", "test") == content(f"{n}.jpg") for n in NUMBERS)

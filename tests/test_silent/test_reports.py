@@ -650,6 +650,21 @@ def test_rows_measured_differently_are_named(make_result, name, values, said):
         assert any(said in text for text in row["doubts"].values()) == (row["model"] == "a" or name != "versions")
 
 
+def test_a_scored_file_beside_measured_results_renames_no_row(desk):
+    """Each row got a suffix, "plain (files=70e4, columns=bbd8)", as if there were two versions of the test set."""
+    desk.photographers(2)
+    spec = desk.train().spec
+    desk.run(spec)
+    lines = [line.split(",")[:3] for line in desk.tables["exam"].read_text().splitlines()[1:]]
+    Path("theirs.csv").write_text("\n".join(["image,latitude,longitude", *(f"{name},1.5,2.5" for name, *_ in lines)]))
+    desk.cli("score", "theirs.csv", "--dataset", "exam", "--results", "results")
+    assert [row.model for row in shown()] == [spec, "theirs"]
+    other = desk.train(seed=1, settings={"k": 3}).spec
+    desk.photographers(3)
+    desk.run(other)  # two versions of the columns, beside what states none
+    assert [("columns=" in row.model, "=," in row.model) for row in shown()] == [(True, False)] * 2 + [(False, False)]
+
+
 def test_a_table_without_reasons_to_doubt_it_has_none(make_result):
     make_result([0.0, 1.0] * 5).save()
     assert not doubts(shown()) and json.loads(report("json"))[0]["doubts"] == {}

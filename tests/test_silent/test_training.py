@@ -21,7 +21,10 @@ class CtrlC(Progress):
     """Presses Ctrl-C after a step of the training."""
 
     def __init__(self, step):
-        self.left = step
+        self.left, self.lines = step, []
+
+    def say(self, message):
+        self.lines.append(message)
 
     @contextmanager
     def track(self, what, total, unit, done=0):
@@ -41,6 +44,22 @@ def test_early_stopping_interrupted_at_the_end_of_an_epoch_ends_with_the_same_mo
         train("geoclip", settings=SMALL | EARLY_STOPPING, progress=CtrlC(step), **ON_CROPS)
     again = train("geoclip", settings=SMALL | EARLY_STOPPING, **ON_CROPS)
     assert (again.id, again.weights) == (whole.id, whole.weights), "the held-out loss of that epoch counts"
+
+
+def test_a_forced_training_does_not_go_on_from_the_state_of_one_on_the_features_of_before(own_home):
+    def interrupted(step, **how):
+        with pytest.raises(KeyboardInterrupt):
+            train("geoclip", settings=SMALL, progress=CtrlC(step), **ON_CROPS, **how)
+
+    def said(**how):
+        progress = CtrlC(0)
+        train("geoclip", settings=SMALL, progress=progress, **ON_CROPS, **how)
+        return [line for line in progress.lines if "resuming" in line]
+
+    interrupted(5)
+    assert said(force=True) == []
+    interrupted(7, force=True)
+    assert said(force=True) == ["train geoclip: resuming from step 7."], "it was on the new features, too"
 
 
 def test_a_model_that_a_run_trains_first_learns_from_the_fraction_of_a_limit_that_the_others_learnt_from(cli, photos):

@@ -81,13 +81,15 @@ class FolderStore(Store, kind="folder", what="a folder of images"):
     def stamps(self, images: Sequence[str]) -> Stamps:
         """Return size and times of each file, −1 if it does not exist."""
         stamps = np.full((len(images), 3), -1, dtype=np.int64)
+        renamed, example = 0, ""
         for row, image in enumerate(images):
             status = self._status(image)
             if status is None and (found := super().find(image)) is not None:
                 status = self._status(_on_disk(found))
+                renamed, example = renamed + 1, example or f"{image} = {found.name}"
             if status is not None:
                 stamps[row] = status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        return Stamps(str(self.path.absolute()), stamps[:, :2], stamps[:, 2], of_each=True)
+        return Stamps(str(self.path.absolute()), stamps[:, :2], stamps[:, 2], True, renamed, example)
 
     def _status(self, image: str) -> os.stat_result | None:
         """Return the status of a file in the folder, None if there is none; ``StorageError`` if that is unknown."""

@@ -16,7 +16,7 @@ from geobench.data.stores.split_tars import SplitTarStore
 from geobench.data.stores.store import Store, head
 from geobench.errors import DatasetError, DatasetNotFoundError, unknown_name
 from geobench.images.decoding import SUFFIXES
-from geobench.images.formats import EXTRA, is_image
+from geobench.images.formats import HEIC_REMEDY, is_image
 
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 MAX_INSPECTED = 10_000  # entries of a folder that are inspected to recognise its layout
@@ -126,7 +126,7 @@ def _not_read(parts: Sequence[Path]) -> str:
     if any(part.suffix.lower() in (".heic", ".heif", ".hif") for part in parts):
         return (
             f"{names} are HEIC photos, which are not read; save them as JPEG, with their EXIF, or install the package "
-            f"pillow-heif: pip install '{EXTRA}'."
+            f"pillow-heif: {HEIC_REMEDY}."
         )
     kinds = {kind.kind for part in parts for kind in Store.kinds.values() if part.is_file() and kind.claims([part])}
     if len(kinds) > 1:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geobench.data.stores.catalogue import ListedImage, PerThread, StoredImage
-from geobench.data.stores.names import Kind
+from geobench.data.stores.names import Kind, key_of
 from geobench.data.stores.store import Advance, Store, unreadable
 from geobench.data.stores.tars import scalars
+from geobench.data.tables.choice import SAMPLED, Column, Match, choose_image_column, remedy_for
 from geobench.data.tables.columns import RECOGNISED
 from geobench.errors import DatasetError, ImageError
 from geobench.images.reading import MAX_BYTES, is_passing
@@ -28,6 +29,13 @@ DAMAGED = (ValueError, TypeError, RecursionError, OverflowError)
 """Errors of decoding a msgpack record, in addition to those of the package."""
 
 
+class Sample(NamedTuple):
+    """Some records without their images: their fields, and what the file of each image was called, if that is told."""
+
+    records: list[dict[str, Any]]
+    paths: list[str | None]
+
+
 class _Shards(Store):
     """Files of records, each with an image and its name."""
 
@@ -39,6 +47,10 @@ class _Shards(Store):
         """Return whether all files have the suffix of such shards."""
         return all(part.suffix.lower() in cls.suffixes for part in parts)
 
+    def __init__(self, path: Path, parts: Sequence[Path], id_column: str | None = None) -> None:
+        super().__init__(path, parts, id_column)
+        self._chosen: dict[tuple[str, ...], str] = {}
+
     def is_image(self, name: str) -> bool:
         """Return True: every record is an image, whatever its name."""
         return True
@@ -47,11 +59,40 @@ class _Shards(Store):
         """Return that it is an image, likewise."""
         return Kind.IMAGE
 
-    def id_among(self, names: Sequence[str]) -> str | None:
-        """Return which of ``names`` is the field with the name of an image, None if none is recognised."""
+    def id_among(self, names: Sequence[str], where: object, sample: Callable[[], Sample]) -> str | None:
+        """Return which of ``names`` is the field with the name of an image, None if none is recognised.
+
+        Of several the content decides, as of the columns of a table: what the record's own image is called.
+
+        Args:
+            names: of the fields.
+            where: the file, for messages.
+            sample: returns some records.
+
+        Raises:
+            DatasetError: it cannot be told.
+        """
         by_lower = {name.lower(): name for name in names}
-        candidates = (self.id_column.lower(),) if self.id_column else IDS
-        return next((by_lower[name] for name in candidates if name in by_lower), None)
+        wanted = (self.id_column.lower(),) if self.id_column else IDS
+        found = tuple(by_lower[name] for name in wanted if name in by_lower)
+        if len(found) > 1 and found not in self._chosen:
+            self._chosen[found] = self._choice(found, where, sample())
+        return self._chosen.get(found, found[0] if found else None)
+
+    def _choice(self, names: Sequence[str], where: object, sample: Sample) -> str:
+        import pandas as pd
+
+        columns = [Column(name, pd.Series([str(record.get(name)) for record in sample.records])) for name in names]
+        paths = {path: Match(path, exact=True) for path in sample.paths if path}
+        nearly = {key_of(path.rpartition("/")[2]): Match(path, exact=False) for path in paths}
+
+        def resolve(values: Sequence[str]) -> list[Match | None] | None:
+            return [paths.get(v) or nearly.get(key_of(v.rpartition("/")[2])) for v in values] if paths else None
+
+        chosen = choose_image_column(str(where), columns, resolve, remedy_for("image", is_table=True))
+        if chosen.note:
+            self.notes.append(f"{where}: {chosen.note}.")
+        return names[chosen.number]
 
     def missing_id(self, where: object, names: Sequence[str]) -> DatasetError:
         """Return the error for records whose fields ``names`` do not include the name of the image."""
@@ -93,12 +134,21 @@ class MsgpackStore(_Shards, kind="msgpack", what="msgpack shards, shard_0.msg â€
             raise DatasetError(f"{where}: not a map of an image and its id, but {type(record).__name__}.")
         fields = {_text(key): value for key, value in record.items()}
         image = fields.pop(IMAGE, None)
-        id_field = self.id_among(list(fields))
+        id_field = self.id_among(list(fields), self.parts[location.part], lambda: self._sample(location.part))
         if id_field is None:
             raise self.missing_id(where, list(fields))
         name = _text(fields.pop(id_field))
         metadata = scalars({key: _text(value) for key, value in fields.items()})
         return location._replace(name=name, problem="" if image else "its record has no image"), metadata or None
+
+    def _sample(self, number: int) -> Sample:
+        import msgpack
+
+        with self.parts[number].open("rb") as file:
+            records = msgpack.Unpacker(file, raw=True, strict_map_key=False, max_buffer_size=MAX_BYTES)
+            first = [record for record in islice(records, SAMPLED) if isinstance(record, dict)]
+        fields = [{_text(key): _text(value) for key, value in record.items()} for record in first]
+        return Sample(fields, [])
 
     def read(self, image: StoredImage) -> bytes:
         """Return the image of a record."""
@@ -135,7 +185,7 @@ class ParquetStore(_Shards, kind="parquet", what="parquet files with a column of
         try:
             with _Rows(path) as rows:
                 others = [name for name in rows.names if name != rows.image]
-                id_column = self.id_among(others)
+                id_column = self.id_among(others, path, lambda: rows.sample(others))
                 if id_column is None and rows.path is None:
                     raise self.missing_id(path, others)
                 for record in rows.records(others if id_column else [*others, str(rows.path)]):
@@ -199,6 +249,13 @@ class _Rows:
         """Yield every row as a dictionary of these columns."""
         for batch in self.file.iter_batches(ROWS_LISTED, columns=list(columns), use_threads=False):
             yield from batch.to_pylist()
+
+    def sample(self, columns: Sequence[str]) -> Sample:
+        """Return the first rows."""
+        wanted = [*columns, *([self.path] if self.path else [])]
+        records = list(islice(self.records(wanted), SAMPLED))
+        images = [record.pop(self.image, None) for record in records]
+        return Sample(records, [image and image["path"] for image in images])
 
     def image_in(self, row: int) -> bytes | None:
         """Return the image of a row, counted from 0; a row group is only restarted for an earlier row."""

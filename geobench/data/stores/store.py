@@ -37,6 +37,7 @@ class Store(ABC):
         has_fields: whether its images are records, one of whose fields is the name: ``id_column``.
         path: as given in the definition.
         parts: the files that it consists of.
+        notes: lines for the user on how its images were listed.
         id_column: the column or field with the name of an image, if it is not recognised.
     """
 
@@ -57,6 +58,7 @@ class Store(ABC):
         self.path = path
         self.parts = list(parts)
         self.id_column = id_column
+        self.notes: list[str] = []
         self._catalogue: Catalogue | None = None
         self._opened: PerThread[BinaryIO] = PerThread()
 
@@ -112,6 +114,8 @@ class Store(ABC):
         stamp = self.stamp()
         try:
             write_catalogue(folder, self._list_all(progress), lambda: self.written_stamp(stamp), self.is_image)
+            for note in self.notes:
+                progress.say(note)
             return Catalogue(folder)
         except sqlite3.Error as error:
             raise StorageError(

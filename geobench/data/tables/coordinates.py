@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from geobench.data.land import is_open_sea
 from geobench.data.tables.columns import AXES
@@ -21,9 +22,17 @@ RADIANS = (np.pi / 2, np.pi)
 MANY_PLACES, SPREAD, ASHORE = 20, 0.2, 0.9
 """Coordinates within ``RADIANS`` are refused if there are so many places, they span this much (11° in radians), and
 this share of them is then near land. Fewer, or those of one town, may be an example that somebody made up."""
+MANY_DEGREES, MANY_MINUTES = 40, 20
+"""Degrees whose decimals are minutes have none above .59. By chance that happens once in 10⁹ (0.6⁴⁰) for photos at so
+many different whole degrees; points of a grid have fewer different decimals than ``MANY_MINUTES``."""
+_AS_MINUTES = (
+    "latitude and longitude look like degrees with minutes after the point, such as 43.48 for 43°48': no number has "
+    "decimals from .60 to .99; write decimal degrees, 43.8"
+)
 HEMISPHERES = {"latitude": ("N", "S"), "longitude": ("E", "W")}
 _AXIS = {"latitude": "latitude|lat", "longitude": "longitude|long|lon|lng"}
 _REFERENCE = "ref|reference|dir|direction|hem|hemi|hemisphere|indicator|ind"
+_PARTS = {"minutes": ("min", "minute"), "seconds": ("sec", "second")}
 _DECIMAL_COMMA = r"\s*[+\-−]?[0-9]{1,3},[0-9]+\s*"
 _SEXAGESIMAL = re.compile(r"[°º'′’\"″]|[0-9]\s*[NSEWO]\s*$|^\s*[NSEWO]\s*[0-9]", re.IGNORECASE)
 
@@ -31,17 +40,84 @@ _SEXAGESIMAL = re.compile(r"[°º'′’\"″]|[0-9]\s*[NSEWO]\s*$|^\s*[NSEWO]\s
 def parse_coordinates(table: pd.DataFrame) -> tuple[FloatArray, dict[int, str], str]:
     """Return the coordinates (n, 2), what is wrong with each row whose are unusable, and advice on all of them.
 
-    A column of hemispheres next to an axis, such as ``lat_ref`` with N and S, gives it its signs.
+    Columns of minutes and seconds next to an axis, such as ``lat_min``, are added to its degrees, and a column of
+    hemispheres, such as ``lat_ref`` with N and S, gives it its signs.
     """
     comma = _has_decimal_commas(table)
     coordinates = np.stack([as_numbers(table[axis], comma) for axis in AXES], axis=1)
     reasons: dict[int, str] = {}
+    columns = {str(name): table[name] for name in table.columns}
     for column, axis in enumerate(AXES):
-        reasons |= apply_hemispheres(coordinates[:, column], axis, {str(name): table[name] for name in table.columns})
+        reasons |= add_minutes(coordinates[:, column], axis, columns)
+        reasons |= apply_hemispheres(coordinates[:, column], axis, columns)
     for row in invalid_rows(coordinates).tolist():
         texts = [str(table[axis].iloc[row]) for axis in AXES]
         reasons[row] = ", ".join(filter(None, map(_reason, AXES, texts, coordinates[row].tolist())))
     return coordinates, reasons, _advice(coordinates) if reasons else ""
+
+
+def add_minutes(
+    degrees: FloatArray, axis: str, columns: Mapping[str, Sequence[str] | pd.Series[Any]]
+) -> dict[int, str]:
+    """Add to ``degrees`` (n,) of an axis, in place, its columns of minutes and seconds among ``columns``, if any.
+
+    Degrees with decimals are complete if the minutes say the same.
+
+    Args:
+        degrees: as read; the sign is theirs.
+        axis: ``latitude`` or ``longitude``.
+        columns: those of the table by name, n texts each; that of the axis itself, if any, tells −0 from 0.
+
+    Returns:
+        By row, what is wrong with minutes or seconds: missing, not from 0 to below 60, or beside other decimals.
+    """
+    parts = {part: found for part in _PARTS if (found := _part(part, axis, columns)) is not None}
+    if not parts:
+        return {}
+    none, read = np.zeros(len(degrees)), np.isfinite(degrees)
+    minutes, seconds = (parts[part][1] if part in parts else none for part in _PARTS)
+    for row, text in enumerate(columns.get(axis, ())):
+        if degrees[row] == 0 and str(text).strip().startswith(("-", "−")):
+            degrees[row] = -0.0
+    minutes, other = _joined(minutes, seconds) if "seconds" in parts else (minutes, False)
+    joined, contrary = _joined(degrees, minutes)
+    name = next(iter(parts.values()))[0]
+    advice = "give whole degrees beside minutes, or decimal degrees alone"
+    reasons = {
+        row: f"{axis} {degrees[row]:g} has decimals that are not the minutes in the column {name!r}; {advice}"
+        for row in np.flatnonzero(read & (contrary | other)).tolist()
+    }
+    for part, (name, values) in parts.items():
+        for row in np.flatnonzero(read & ~((values >= 0) & (values < 60))).tolist():
+            text = shortened(str(list(columns[name])[row]).strip())
+            reasons[row] = f"{axis} has the {part} {text} (column {name!r}), which are not from 0 to below 60"
+    degrees[:] = np.where(np.isfinite(joined), joined, degrees)
+    return reasons
+
+
+def _part(part: str, axis: str, columns: Mapping[str, Sequence[str] | pd.Series[Any]]) -> tuple[str, FloatArray] | None:
+    """Return the column of minutes or seconds of an axis, name and numbers; None if there is none, or it is empty.
+
+    A ``lat_min`` beside a ``lat_max``, or whose numbers are mostly no minutes, is the edge of a box.
+    """
+    import pandas as pd
+
+    plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in columns}
+    short, long = _PARTS[part]
+    pattern = rf"(exif)?(gps)?({_AXIS[axis]})({short}s?|{long}s?)|{long}s?({_AXIS[axis]})"
+    found = next((letters for letters in plain if re.fullmatch(pattern, letters)), "")
+    if not found or re.sub("mins?$", "max", found) in plain.keys() - {found}:
+        return None
+    values = as_numbers(pd.Series([str(text) for text in columns[plain[found]]]))
+    filled = values[np.isfinite(values)]
+    return (plain[found], values) if ((filled >= 0) & (filled < 60)).sum() * 2 > len(filled) else None
+
+
+def _joined(coarse: FloatArray, fine: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Return ``coarse`` plus a sixtieth of ``fine``, or alone if it has decimals; and which has other decimals."""
+    decimals = np.abs(coarse) % 1
+    joined = np.where(decimals == 0, np.copysign(np.abs(coarse) + fine / 60, coarse), coarse)
+    return joined, (decimals != 0) & (np.abs(decimals - fine / 60) > 1 / 60)
 
 
 def apply_hemispheres(
@@ -58,7 +134,7 @@ def apply_hemispheres(
         By row, what is wrong with a hemisphere that is missing, unknown, or contradicts the sign of the degrees.
     """
     positive, negative = HEMISPHERES[axis]
-    name = next((name for name in columns if _is_hemisphere(name, axis)), None)
+    name = hemisphere_column(columns, axis)
     given = [str(text).strip() for text in columns[name]] if name is not None else []
     if not any(given):
         return {}
@@ -73,11 +149,11 @@ def apply_hemispheres(
     }
 
 
-def _is_hemisphere(column: str, axis: str) -> bool:
-    """Return whether ``column`` is named like one of hemispheres: ``GPSLatitudeRef``, ``lat_dir``, ``N/S``."""
+def hemisphere_column(columns: Iterable[str], axis: str) -> str | None:
+    """Return the first of ``columns`` that is named like one of hemispheres: ``GPSLatitudeRef``, ``N/S``."""
     letters = "".join(HEMISPHERES[axis]).lower()
-    name = rf"(exif)?(gps)?({_AXIS[axis]})({_REFERENCE}|{letters})|{letters}({_REFERENCE})?"
-    return re.fullmatch(name, re.sub(r"[^a-z]", "", column.lower())) is not None
+    named = re.compile(rf"(exif)?(gps)?({_AXIS[axis]})({_REFERENCE}|{letters})|{letters}({_REFERENCE})?")
+    return next((name for name in columns if named.fullmatch(re.sub(r"[^a-z]", "", name.lower()))), None)
 
 
 def as_numbers(texts: pd.Series[Any], decimal_comma: bool | None = None) -> FloatArray:
@@ -109,13 +185,25 @@ def other_unit(coordinates: FloatArray) -> Unit | None:
     away = coordinates[(np.abs(coordinates) > 1e-6).any(axis=1)]  # (0, 0) stands for an unknown position
     places = away[np.unique(place_keys(away), return_index=True)[1]]
     if len(places) < MANY_PLACES / 2 or not (np.abs(places) <= RADIANS).all():
-        return None
+        return Unit(_AS_MINUTES, True) if _has_minutes_as_decimals(places) else None
     where = f"all {len(coordinates):,} positions are on the open sea off West Africa, within 1.6° and 3.2° of (0, 0)"
     ashore = 1 - is_open_sea(np.degrees(places)).mean()
     if np.ptp(places, axis=0).max() < SPREAD or ashore < ASHORE:
         return Unit(f"{where}; are latitude and longitude in degrees?", False)
     text = f"latitude and longitude look like radians: {where}, and {ashore:.0%} of them near land if they are radians"
     return Unit(f"{text}; write degrees, 180/π times as much", len(places) >= MANY_PLACES)
+
+
+def _has_minutes_as_decimals(places: FloatArray) -> bool:
+    """Return whether no number of ``places`` (n, 2) goes on with .60 to .99, and that is no chance.
+
+    Photos of a town share their first decimals: only numbers of different whole degrees are independent.
+    """
+    parts = np.round(np.abs(places) % 1 * 100, 6).astype(np.int64)
+    if not len(places) or parts.max() >= 60:
+        return False
+    degrees = sum(len(np.unique(np.trunc(axis))) for axis in places.T)
+    return degrees >= MANY_DEGREES and len(np.unique(parts)) >= MANY_MINUTES
 
 
 def _has_decimal_commas(table: pd.DataFrame) -> bool:

@@ -8,9 +8,10 @@ from operator import attrgetter
 import numpy as np
 
 from geobench.audits.subsets import audit_command
-from geobench.data.tables.swapped import swap_evidence
+from geobench.data.plausibility import evidence
 from geobench.errors import GeobenchError
 from geobench.geo import place_keys
+from geobench.metrics import thresholds_of
 from geobench.plugins import get_dataset
 from geobench.provenance import TRAINED_SHARE
 from geobench.report.audited import Audited, audits, holds_photos
@@ -19,7 +20,7 @@ from geobench.report.rows import Row
 
 VERSIONS = {
     "test_hash": "names, true positions or their order differ; they are not compared",
-    "images_key": "sizes or times of the image files differ",
+    "images_key": "sizes, times or contents of the image files differ",
     "columns_hash": "columns such as photographers differ",
 }
 
@@ -77,6 +78,16 @@ def _by_audit(ours: Sequence[Row], value: Callable[[Audited], Key]) -> dict[tupl
         if row.audited is not None:
             found.setdefault((row.dataset, row.results[0].trained_on, value(row.audited)), []).append(row)
     return found
+
+
+def implausible_positions(ours: Sequence[Row]) -> Iterator[Doubt]:
+    """Rows on a test set whose true positions cannot all be true: swapped, at (0, 0), at sea, or rounded."""
+    known = [row for row in ours if row.results[0].truth is not None]
+    for version, rows in rows_by(known, lambda result: (result.dataset, result.test_hash, result.subset)).items():
+        truth = rows[0].results[0].truth
+        assert truth is not None
+        for kind, text in evidence(truth, thresholds_of(rows[0].metrics)).items():
+            yield Doubt(kind, tuple(rows), f"{version[0]}: {text}{'' if text.endswith('?') else '.'}")
 
 
 def copies(ours: Sequence[Row]) -> Iterator[Doubt]:
@@ -163,16 +174,6 @@ def _variant(dataset: str, n: int, distinct: int | None) -> str:
         return ""
 
 
-def swapped_positions(ours: Sequence[Row]) -> Iterator[Doubt]:
-    """Rows on a test set whose latitudes and longitudes look swapped."""
-    known = [row for row in ours if row.results[0].truth is not None]
-    for rows in rows_by(known, lambda result: result.test_hash).values():
-        truth = rows[0].results[0].truth
-        if truth is not None and (evidence := swap_evidence(truth)):
-            text = f"{rows[0].dataset}: {evidence} ({named(rows, ours)})."
-            yield Doubt("swapped positions", tuple(rows), text)
-
-
 def partial_set(ours: Sequence[Row]) -> Iterator[Doubt]:
     """Rows on fewer or more images than the set has according to its authors."""
     for expected, found in rows_by(ours, lambda result: result.expected).items():
@@ -185,9 +186,9 @@ def partial_set(ours: Sequence[Row]) -> Iterator[Doubt]:
 KINDS: tuple[Callable[[Sequence[Row]], Iterator[Doubt]], ...] = (
     trained_on_test_images,
     leaks,
-    swapped_positions,
     not_audited,
     partial_audit,
+    implausible_positions,
     copies,
     oracle,
     outdated_gallery,
