@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from geobench.data.land import sample_land
 from geobench.report.formats import report
 from geobench.results import read_results
 
@@ -17,8 +18,8 @@ ONE_DEGREE_KM = 111.195080
 @pytest.fixture
 def places(cli):
     """Return forty true positions, (image, latitude, longitude), registered as the set ``places`` without photos."""
-    rng = np.random.default_rng(0)
-    rows = [(f"{number}.jpg", *rng.uniform((-50, -80), (60, 80)).round(4)) for number in range(40)]
+    land = sample_land(40, np.random.default_rng(0), -50, 60).round(4)
+    rows = [(f"{number}.jpg", *place) for number, place in enumerate(land)]
     write("truth.csv", [("image", "latitude", "longitude"), *rows])
     cli("datasets", "add", "places", "--metadata", "truth.csv")
     return rows
@@ -309,7 +310,8 @@ def test_who_is_right_about_photos_of_one_city_is_not_doubted_for_it(cli):
     """Twenty photos of the middle of Paris, twenty elsewhere: the middle of Paris is no habit of the model."""
     paris, rng = (48.8534, 2.3488), np.random.default_rng(3)
     about = rng.normal(paris, 0.003, (20, 2)).round(5)
-    truth = [(f"{k}.jpg", *(about[k] if k < 20 else rng.uniform((-50, -80), (60, 80)).round(4))) for k in range(40)]
+    land = sample_land(40, rng, -50, 60).round(4)
+    truth = [(f"{k}.jpg", *(about[k] if k < 20 else land[k])) for k in range(40)]
     write("truth.csv", [("image", "latitude", "longitude"), *truth])
     cli("datasets", "add", "city", "--metadata", "truth.csv")
     off = [(n, *(paris if k < 20 else (a + 1, b))) for k, (n, a, b) in enumerate(truth)]
