@@ -121,6 +121,11 @@ class Result(Identity):
         return self.n - self.statuses.get(NOT_ASKED, 0)
 
     @property
+    def partial(self) -> str:
+        """Return what follows its name in every table: empty, unless only a part of the images was asked for."""
+        return " (partial)" if self.asked < self.n else ""
+
+    @property
     def answered(self) -> int:
         """Return how many of the n images have a prediction."""
         return self.asked - self.failed

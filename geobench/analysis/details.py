@@ -43,7 +43,7 @@ class DetailedResult:
     def name(self) -> str:
         """Return the name of the model and, if it uses one, of the gallery and the seed of its draw."""
         gallery = f", {self.result.gallery}, seed {self.result.seed}" if self.result.gallery else ""
-        return f"{self.result.spec}{gallery}"
+        return f"{self.result.spec}{self.result.partial}{gallery}"
 
     def identity(self) -> dict[str, str | int]:
         """Return what tells this result from others, for flat rows."""

@@ -81,7 +81,7 @@ def _show(found: Comparison) -> None:
         crops = (
             f", {result.crops} crop{'s' if result.crops > 1 else ''}" if result.crops else ""
         )  # 0: predictions of others
-        click.echo(f"{side}: {result.spec}{gallery}{crops} (result {result.key[:8]})")
+        click.echo(f"{side}: {result.spec}{result.partial}{gallery}{crops} (result {result.key[:8]})")
     by = "" if found.clusters.by == "image" else f", {len(found.clusters.sizes):,} clusters by {found.clusters.by}"
     click.echo(f"{found.a.dataset}: {found.a.n:,} images{by}\n")
     print_rows([_row(line) for line in found.lines], as_json=False)

@@ -21,7 +21,7 @@ from geobench.pictures.canvas import save, styled
 from geobench.pictures.curves import draw_cdf, draw_frontier
 from geobench.pictures.error_maps import draw_error_map
 from geobench.progress import SILENT, Progress
-from geobench.report.rows import PARTIAL, Row, rows
+from geobench.report.rows import Row, rows
 from geobench.results import Result, read_results
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _parts(row: Row) -> tuple[str, ...]:
     gallery = f"{first.gallery.rpartition(':')[0] or 'gallery'} {first.gallery_size:,}" if first.gallery else ""
     checkpoint = row.model.removeprefix(first.model).lstrip("@ ")  # and what tells it apart from others
     return (
-        first.model + (PARTIAL if row.partial else ""),
+        first.model + first.partial,
         gallery,
         checkpoint,
         f"{first.crops} crops",

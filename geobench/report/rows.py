@@ -23,9 +23,6 @@ from geobench.results import Result
 from geobench.statistics.intervals import Clusters, Interval, clusters_of, intervals
 from geobench.statistics.paired import leaders, linearised
 
-PARTIAL = " (partial)"
-"""Follows the name of a row of which only a part of the images was asked for."""
-
 
 @dataclass(frozen=True)
 class Row:
@@ -98,7 +95,7 @@ class Row:
     @property
     def partial(self) -> bool:
         """Return whether only some of the images were asked for: such a row is never ranked against whole ones."""
-        return any(result.asked < result.n for result in self.results)
+        return any(result.partial for result in self.results)
 
     @property
     def compared(self) -> bool:
@@ -178,7 +175,7 @@ def row_of(
     name = f"{first.model}@{'/'.join(dict.fromkeys(r.trained_on for r in results))}" if several else first.spec
     found = Row(
         dataset=first.dataset,
-        model=name + (PARTIAL if any(result.asked < result.n for result in results) else ""),
+        model=name + max(result.partial for result in results),
         metrics=metrics,
         scores={name: float(np.mean(each)) for name, each in scores.items()},
         results=results,

@@ -103,6 +103,8 @@ def test_who_asked_for_the_easy_half_alone_is_not_ranked_against_who_asked_for_a
     assert shown["Model"] == "half (partial)"
     assert (shown["n"], shown["Failed"], shown["Not asked"]) == ("40", "0", "20")
     assert "Partial: half (asked for 20 of 40)" in found["half"]["doubts"]["partly asked"]
+    (half,) = [path for path in Path("results").glob("*.json") if "_half_" in path.name]
+    assert cli("breakdown", half, "--by", "continent").stdout.startswith("half (partial) on places")
     told = cli("compare", "half", "whole", "--dataset", "places", exit_code=1).stderr
     assert "half was asked for 20 and whole for 40 of 40 images" in told
 
