@@ -140,6 +140,13 @@ def test_the_command_shows_a_line_per_score(cli, pair):
     assert any(line.startswith("Median km") for line in lines)
 
 
+def test_distances_below_ten_kilometres_keep_a_decimal(cli, make_result):
+    for model, latitude in (("near", 0.003), ("far", 0.025)):  # 0.3 and 2.8 km
+        make_result([latitude] * 12, key=model[0] * 16, model=model, checkpoint="").save(FOLDER)
+    (mean,) = (line for line in cli("compare", "near", "far").stdout.splitlines() if line.startswith("Mean km"))
+    assert mean.split()[2:5] == ["0.3", "2.8", "+2.4"]
+
+
 def test_the_command_fails_only_where_b_is_worse_and_it_is_asked_to(cli, pair):
     cli("compare", "old", "new", "--fail-if-worse")
     cli("compare", "new", "old")
