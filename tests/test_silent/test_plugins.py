@@ -15,6 +15,7 @@ from geobench import (
     Gallery,
     Metric,
     Model,
+    Options,
     PluginError,
     Predictions,
     evaluate,
@@ -99,7 +100,7 @@ def mine(photos, register):
 
 def test_a_model_that_fills_the_same_arrays_for_every_batch_keeps_the_predictions_of_all(mine):
     """All batches but the last were overwritten: 42.7 % at 1 km instead of 100 %."""
-    both = [evaluate(model(), "mine") for model in (Buffered, Copying)]
+    both = [evaluate(model(), "mine", options=Options(batch_size=8, workers=0)) for model in (Buffered, Copying)]
     first, second = (result.predictions.coordinates for result in both)
     assert len(np.unique(second[:, 0, 0])) > 10
     np.testing.assert_array_equal(first, second)
