@@ -15,7 +15,6 @@ from geobench import (
     Gallery,
     Metric,
     Model,
-    Options,
     PluginError,
     Predictions,
     evaluate,
@@ -24,6 +23,7 @@ from geobench import (
     run,
 )
 from geobench.data.registration import add_dataset
+from geobench.images import batches
 from geobench.metrics import ScoredImages
 from geobench.models import TestSet
 from geobench.progress import Progress
@@ -98,9 +98,10 @@ def mine(photos, register):
     return images
 
 
-def test_a_model_that_fills_the_same_arrays_for_every_batch_keeps_the_predictions_of_all(mine):
+def test_a_model_that_fills_the_same_arrays_for_every_batch_keeps_the_predictions_of_all(mine, monkeypatch):
     """All batches but the last were overwritten: 42.7 % at 1 km instead of 100 %."""
-    both = [evaluate(model(), "mine", options=Options(batch_size=8, workers=0)) for model in (Buffered, Copying)]
+    monkeypatch.setattr(batches, "IMAGES_AT_ONCE", 8)
+    both = [evaluate(model(), "mine") for model in (Buffered, Copying)]
     first, second = (result.predictions.coordinates for result in both)
     assert len(np.unique(second[:, 0, 0])) > 10
     np.testing.assert_array_equal(first, second)
