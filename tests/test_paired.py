@@ -183,7 +183,9 @@ def test_more_rivals_need_a_clearer_difference():
     best[:7] = 0.5  # p = 2 · 2⁻⁷ = 0.0156 against one that has none of them
     none = np.full(60, 5000.0)
     assert "acc_1km" not in race([best, none])[1]
-    assert all("acc_1km" in each for each in race([best, none, none, none, none]))
+    others = [none + further for further in range(4)]  # as many misses, other models
+    assert all("acc_1km" in each for each in race([best, *others]))
+    assert "acc_1km" not in race([best, none, none, none, none])[1]  # copies are one rival
 
 
 def test_where_no_model_has_an_image_right_none_is_the_best():

@@ -112,7 +112,7 @@ def check(
     n = len(rows.table) + len(rows.problems)
     expected = dataset.count if purpose == "test" or split == "all" else None
     findings = [
-        *check_positions(rows, thresholds_of(get_metrics(name))),
+        *check_positions(rows, _distances_km(dataset)),
         *_invalid_rows(rows),
         *_count_mismatch(expected, n),
     ]
@@ -155,6 +155,14 @@ def _invalid_rows(rows: Rows) -> Iterator[Finding]:
         if items:
             advice = f"; {rows.advice}" if kind == "coordinates" and rows.advice not in ("", SWAPPED) else ""
             yield Finding(kind, True, f"{len(items):,} {text}{advice}; a run refuses the table", items)
+
+
+def _distances_km(dataset: Dataset) -> list[float]:
+    """Return the distances of the accuracies in the tables of ``dataset``; none if its definition cannot be used."""
+    try:
+        return thresholds_of(get_metrics(dataset))
+    except DatasetError:
+        return []
 
 
 def _unusable_metrics(dataset: Dataset) -> Iterator[Finding]:
