@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.errors import FeatureError, PluginError
+from geobench.errors import FeatureError
 from geobench.geo import FloatArray
 from geobench.models import Model
 from geobench.progress import SILENT, Progress
@@ -213,9 +213,9 @@ def fill(
             block = coordinates[start : start + BLOCK]
             embeddings = np.asarray(embed(block))
             if embeddings.shape != (len(block), target.shape[1]) or not np.isfinite(embeddings).all():
-                raise PluginError(
-                    f"{what}: the embeddings have the shape {embeddings.shape}, or are not finite; for {len(block)} "
-                    f"coordinates they must be ({len(block)}, {target.shape[1]}) finite numbers."
+                raise ValueError(
+                    f"the embeddings have the shape {embeddings.shape}, or are not finite; for {len(block)} "
+                    f"coordinates they must be ({len(block)}, {target.shape[1]}) finite numbers"
                 )
             target[start : start + len(block)] = embeddings
             if isinstance(target, np.memmap):

@@ -63,9 +63,12 @@ def photo(dataset, number):
     return dataset.folder / "images" / f"photo-{number}.jpg"
 
 
-def stop_after(shards, dataset, encoder):
-    """Extract and stop after the given number of two-row shards; return the folder of the shards."""
-    encoder.stop_at = shards
+def stop_after(shards, dataset, encoder, verified=True):
+    """Extract and stop after the given number of two-row shards; return the folder of the shards.
+
+    ``verified``: the first image is encoded a second time, among blank ones; not if it is alone in its batch.
+    """
+    encoder.stop_at = shards + verified
     with pytest.raises(KeyboardInterrupt):
         extract(dataset, dataset.table("test"), encoder, batch_size=2)
     (folder,) = (files.home() / "features").glob("*.partial/shards")
@@ -76,7 +79,7 @@ def stop_after(shards, dataset, encoder):
 def test_an_interrupted_extraction_resumes_with_the_next_shard(mine, counting, tiny_encoder, small_shards):
     photo(mine, 1).unlink()
     photo(mine, 8).unlink()
-    folder, resumed = stop_after(2, mine, counting()), counting()
+    folder, resumed = stop_after(2, mine, counting(), verified=False), counting()
     features = extract(mine, mine.table("test"), resumed, batch_size=2)
     assert resumed.views == 5  # photos 4 to 9 without number 8: the first two shards were done
     assert np.flatnonzero(~features.ok).tolist() == [1, 8]
@@ -172,7 +175,8 @@ KILLS = """
             feature_shards.Shards.remove = kill
         run(Mean(), "never")
 
-    moments = [(lambda m=m: killed_in_encoding(m), m // 2) for m in (0, 1, 2, 5, 9)]
+    # The second call encodes the first image again, among blank ones.
+    moments = [(lambda m=m: killed_in_encoding(m), max(m - 1, 0) // 2) for m in (0, 1, 2, 3, 5, 9)]
     moments += [(lambda m=m: killed_in(m), 5) for m in ("join", "remove")]
     codes = [in_child(lambda: run(Mean(), "whole"))]
     for number, (kill, shards) in enumerate(moments):
@@ -251,7 +255,7 @@ def test_a_batch_never_has_more_views_than_asked_for(mine, tiny_encoder):
             return super().encode_images(batch)
 
     extract(mine, mine.table("test"), Noticing(), crops=10, batch_size=24)
-    assert sizes == [20] * 5
+    assert sizes == [20, 1, *[20] * 4]  # the first image is encoded again, among blank ones
 
 
 def test_features_that_are_not_finite_are_refused_and_nothing_is_kept(mine, tiny_encoder):

@@ -281,7 +281,7 @@ def test_an_encoder_whose_features_depend_on_the_batch_is_refused(mine):
 def test_embeddings_of_another_width_or_not_finite_are_refused():
     gallery = Gallery(np.array([(1.0, 2.0), (3.0, 4.0)]), "by hand", drawn=False)
     for embeddings in (np.ones((2, 1)), np.full((2, 8), np.nan)):
-        with pytest.raises(PluginError, match=r"for 2 coordinates they must be \(2, 8\) finite numbers"):
+        with pytest.raises(ValueError, match=r"for 2 coordinates they must be \(2, 8\) finite numbers"):
             gallery_embeddings(gallery, lambda block, found=embeddings: found, 8, None)
 
 
