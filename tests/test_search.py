@@ -28,7 +28,7 @@ def test_blocked_search_equals_the_unblocked_computation(small_blocks):
 
 
 def test_a_result_does_not_depend_on_the_other_queries(small_blocks):
-    for seed in range(20):
+    for seed in (*range(5), 48, 137, 194, 222, 278, 285):  # the last six had another last bit in sums of odd length
         generator = torch.Generator().manual_seed(seed)
         queries, gallery = torch.randn(70, 512, generator=generator), torch.randn(500, 512, generator=generator).numpy()
         together = search.top_k(queries, gallery, 3)
