@@ -133,7 +133,7 @@ class Checkpoint(TrainingIdentity):
                 arrays = self.arrays()
                 if weights_digest(arrays) != self.weights:
                     raise ValueError("its weights are not the ones that were saved with it")
-                model.restore(arrays)
+                model.restore_learnt(arrays)
             except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
                 raise _damaged(self.folder, error) from error
         return model

@@ -18,6 +18,7 @@ from geobench.errors import SettingError, as_plugin_error
 from geobench.features.cache import Features
 from geobench.features.digests import are_among, row_digests, sorted_digests
 from geobench.features.encoders import Encoder
+from geobench.features.wrappers import wrapped
 from geobench.gallery import Gallery, gallery_for, warn_if_small
 from geobench.images.batches import decoded_batches
 from geobench.images.decoding import CROPS
@@ -237,10 +238,10 @@ def encoder_for(model: Model, default: str) -> Encoder | None:
     if model.input != "features":
         return None
     checkpoint = model.checkpoint
-    encoder = get_encoder(checkpoint.encoder if checkpoint is not None else default)
+    encoder = wrapped(get_encoder(checkpoint.encoder if checkpoint is not None else default), model.reads)
     if checkpoint is not None:
         encoder.check_weights(checkpoint.encoder_weights, checkpoint.spec)
-    return encoder
+    return model.encoder_of(encoder)
 
 
 def _required_encoder(model: Model, test_set: TestSet) -> Encoder:

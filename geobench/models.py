@@ -16,6 +16,7 @@ from geobench import files
 from geobench.errors import DatasetError, FeatureError, GeobenchError
 from geobench.features.digests import row_digests, sorted_digests
 from geobench.features.loaders import FeatureLoader, feature_loader
+from geobench.features.wrappers import TunedEncoder
 from geobench.geo import FloatArray
 from geobench.images.digests import Digests, read_digests
 from geobench.predictions import Predictions
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
     from geobench.features.cache import Features
     from geobench.features.encoders import Encoder
+    from geobench.features.live import PixelLoader
     from geobench.gallery import Gallery
 
 
@@ -175,12 +177,16 @@ class TrainingSet:
         table: a row per image: ``image``, ``latitude``, ``longitude`` and extra columns.
         extract: returns the features of the images; called when a model first asks for them.
         live: returns the loader of a training on views that are augmented at every step; None for cached features.
+        encoder: what the features come from, and what prepares pixels; None for a model that uses neither.
+        read_pixels: returns the loader of pixels, for a model that trains its backbone.
     """
 
     dataset: Dataset
     table: pd.DataFrame
     extract: Callable[[], Features]
     live: Callable[[], FeatureLoader] | None = None
+    encoder: Encoder | None = None
+    read_pixels: Callable[[], PixelLoader] | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -219,6 +225,22 @@ class TrainingSet:
         """Return the loader of the training features: augmented at every step if requested, otherwise cached."""
         return self.live() if self.live is not None else feature_loader(self.features.array, device)
 
+    def pixels(self) -> PixelLoader:
+        """Return the loader of pixels (b, views, 3, h, w), decoded and augmented at every step.
+
+        The weights of ``encoder``, which prepares them, are loaded.
+
+        Raises:
+            TypeError: the training set was made without.
+        """
+        if self.read_pixels is None:
+            raise TypeError(f"this training set of {self.name} gives no pixels; the model's config must say tunes.")
+        return self.read_pixels()
+
+    def source(self, model: Model) -> FeatureLoader:
+        """Return what ``model`` trains on: pixels if it trains its backbone, else features."""
+        return self.pixels() if model.tunes_encoder else self.loader(model.device)
+
     @cached_property
     def readable(self) -> npt.NDArray[np.intp]:
         """Return the rows whose image could be read: those to train on."""
@@ -244,6 +266,9 @@ class Model(ABC):
         fraction_settings: settings that go with a fraction of the training data, for ``train --fraction``.
         probabilities: True if the scores of an image's predictions are probabilities, so that calibration applies.
         trainable: False for a model that needs no training; ``fit``, ``state`` and ``restore`` are then never called.
+        reads: what its features hold: ``pooled``, one vector for a view; ``tokens``, t vectors one after the other; or
+            ``tokens+map``, followed by those of a semantic map.
+        tuned: the weights of the encoder's network, by name, if they were trained with the model.
         device: torch device.
         checkpoint: what it was loaded from; None for a model that was not trained.
     """
@@ -255,6 +280,7 @@ class Model(ABC):
     uses_gallery: ClassVar[bool] = True
     probabilities: ClassVar[bool] = False
     trainable: ClassVar[bool] = True
+    reads: ClassVar[Literal["pooled", "tokens", "tokens+map"]] = "pooled"
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     fraction_settings: ClassVar[Mapping[float, Mapping[str, Any]]] = {}
 
@@ -268,6 +294,7 @@ class Model(ABC):
         self.config = config if config is not None else self.Config()
         self.device = device
         self.checkpoint: Checkpoint | None = None
+        self.tuned: Mapping[str, npt.NDArray[Any]] | None = None
 
     def fit(
         self, training_set: TrainingSet, *, seed: int = 0, scratch: Path | None = None, progress: Progress = SILENT
@@ -333,7 +360,29 @@ class Model(ABC):
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:  # noqa: B027  a model may have no state
         """Restore what ``state`` returned; ``config`` is that of the training."""
 
+    @property
+    def tunes_encoder(self) -> bool:
+        """Return whether the weights of the encoder's network are trained with the model, from pixels."""
+        return bool(getattr(self.config, "tunes", False))
 
+    def encoder_of(self, encoder: Encoder) -> Encoder:
+        """Return ``encoder`` with the weights that were trained with the model, if they were; else as it is."""
+        if not self.tunes_encoder:
+            return encoder
+        return TunedEncoder(encoder, self.tuned, self.checkpoint.weights if self.checkpoint is not None else "")
+
+    def learnt(self) -> dict[str, npt.NDArray[Any]]:
+        """Return everything learnt: what ``state`` returns and, if they were trained, the encoder's weights."""
+        return dict(self.state()) | {f"{ENCODER}{name}": array for name, array in (self.tuned or {}).items()}
+
+    def restore_learnt(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Restore what ``learnt`` returned."""
+        self.tuned = {n.removeprefix(ENCODER): array for n, array in arrays.items() if n.startswith(ENCODER)} or None
+        self.restore({name: array for name, array in arrays.items() if not name.startswith(ENCODER)})
+
+
+ENCODER = "encoder/"
+"""What the names of an encoder's weights begin with in a checkpoint."""
 Locate = Callable[..., Predictions]
 
 

@@ -15,6 +15,7 @@ import pluggy
 
 from geobench import hookspecs
 from geobench.errors import DatasetError, PluginError, SettingError, UnknownNameError, unknown_name
+from geobench.features.wrappers import WRAPPERS, wrapped
 from geobench.geo import FARTHEST_KM
 from geobench.metrics import accuracies, accuracy_name, ordered
 
@@ -221,13 +222,16 @@ def get_encoders() -> dict[str, Callable[[str], Encoder]]:
 
 
 def get_encoder(name: str) -> Encoder:
-    """Return the encoder called ``name``, without its weights; an exact name takes precedence over a pattern.
+    """Return the encoder called ``name``, without its weights; an exact name precedes patterns, of which the longest.
 
     Raises:
         UnknownNameError: no such encoder.
     """
+    base, colon, reads = name.rpartition(":")
+    if colon and reads in WRAPPERS:
+        return wrapped(get_encoder(base), reads)
     factories = get_encoders()
-    for pattern, factory in sorted(factories.items(), key=lambda item: item[0] != name):
+    for pattern, factory in sorted(factories.items(), key=lambda item: (item[0] != name, -len(item[0]), item[0])):
         if fnmatchcase(name, pattern):
             return factory(name)
     hint = "Any open_clip model works as ARCHITECTURE/TAG or ARCHITECTURE/WEIGHTS_FILE."

@@ -226,7 +226,7 @@ def _fitted(model: Model) -> str:
     if not model.trainable:
         return ""
     with as_plugin_error(who(model), "in state()"):
-        return weights_digest(model.state())
+        return weights_digest(model.learnt())
 
 
 def weights_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:

@@ -22,6 +22,14 @@ from geobench import files
 
 BUNDLED = "geobench_plugins"
 """Its sources are always there: a release that leaves them as they are does not extract everything again."""
+PARTS = (
+    "geobench.classification",
+    "geobench.partitions",
+    "geobench.cells",
+    "geobench.scenes",
+    "geobench.training.heads",
+)
+"""Parts of geobench that models are made of: their code counts as that of a model that imports them."""
 LOADED_NS = time.time_ns()
 """A source file that is newer was edited after this process loaded it, so it is not what the process runs."""
 
@@ -52,7 +60,8 @@ def _package_source(module: str) -> str:
         if name in found or (name != module and _file(name) is None):  # a name that is no module
             continue
         found[name], imported = _source(name)
-        waiting += [other for other in imported if other.partition(".")[0] == package]
+        own = package != "geobench"
+        waiting += [other for other in imported if other in PARTS or (own and other.partition(".")[0] == package)]
     return files.digest(found) if all(found.values()) else ""
 
 

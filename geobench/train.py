@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,8 @@ from geobench.devices import default_workers, describe_device, pick_device
 from geobench.distributed import current, joined, local_device
 from geobench.errors import SettingError, TrainingError, as_plugin_error, unknown_name
 from geobench.features.cache import Features, extract
-from geobench.features.live import LiveViews
-from geobench.features.loaders import FeatureLoader
+from geobench.features.live import LiveViews, PixelLoader
+from geobench.features.wrappers import plain, wrapped
 from geobench.images.augmentation import Augmentation
 from geobench.models import Model, TrainingSet, coordinates_of, hash_table
 from geobench.plugins import get_dataset, get_encoder, get_model_class, who
@@ -112,7 +113,14 @@ def train(
     table = _part(whole, fraction)
     if evidence := swap_evidence(coordinates_of(table)):
         progress.say(f"{data}: {evidence}.")
-    encode = get_encoder(encoder or dataset.default_encoder)
+    encode = wrapped(get_encoder(encoder or dataset.default_encoder), model_class.reads)
+    tunes = bool(getattr(config, "tunes", False))
+    if tunes and crops != 1:
+        raise SettingError(
+            f"crops={crops} are views of cached features, and backbone={config.backbone} trains on pixels; for several "
+            "views of each image give views instead."
+        )
+    live = live or (tunes and views > 0)
     augment = Augmentation(views, augmentation or "simclr", seed) if views else None
     images_key = dataset.content_key(table, "train", progress)
     uses_features = model_class.input == "features"
@@ -133,7 +141,7 @@ def train(
         **encoded,
     )
     workers = default_workers(device) if workers is None else workers
-    how = _How(crops, augment, live, device, workers, batch_size, force)
+    how = _How(crops, augment, live, tunes, device, workers, batch_size, force)
     with joined(device) as group:
         speak = progress if group.main else SILENT
         training_set = _training_set(dataset, table, images_key, encode, how, speak)
@@ -151,6 +159,7 @@ class _How:
     crops: int
     augmentation: Augmentation | None
     live: bool
+    tunes: bool
     device: str
     workers: int
     batch_size: int
@@ -160,13 +169,16 @@ class _How:
 def _training_set(
     dataset: Dataset, table: pd.DataFrame, images_key: str, encoder: Encoder, how: _How, progress: Progress
 ) -> TrainingSet:
-    """Return the training set; its features are extracted when a model first asks for them."""
+    """Return the training set; its features are extracted when a model first asks for them.
+
+    Before a training on pixels, the features of the encoder as it is tell which images can be read, and what they hold.
+    """
 
     def features() -> Features:
         return extract(
             dataset,
             table,
-            encoder,
+            plain(encoder) if how.tunes else encoder,
             purpose="train",
             crops=how.crops,
             augmentation=None if how.live else how.augmentation,
@@ -178,12 +190,18 @@ def _training_set(
             progress=progress,
         )
 
-    def live() -> FeatureLoader:
-        assert how.augmentation is not None
+    def loader(kind: type[PixelLoader]) -> PixelLoader:
         encoder.load(how.device)
-        return LiveViews(dataset, list(table["image"]), encoder, how.augmentation, how.device, how.workers)
+        return kind(dataset, list(table["image"]), encoder, how.augmentation, how.device, how.workers)
 
-    return TrainingSet(dataset, table, features, live if how.live else None)
+    return TrainingSet(
+        dataset,
+        table,
+        features,
+        live=partial(loader, LiveViews) if how.live and not how.tunes else None,
+        encoder=encoder,
+        read_pixels=partial(loader, PixelLoader) if how.tunes else None,
+    )
 
 
 def _part(table: pd.DataFrame, fraction: float) -> pd.DataFrame:
@@ -262,7 +280,7 @@ def _fit(
         model.fit(training_set, seed=identity.seed or 0, scratch=scratch, progress=progress)
         if not group.main:
             return
-        state = model.state()
+        state = model.learnt()
     checkpoint = Checkpoint(
         **identity.identity(),
         id=identifier,

@@ -61,7 +61,7 @@ class MostFrequent(Model):
 
     def fit(self, training_set, *, seed=0, scratch=None, progress=None):
         """Count the training images in adaptive S2 cells, and rank these by images per cell."""
-        labels, cells = adaptive_cells(training_set.coordinates, 1, self.config.max_images)
+        labels, cells = adaptive_cells(training_set.coordinates, 1, self.config.max_images, "inclusive")
         counts = np.bincount(labels, minlength=len(cells))
         order = np.argsort(-counts, kind="stable")
         self.centres = np.stack([mean_position(training_set.coordinates[labels == cell]) for cell in order])

@@ -69,6 +69,17 @@ class EfficientNetLite0(Encoder):
 
         return self.network(batch.contiguous(memory_format=torch.channels_last))
 
+    def encode_tokens(self, batch):
+        """Return (n, t, 1280): the last feature map before it is pooled; t is 9 at 96 pixels, 49 at 224."""
+        import torch
+
+        features = self.network.forward_features(batch.contiguous(memory_format=torch.channels_last))
+        return features.flatten(2).transpose(1, 2)
+
+    def trainable_network(self):
+        """Return timm's network."""
+        return self.network
+
 
 def _weights_file() -> Path:
     try:

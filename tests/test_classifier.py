@@ -5,10 +5,13 @@ import pytest
 import torch
 
 from geobench import SettingError
-from geobench.cells import adaptive_cells, ancestors_of, leaf_cells, parent_cells
+from geobench.cells import adaptive_cells, ancestors_of, labels_in, leaf_cells, parent_cells
+from geobench.classification import CellConfig
 from geobench.data.land import sample_land
-from geobench_plugins.classifier import ClassifierConfig
-from geobench_plugins.classifier.heads import Heads
+from geobench.geo import mean_position
+from geobench.partitions import crossed
+from geobench.training.heads import LinearHeads, combined
+from geobench_plugins.classifier import Classifier
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,86 @@ def test_every_cell_keeps_its_bounds_and_every_other_image_has_none(points):
     assert (np.diff(cells.astype(object)) > 0).all()
 
 
+def by_hand(coordinates, least, most, first):
+    """The rule in plain words, one cell at a time, by the S2 library alone."""
+    import s2cell
+
+    leaves = [s2cell.lat_lon_to_cell_id(*point) for point in coordinates.tolist()]
+    kept, waiting = {}, [(first, range(len(leaves)))]
+    while waiting:
+        level, rows = waiting.pop()
+        cells = {}
+        for row in rows:
+            cells.setdefault(s2cell.cell_id_to_parent_cell_id(leaves[row], level), []).append(row)
+        for cell, inside in cells.items():
+            if len(inside) > most and level < 30:
+                waiting.append((level + 1, inside))
+            elif len(inside) >= least:
+                kept[cell] = inside
+    return kept
+
+
+@pytest.mark.parametrize(("rule", "first", "more"), [("isn", 2, 1), ("inclusive", 0, 0)])
+@pytest.mark.parametrize(("least", "most"), [(0, 30), (5, 40), (20, 200), (50, 5000)])
+def test_partitions_follow_their_rule(points, rule, first, more, least, most):
+    labels, cells = adaptive_cells(points, least, most, rule)
+    expected = by_hand(points, max(least + more, 1), most, first)
+    assert sorted(expected) == cells.tolist()
+    for number, cell in enumerate(cells.tolist()):
+        assert np.flatnonzero(labels == number).tolist() == sorted(expected[cell])
+
+
+def test_the_isn_rule_keeps_no_cell_of_exactly_the_minimum():
+    points = np.concatenate([np.tile([[48.85, 2.35]], (50, 1)), np.tile([[-33.9, 151.2]], (51, 1))])
+    assert len(adaptive_cells(points, 50, 5000)[1]) == 1
+    assert len(adaptive_cells(points, 50, 5000, "inclusive")[1]) == 2
+
+
+def test_coordinates_are_found_in_the_cells_that_hold_them(points):
+    labels, cells = adaptive_cells(points, 20, 200)
+    shuffled = np.random.default_rng(0).permutation(len(cells))
+    found = labels_in(points, cells[shuffled])
+    np.testing.assert_array_equal(np.where(found < 0, -1, shuffled[found]), labels)
+
+
+def test_crossed_partitions_answer_with_their_intersections():
+    labels = np.array([[0, 0], [0, 1], [1, 1], [1, 1], [-1, 0], [0, -1]])
+    points = np.array([[0.0, 0], [10, 0], [20, 0], [20, 10], [5, 5], [5, 5]])
+    parts = crossed(labels, points)
+    assert parts.sizes == (2, 2)
+    assert parts.ancestors.tolist() == [[0, 0, 1], [0, 1, 1]]
+    np.testing.assert_allclose(parts.centres[:2], [[0, 0], [10, 0]], atol=1e-9)
+    np.testing.assert_allclose(parts.centres[2], mean_position(points[2:4]), atol=1e-9)
+    probabilities = [torch.tensor([[0.7, 0.3]]), torch.tensor([[0.4, 0.6]])]
+    ancestors = torch.from_numpy(parts.ancestors)
+    torch.testing.assert_close(combined(probabilities, ancestors, "sum"), torch.tensor([[1.1, 1.3, 0.9]]))
+    torch.testing.assert_close(combined(probabilities, ancestors, "product"), torch.tensor([[0.28, 0.42, 0.18]]))
+    torch.testing.assert_close(combined(probabilities, ancestors, "fine"), torch.tensor([[0.4, 0.6, 0.6]]))
+
+
+def test_a_checkpoint_of_an_earlier_version_is_restored():
+    rng = np.random.default_rng(0)
+    state = {
+        "heads.heads.0.weight": rng.normal(size=(2, 4)).astype(np.float32),
+        "heads.heads.0.bias": np.zeros(2, dtype=np.float32),
+        "heads.heads.1.weight": rng.normal(size=(3, 4)).astype(np.float32),
+        "heads.heads.1.bias": np.zeros(3, dtype=np.float32),
+        "ancestors": np.array([[0, 0, 1], [0, 1, 2]]),
+        "centres": np.array([[0.0, 0], [10, 10], [20, 20]]),
+    }
+    model = Classifier()
+    model.restore(state)
+    features = rng.normal(size=(5, 4)).astype(np.float32)
+    found = model.locate(features, None, 3)
+    heads = LinearHeads(4, [2, 3])
+    heads.load_state_dict({n.removeprefix("heads."): torch.tensor(a) for n, a in state.items() if "heads." in n})
+    scores = heads.scores(torch.tensor(features)[:, None], torch.tensor(state["ancestors"]))
+    np.testing.assert_allclose(found.scores, scores.sort(descending=True).values.detach().numpy(), rtol=1e-5)
+    again = Classifier()
+    again.restore(model.state())
+    np.testing.assert_array_equal(again.locate(features, None).coordinates, model.locate(features, None).coordinates)
+
+
 def test_identical_points_end_in_one_leaf_cell_however_many_they_are():
     labels, cells = adaptive_cells(np.tile([[48.85, 2.35]], (50, 1)), 1, 10)
     assert set(labels) == {0} and len(cells) == 1
@@ -49,16 +132,16 @@ def test_every_fine_cell_has_the_coarse_cell_that_its_images_lie_in(points):
 
 
 def test_the_score_is_the_product_up_the_tree_with_views_averaged():
-    heads = Heads(4, [2, 3])
+    heads = LinearHeads(4, [2, 3])
     features = torch.randn(5, 2, 4)
     ancestors = torch.tensor([[0, 0, 1], [0, 1, 2]])
     coarse, fine = (logits.softmax(-1).mean(1) for logits in heads(features))
     expected = torch.stack([coarse[:, 0] * fine[:, 0], coarse[:, 0] * fine[:, 1], coarse[:, 1] * fine[:, 2]], dim=1)
-    torch.testing.assert_close(heads.hierarchical(features, ancestors), expected)
+    torch.testing.assert_close(heads.scores(features, ancestors), expected)
 
 
 def test_images_without_a_cell_add_nothing_to_the_loss():
-    heads = Heads(4, [3])
+    heads = LinearHeads(4, [3])
     features, labels = torch.randn(4, 1, 4), torch.tensor([[0], [-1], [2], [-1]])
     expected = torch.nn.functional.cross_entropy(heads(features[::2])[0].squeeze(1), labels[::2, 0])
     torch.testing.assert_close(heads.loss(features, labels, torch.Generator()), expected * 2 / 4)
@@ -66,8 +149,8 @@ def test_images_without_a_cell_add_nothing_to_the_loss():
 
 def test_partitions_must_fall_from_coarse_to_fine():
     with pytest.raises(SettingError, match="must fall from coarse to fine"):
-        ClassifierConfig(max_images=(100, 200))
+        CellConfig(max_images=(100, 200))
     with pytest.raises(SettingError, match="min_images must be at most 1000, the finest max_images, not 2000"):
-        ClassifierConfig(min_images=2000)
+        CellConfig(min_images=2000)
     with pytest.raises(SettingError, match="patience needs held-out images"):
-        ClassifierConfig(patience=2)
+        CellConfig(patience=2)

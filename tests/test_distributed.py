@@ -14,7 +14,7 @@ import numpy as np, torch
 from geobench.distributed import current, joined
 from geobench.training.engine import Schedule, Training
 from geobench.features.loaders import ResidentFeatures
-from geobench_plugins.classifier.heads import Heads
+from geobench.training.heads import LinearHeads
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.geoclip.contrast import Contrast
 from geobench_plugins.geoclip.network import GeoClip
@@ -27,7 +27,7 @@ sizes = dict(hidden_dim=16, head_dim=16, dim=8, fourier_rows=8, sigma_max=4.0)
 with joined("cpu") as group:
     torch.manual_seed(0)
     if kind == "classifier":
-        network, config = Heads(12, [3, 5]), Schedule(batch_size=16, epochs=3, lr=1e-3)
+        network, config = LinearHeads(12, [3, 5]), Schedule(batch_size=16, epochs=3, lr=1e-3)
         targets = torch.tensor(np.stack([rng.integers(-1, 3, n), rng.integers(-1, 5, n)], axis=1))
     else:
         config = GeoClipConfig(batch_size=16, queue_length=24, epochs=3, lr=1e-3, symmetric=kind == "symmetric",

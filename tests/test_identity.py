@@ -396,7 +396,7 @@ def test_a_run_trains_a_model_on_what_the_others_were_trained_on(world):
 def test_a_run_trains_a_model_with_the_encoder_and_crops_of_the_others(world, register):
     world.define(default_encoder="efficientnet_lite0")
     world.train(encoder="tiny", crops=5)
-    settings = {"min_images": 1, "epochs": 1, "batch_size": 2}
+    settings = {"min_images": 0, "epochs": 1, "batch_size": 2}
     world.define(settings={"classifier": settings})
     summary = run(["knn", "classifier"], "mine", options=Options(crops=5, workers=0))
     assert not summary.failures

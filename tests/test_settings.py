@@ -9,11 +9,11 @@ import pytest
 from annotated_types import Gt
 
 from geobench import PluginError, SettingError, UnknownNameError
+from geobench.classification import CellConfig
 from geobench.plugins import get_model_class, get_models
 from geobench.settings import as_dict, configure, described, parse_assignments, setting, settings
 from geobench.training.engine import Schedule
 from geobench_plugins.baselines import MostFrequentConfig
-from geobench_plugins.classifier import ClassifierConfig
 from geobench_plugins.geoclip.config import GeoClipConfig
 from geobench_plugins.knn import KnnConfig
 
@@ -208,7 +208,7 @@ def test_a_declaration_that_cannot_work_is_one_line_that_names_the_class():
 DEFAULTS = {
     KnnConfig: {"k": 50, "sigma_km": 4.0},
     MostFrequentConfig: {"max_images": 1000},
-    ClassifierConfig: {
+    CellConfig: {
         "batch_size": 512,
         "epochs": 10,
         "lr": 0.0003,
@@ -218,8 +218,20 @@ DEFAULTS = {
         "patience": 0,
         "precision": "auto",
         "compiled": "auto",
+        "backbone": "frozen",
+        "blocks": 1,
+        "backbone_lr": 0.1,
+        "layer_decay": 1.0,
+        "accumulate": 1,
+        "checkpointing": False,
+        "optimiser": "adam",
+        "momentum": 0.9,
+        "lr_schedule": "step",
+        "lr_step": 1,
+        "warm_up": 0.0,
         "min_images": 50,
         "max_images": (5000, 2000, 1000),
+        "rule": "isn",
     },
     GeoClipConfig: {
         "batch_size": 512,

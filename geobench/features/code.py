@@ -7,12 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 from geobench import files
 from geobench.features.encoders import Encoder
+from geobench.features.wrappers import TunedEncoder, Wrapper, plain
 from geobench.source import class_code, module_code
 
 LIBRARIES = ("pillow", "pillow-heif", "torch", "torchvision", "open_clip_torch", "timm")
 """Distributions that decode and encode images. Their versions are in no key, so that an update does not extract
 everything again; they are recorded with the features."""
 PIXELS = ("geobench.images.decoding", "geobench.images.augmentation")
+WRAPPED = ("geobench.features.wrappers", "geobench.images.semantic")
 
 
 def features_code(encoder: Encoder) -> str:
@@ -20,7 +22,12 @@ def features_code(encoder: Encoder) -> str:
 
     Code of other distributions that an encoder calls is not covered: :data:`LIBRARIES` are recorded with the features.
     """
-    return files.digest(class_code(type(encoder), Encoder), [*map(module_code, PIXELS)], encoder.normalisation)
+    if isinstance(encoder, TunedEncoder):  # the same code, other weights
+        return features_code(encoder.base)
+    code = class_code(type(plain(encoder)), Encoder)
+    if isinstance(encoder, Wrapper):
+        code += [type(encoder).__name__, *map(module_code, WRAPPED)]
+    return files.digest(code, [*map(module_code, PIXELS)], encoder.normalisation)
 
 
 def installed(distributions: Iterable[str] = LIBRARIES) -> dict[str, str]:

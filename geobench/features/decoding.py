@@ -49,6 +49,7 @@ class Decoder:
     purpose: str
     crops: int
     augmentation: Augmentation | None
+    epoch: int = 0  # of a training that augments anew in each
 
     @property
     def views(self) -> int:
@@ -82,7 +83,7 @@ class Decoder:
         except ImageError as error:
             return None, NONE, str(error) or "unreadable"
         if self.augmentation is not None:
-            inputs = self.augmentation.inputs(image, name, self.encoder)
+            inputs = self.augmentation.inputs(image, name, self.encoder, self.epoch)
         else:
             inputs = torch.stack([self.encoder.preprocess(view) for view in views(image, self.crops)])
         return inputs, digest_of(content), ""

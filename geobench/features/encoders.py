@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from geobench.errors import EncoderError
 from geobench.files import file_digest
+from geobench.images.semantic import STAND_IN, map_by_colour
 
 if TYPE_CHECKING:
     from PIL import Image
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -90,6 +91,37 @@ class Encoder(ABC):
     def precision(self, device: str) -> str:
         """Return the precision of ``encode_images`` on ``device``: ``float32``, or the dtype to autocast to."""
         return "float32"
+
+    def encode_tokens(self, batch: Tensor) -> Tensor:
+        """Return the tokens (n, t, d) of a preprocessed ``batch``: a vector for each patch, before they are pooled.
+
+        Raises:
+            EncoderError: the encoder has none.
+        """
+        raise EncoderError(
+            f"the encoder {self.name} gives one vector for an image and no tokens; use efficientnet_lite0, a vision "
+            "transformer of open_clip, or timm/NAME."
+        )
+
+    def semantic_map(self, image: Image.Image) -> Image.Image:
+        """Return a picture of what is where in ``image``: a colour for each class of a segmentation.
+
+        Here it is a stand-in. An encoder that has a segmentation network overrides this and ``map_source``.
+        """
+        return map_by_colour(image)
+
+    @property
+    def map_source(self) -> str:
+        """Return in a few words what ``semantic_map`` is: it is part of what a result states of its features."""
+        return STAND_IN
+
+    def trainable_network(self) -> nn.Module:
+        """Return the network that ``encode_images`` and ``encode_tokens`` compute with, to be fine-tuned.
+
+        Raises:
+            EncoderError: the encoder cannot be fine-tuned.
+        """
+        raise EncoderError(f"the encoder {self.name} cannot be fine-tuned; set backbone=frozen.")
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Return the features (n, d) of ``texts``; raise ``EncoderError`` if there is no text tower."""

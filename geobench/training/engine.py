@@ -24,9 +24,11 @@ from geobench.training.state import TrainingState
 from geobench.training.steps import EagerStep, GraphedStep, Loss, is_compiler_error
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 REPORT_EVERY = 20  # steps between two readings of the loss, each of which synchronises with the device
+SAVE_EVERY_S = 600.0  # an epoch may take hours; the state is also saved after each
 EPOCH_STRIDE = 1_000_003  # no two seeds share the order of an epoch
 OPTIMISATION = "GeoCLIP, section 4.1"
 
@@ -58,6 +60,22 @@ class Schedule:
         """Return whether the step is compiled on ``device``."""
         return self.compiled == "yes" or (self.compiled == "auto" and device.startswith("cuda"))
 
+    @property
+    def parts(self) -> int:
+        """Return in how many parts, one after the other, a batch is computed."""
+        return 1
+
+    def lr_at(self, step: int, per_epoch: int) -> float:
+        """Return the learning rate of ``step``, counted from 0, with ``per_epoch`` steps an epoch."""
+        return self.lr * self.lr_decay ** (step // per_epoch)
+
+    def optimiser_of(self, groups: list[dict[str, Any]], device: str, capturable: bool) -> torch.optim.Optimizer:
+        """Return the optimiser of parameter ``groups``; of each, ``lr_scale`` is a factor on the learning rate."""
+        import torch
+
+        lr = torch.tensor(self.lr, device=device) if device.startswith("cuda") else self.lr
+        return torch.optim.Adam(groups, lr=lr, weight_decay=self.weight_decay, fused=True, capturable=capturable)
+
 
 @dataclass
 class Training:
@@ -71,6 +89,7 @@ class Training:
         indices: (r,) of the images to train on.
         targets: (n, ...) of all images, on the device.
         scratch: folder of the training state; None saves none.
+        groups: of parameters, with a factor ``lr_scale`` on the learning rate; None takes all parameters at 1.
     """
 
     what: str
@@ -84,6 +103,7 @@ class Training:
     device: str
     scratch: Path | None = None
     progress: Progress = SILENT
+    groups: list[dict[str, Any]] | None = None
     step: int = field(default=0, init=False)
 
     def run(self) -> None:
@@ -121,20 +141,21 @@ class Training:
             )
         self.per_epoch = len(self.training_indices) // schedule.batch_size
         on_gpu = self.device.startswith("cuda")
+        each = schedule.batch_size // group.size
+        if each % schedule.parts:
+            raise TrainingError(
+                f"{self.what}: the {each} images of each process cannot be divided into accumulate={schedule.parts} "
+                "equal parts; choose one that divides them."
+            )
         graphed = on_gpu and group.size == 1 and schedule.compiles(self.device)
         precision = ("bf16" if on_gpu else "fp32") if schedule.precision == "auto" else schedule.precision
-        optimiser = torch.optim.Adam(
-            self.network.parameters(),
-            lr=torch.tensor(schedule.lr, device=self.device) if on_gpu else schedule.lr,
-            weight_decay=schedule.weight_decay,
-            fused=True,
-            capturable=graphed,
-        )
+        groups = self.groups or [{"params": list(self.network.parameters()), "lr_scale": 1.0}]
+        optimiser = schedule.optimiser_of(groups, self.device, graphed)
         generator = torch.Generator(self.device).manual_seed(self.seed)
         kind = GraphedStep if graphed else EagerStep
-        self.take_step = kind(self.network, self.loss, optimiser, generator, precision)
+        self.take_step = kind(self.network, self.loss, optimiser, generator, precision, schedule.parts)
         self.state = TrainingState(self.network, optimiser, generator, self.scratch)
-        self.step = self.state.resume()
+        self.step, self.saved_at = self.state.resume(), time.monotonic()
         self.log = TrainingLog(self.scratch if group.main else None, self.step)
         if self.step:
             self.progress.say(f"{self.what}: resuming from step {self.step:,}.")
@@ -145,12 +166,13 @@ class Training:
 
         self.network.train()
         epoch, first = divmod(self.step, self.per_epoch)
-        lr = self.schedule.lr * self.schedule.lr_decay**epoch
-        self.state.set_lr(lr)
         losses: list[Tensor] = []
-        started, stopping = time.monotonic(), False
+        started, waited, stopping = time.monotonic(), Waiting(), False
         batches = self._indices_of(epoch)[first:]
-        for targets, features in zip(self._targets_of(batches), self.loader.batches(batches, epoch), strict=True):
+        given = waited.over(self.loader.batches(batches, epoch))
+        for targets, features in zip(self._targets_of(batches), given, strict=True):
+            lr = self.schedule.lr_at(self.step, self.per_epoch)
+            self.state.set_lr(lr)
             losses.append(self.take_step(features, targets).clone())
             self.step += 1
             advance(1)
@@ -159,10 +181,13 @@ class Training:
             if len(losses) == REPORT_EVERY or last or stopping:
                 stopping = distributed.current().any(stop.is_set())
                 values = distributed.current().means(torch.stack(losses))  # waits for the device
-                rate = len(values) * self.schedule.batch_size / max(time.monotonic() - started, 1e-9)
-                value = self._report(values, lr, rate)
+                seconds = max(time.monotonic() - started, 1e-9)
+                rate = len(values) * self.schedule.batch_size / seconds
+                value = self._report(values, lr, rate, waited.share(seconds))
                 advance(0, epoch=f"{epoch + 1}/{self.schedule.epochs}", loss=f"{value:.3f}", images=f"{rate:,.0f}/s")
                 losses, started = [], time.monotonic()
+                if not (last or stopping) and started - self.saved_at > SAVE_EVERY_S:
+                    self._save()
             if stopping and not last:
                 break
         if self.step % self.per_epoch == 0 and len(self.held_out):  # if it is stopped here, too
@@ -187,13 +212,13 @@ class Training:
         for chosen in torch.from_numpy(batches).to(self.targets.device):
             yield self.targets.index_select(0, chosen)
 
-    def _report(self, losses: list[float], lr: float, rate: float) -> float:
+    def _report(self, losses: list[float], lr: float, rate: float, waited: float) -> float:
         """Log the losses of the last steps; raise ``TrainingError`` if one is not finite."""
         first = self.step - len(losses)
         for number, value in enumerate(losses, first + 1):
             if not np.isfinite(value):
                 raise self._diverged(f"the loss is {value} at step {number}")
-        self.log.steps(first, losses, lr, rate)
+        self.log.steps(first, losses, lr, rate, waited)
         return losses[-1]
 
     def _save(self) -> None:
@@ -205,6 +230,7 @@ class Training:
         if not bool(finite.all()):
             raise self._diverged(f"weights are no longer finite after step {self.step}")
         self.state.save(self.step)
+        self.saved_at = time.monotonic()
 
     def _diverged(self, how: str) -> TrainingError:
         return TrainingError(
@@ -240,6 +266,28 @@ class Training:
         return converged
 
 
+class Waiting:
+    """Measures how long the training waits for its batches: for decoding, if it reads pixels."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def over(self, batches: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Yield the ``batches``, with the time that each takes to arrive added up."""
+        while True:
+            began = time.monotonic()
+            batch = next(batches, None)
+            self.seconds += time.monotonic() - began
+            if batch is None:
+                return
+            yield batch
+
+    def share(self, seconds: float) -> float:
+        """Return which share of ``seconds`` was waited since this was last asked."""
+        share, self.seconds = self.seconds / seconds, 0.0
+        return min(share, 1.0)
+
+
 def _remedy(error: RuntimeError) -> str | None:
     """Return what went wrong in torch and what to do; None if the user cannot do anything about it."""
     import torch
@@ -247,7 +295,7 @@ def _remedy(error: RuntimeError) -> str | None:
     inner = getattr(error, "inner_exception", error)  # a compiler error wraps the actual one
     reason = (str(inner).strip() or type(inner).__name__).splitlines()[0]
     if isinstance(error, torch.OutOfMemoryError):
-        return f"out of memory ({reason}); lower batch_size, queue_length or hidden_dim"
+        return f"out of memory ({reason}); lower batch_size, queue_length or hidden_dim, or raise accumulate"
     if is_compiler_error(error):
         return f"torch could not compile the step ({reason}); set compiled=no"
     return None

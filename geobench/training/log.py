@@ -10,7 +10,7 @@ from geobench import files
 
 FILE = "log.jsonl"
 BOARD = "tensorboard"
-ONCE_PER_REPORT = {"lr", "images_per_s"}  # in TensorBoard, where a scalar costs a tenth of a step on a GPU
+ONCE_PER_REPORT = {"lr", "images_per_s", "waited"}  # in TensorBoard, where a scalar costs a tenth of a step on a GPU
 LOGS = (FILE, BOARD)
 """What a checkpoint keeps from the scratch folder of its training."""
 
@@ -34,12 +34,13 @@ class TrainingLog:
             return
         self.board = SummaryWriter(str(folder / BOARD), purge_step=step)
 
-    def steps(self, first: int, losses: list[float], lr: float, images_per_s: float) -> None:
-        """Log the losses of the steps after ``first``."""
-        rate = round(images_per_s, 1)
-        self._write(
-            [{"step": s, "loss": loss, "lr": lr, "images_per_s": rate} for s, loss in enumerate(losses, first + 1)]
-        )
+    def steps(self, first: int, losses: list[float], lr: float, images_per_s: float, waited: float) -> None:
+        """Log the losses of the steps after ``first``; ``waited`` is the share of the time spent waiting for batches.
+
+        From pixels that is decoding; the rest is the network.
+        """
+        common = {"lr": lr, "images_per_s": round(images_per_s, 1), "waited": round(waited, 3)}
+        self._write([{"step": s, "loss": loss} | common for s, loss in enumerate(losses, first + 1)])
 
     def held_out(self, step: int, loss: float) -> None:
         """Log the held-out loss after an epoch."""

@@ -39,10 +39,11 @@ class TrainingState:
     def set_lr(self, lr: float) -> None:
         """Set the learning rate, in place if it is a tensor that a CUDA graph reads."""
         for group in self.optimiser.param_groups:
+            scaled = lr * group["lr_scale"]
             if isinstance(group["lr"], float):
-                group["lr"] = lr
+                group["lr"] = scaled
             else:
-                group["lr"].fill_(lr)
+                group["lr"].fill_(scaled)
 
     def note_held_out(self, loss: float) -> None:
         """Update the best held-out loss and the number of epochs without progress."""
@@ -98,4 +99,18 @@ class TrainingState:
                 _, index, key = name.split(".")
                 state.setdefault(int(index), {})[key] = tensor
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
+        self._lay_out_as_parameters()
         self.generator.set_state(tensors["generator"])
+
+    def _lay_out_as_parameters(self) -> None:
+        """Give moments the memory layout of their parameters, which a file does not keep.
+
+        Fused optimisers go through both in the order of memory: with weights in ``channels_last``, contiguous moments
+        would be those of other weights, without an error.
+        """
+        import torch
+
+        for parameter, moments in self.optimiser.state.items():
+            for name, value in moments.items():
+                if value.shape == parameter.shape:
+                    moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

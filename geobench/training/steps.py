@@ -35,6 +35,7 @@ class EagerStep:
         optimiser: of the network's parameters.
         generator: source of all randomness in the loss.
         precision: ``fp32`` or ``bf16`` (autocast; parameters and optimiser stay in float32).
+        parts: that a batch is computed in; gradients of a loss that is a mean over images add up to those of the batch.
     """
 
     network: nn.Module
@@ -42,16 +43,25 @@ class EagerStep:
     optimiser: torch.optim.Optimizer
     generator: torch.Generator
     precision: str
+    parts: int = 1
 
     def __call__(self, features: Tensor, targets: Tensor) -> Tensor:
         """Take one step and return the loss of the batch."""
         self.optimiser.zero_grad(set_to_none=True)
-        with self.autocast():
-            loss = self.loss(features, targets, self.generator)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self.gradients(features, targets)
         distributed.current().average_gradients(self.network.parameters())
         self.optimiser.step()
-        return loss.detach()
+        return loss
+
+    def gradients(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Add up the gradients of the parts of a batch, and return its loss."""
+        total = targets.new_zeros((), dtype=features.dtype)
+        for some, wanted in zip(features.chunk(self.parts), targets.chunk(self.parts), strict=True):
+            with self.autocast():
+                loss = self.loss(some, wanted, self.generator) / self.parts
+            loss.backward()  # type: ignore[no-untyped-call]
+            total = total + loss.detach()
+        return total
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the autocast context of the forward pass."""
@@ -112,11 +122,9 @@ class GraphedStep(EagerStep):
     def _captured_step(self) -> Tensor:
         """Take the step that is captured; gradients are reallocated in the graph's own memory pool."""
         self.optimiser.zero_grad(set_to_none=True)
-        with self.autocast():
-            loss = self.loss(self.features, self.targets, self.generator)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self.gradients(self.features, self.targets)
         self.optimiser.step()
-        return loss.detach()
+        return loss
 
     def _undo(self, parameters: dict[str, Tensor], moments: dict[str, Any], random: Tensor) -> None:
         """Undo the warm-up steps, in place: the graph refers to these addresses."""

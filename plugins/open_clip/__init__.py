@@ -201,6 +201,24 @@ class OpenClip(Encoder):
         """Return (n, d), not normalised, as the projection gives it."""
         return self.model.encode_image(batch).float()
 
+    def encode_tokens(self, batch):
+        """Return (n, t, d) for a vision transformer: its patch tokens after the last block, not projected."""
+        visual = self.model.visual
+        trunk = getattr(visual, "trunk", None)
+        if trunk is not None and hasattr(trunk, "forward_features"):
+            tokens = trunk.forward_features(batch)
+            return tokens[:, getattr(trunk, "num_prefix_tokens", 0) :].float() if tokens.ndim == 3 else _of_map(tokens)
+        if not hasattr(visual, "forward_intermediates"):
+            return super().encode_tokens(batch)
+        found = visual.forward_intermediates(
+            batch, indices=1, intermediates_only=True, output_fmt="NLC", normalize_intermediates=True
+        )
+        return found["image_intermediates"][-1].float()
+
+    def trainable_network(self):
+        """Return the image tower."""
+        return self.model.visual
+
     def encode_texts(self, texts):
         """Return (n, d) for ``texts``."""
         import open_clip
@@ -209,6 +227,11 @@ class OpenClip(Encoder):
         tokens = open_clip.get_tokenizer(self.architecture)(list(texts)).to(self.device)
         with torch.inference_mode():
             return self.model.encode_text(tokens).float()
+
+
+def _of_map(features):
+    """Return the tokens (n, h·w, d) of a feature map (n, d, h, w)."""
+    return features.flatten(2).transpose(1, 2).float()
 
 
 @hookimpl

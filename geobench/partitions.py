@@ -1,0 +1,127 @@
+"""Partitions of the training images into classes of places: what every classifier of cells learns to tell apart.
+
+A model has one partition or several, all of the same images. Its answers are *fine classes*: with nested partitions the
+cells of the finest (a hierarchy, as in ISNs), with partitions that cross each other their intersections (combinatorial,
+as in CPlaNet). Either way each fine class lies in one class of every partition, its ancestor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geobench.cells import Rule, adaptive_cells, ancestors_of, cell_centres
+from geobench.errors import TrainingError
+from geobench.geo import FloatArray, mean_position
+
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Partitions:
+    """p partitions of n training images, and the fine classes that a model answers with.
+
+    Attributes:
+        labels: (n, p) the class of each image in each partition, −1 for none.
+        sizes: classes in each partition.
+        ancestors: (p, c) the class of each fine class in each partition, −1 if that was left out there.
+        centres: (c, 2) the position that stands for each fine class, in degrees.
+    """
+
+    labels: Labels
+    sizes: tuple[int, ...]
+    ancestors: Labels
+    centres: FloatArray
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what answers need, for a checkpoint: ``ancestors``, ``centres`` and ``sizes``."""
+        return {"ancestors": self.ancestors, "centres": self.centres, "sizes": np.array(self.sizes)}
+
+    @classmethod
+    def restored(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Partitions:
+        """Return the partitions of a checkpoint, without the labels of its training images."""
+        ancestors = arrays["ancestors"]
+        return cls(
+            np.empty((0, len(ancestors)), np.int64), tuple(arrays["sizes"].tolist()), ancestors, arrays["centres"]
+        )
+
+    def targets(self, n: int, rows: npt.NDArray[np.intp]) -> Labels:
+        """Return the labels as (n, p) of all ``n`` images of a training set, −1 beside the ``rows`` partitioned."""
+        targets = np.full((n, len(self.sizes)), -1, dtype=np.int64)
+        targets[rows] = self.labels
+        return targets
+
+
+def nested(
+    coordinates: FloatArray,
+    max_images: Sequence[int],
+    min_images: int,
+    rule: Rule = "isn",
+    answer: str = "mean",
+) -> Partitions:
+    """Return adaptive S2 partitions, coarse to fine; the fine classes are the cells of the last.
+
+    Args:
+        coordinates: (n, 2) of the training images.
+        max_images: of each partition, falling.
+        min_images: a cell with fewer, by the ``rule`` of :func:`geobench.cells.adaptive_cells`, is left out.
+        rule: see there.
+        answer: ``mean`` places a photo at the mean position of its cell's training images (ISNs), ``centre`` at the
+            centre of the cell (PlaNet).
+
+    Raises:
+        TrainingError: a partition has no cell.
+    """
+    found = [adaptive_cells(coordinates, min_images, most, rule) for most in max_images]
+    if not all(len(cells) for _, cells in found):
+        more = "more than " if rule == "isn" else ""
+        raise TrainingError(
+            f"no cell holds {more}{min_images} of the {len(coordinates)} images; lower it, such as "
+            f"min_images={min_images // 10}."
+        )
+    labels = np.stack([label for label, _ in found], axis=1)
+    return of_hierarchy(labels, coordinates, found[-1][1] if answer == "centre" else None)
+
+
+def of_hierarchy(labels: Labels, coordinates: FloatArray, cells: np.ndarray | None = None) -> Partitions:
+    """Return nested partitions from ``labels`` (n, p), coarse to fine.
+
+    Args:
+        labels: −1 for an image without a class in a partition.
+        coordinates: (n, 2) of the images.
+        cells: S2 ids of the fine classes whose centres are the answers; None answers with mean positions.
+    """
+    sizes = tuple(int(column.max()) + 1 for column in labels.T)
+    fine = labels[:, -1]
+    ancestors = np.stack([ancestors_of(fine, coarse, sizes[-1]) for coarse in labels.T])
+    centres = cell_centres(cells) if cells is not None else mean_positions(fine, coordinates, sizes[-1])
+    return Partitions(labels, sizes, ancestors, centres)
+
+
+def crossed(labels: Labels, coordinates: FloatArray) -> Partitions:
+    """Return partitions that cross each other; the fine classes are their intersections that hold images.
+
+    Source: combinatorial partitioning, Seo et al. 2018 (CPlaNet), section 3.
+
+    Args:
+        labels: (n, p); an image without a class in a partition (−1) is in no fine class.
+        coordinates: (n, 2) of the images; a fine class stands for the mean position of its images.
+    """
+    inside = (labels >= 0).all(axis=1)
+    combinations, fine = np.unique(labels[inside], axis=0, return_inverse=True)
+    sizes = tuple(int(column.max()) + 1 for column in labels.T)
+    centres = mean_positions(fine.reshape(-1), coordinates[inside], len(combinations))
+    return Partitions(labels, sizes, np.ascontiguousarray(combinations.T), centres)
+
+
+def mean_positions(labels: npt.NDArray[Any], coordinates: FloatArray, n: int) -> FloatArray:
+    """Return the mean position (n, 2) on the sphere of the images of each of ``n`` classes."""
+    order = np.argsort(labels, kind="stable")
+    bounds = np.searchsorted(labels[order], np.arange(n + 1))
+    return np.stack([mean_position(coordinates[order[a:b]]) for a, b in pairwise(bounds.tolist())])
