@@ -178,12 +178,15 @@ def map_dataset(name: str, split: str, output: Path) -> None:
 @click.option("--image-column", help="Name of the column, where it is not recognised; its number with --no-header.")
 @click.option("--latitude-column", help="Likewise.")
 @click.option("--longitude-column", help="Likewise.")
+@click.option("--photo-column", help="Of parquet files in which several columns hold photos.")
 @click.option("--no-header", is_flag=True, help="The first line of the CSV file is a row; columns count from 1.")
 @click.option("--layout", default="", help="Of the images, where it is not recognised, such as zip or parquet.")
 @click.option("--title", default="", help="For humans.  [default: NAME]")
 @click.option("--encoder", default="ViT-L-14/openai", show_default=True, help="Used where a command names none.")
 @click.option("--replace", is_flag=True, help="Register anew under a name of your own.")
-def add(image_column: str, latitude_column: str, longitude_column: str, no_header: bool, **options: Any) -> None:
+def add(
+    image_column: str, latitude_column: str, longitude_column: str, photo_column: str, no_header: bool, **options: Any
+) -> None:
     """Register your own photos as the data set NAME, to train and to test on.
 
     \b
@@ -205,6 +208,7 @@ def add(image_column: str, latitude_column: str, longitude_column: str, no_heade
         raise click.UsageError("give the positions in one way: --metadata CSV, or --exif.")
     named = {"image": image_column, "latitude": latitude_column, "longitude": longitude_column}
     columns = {role: _column(name, no_header) for role, name in named.items() if name}
+    columns |= {"photo": photo_column} if photo_column else {}
     added = add_dataset(columns=columns, header=not no_header, progress=ConsoleProgress(), **options)
     echo_added(added)
 

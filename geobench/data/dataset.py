@@ -53,7 +53,7 @@ class Dataset:
         status: one of ``embedded``, ``available``, ``gated``, ``withdrawn``, ``never-released``, ``own``.
         obtain: how to get it, one sentence.
         columns: the table's names for ``image``, ``latitude``, ``longitude`` where they are not recognised, or their
-            numbers, counted from 1.
+            numbers, counted from 1; and for ``photo``, of shards in which several columns hold photos.
         header: False for a table whose first line is a row.
         tables: other tables that serve in place of the split's, by file name: for each its ``columns`` and ``header``.
         splits: for each split where its ``images`` are and the table ``metadata``, relative to :attr:`folder`, the
@@ -240,7 +240,9 @@ class Dataset:
         split = self.split_for(purpose)
         if not self.has_photos(split) or (fresh and not is_there(self._images(split))):
             self._refuse_absent(split)
-        return open_store(self._images(split), self._layout(split), self._id_column(), fresh=fresh)
+        return open_store(
+            self._images(split), self._layout(split), self._id_column(), self._photo_column(), fresh=fresh
+        )
 
     def read_image(self, image: str, purpose: str, side: int | None = None) -> Image.Image:
         """Return the image called ``image`` as upright RGB.
@@ -389,6 +391,11 @@ class Dataset:
     def _id_column(self) -> str | None:
         """Return the field that names an image in shards, where it was told by name."""
         column = self.columns.get("image")
+        return column if isinstance(column, str) else None
+
+    def _photo_column(self) -> str | None:
+        """Return the column of shards that holds the photos, where it was told."""
+        column = self.columns.get("photo")
         return column if isinstance(column, str) else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -77,7 +78,7 @@ def add_dataset(
         metadata: a CSV file with image, latitude and longitude; None if the shards contain the positions.
         exif: read the positions from the photos instead, and from files beside them: EXIF, XMP, Takeout's JSON.
         columns: the table's names for ``image``, ``latitude``, ``longitude`` if they are not recognised, or their
-            numbers, counted from 1.
+            numbers, counted from 1; for ``photo``, the column of parquet files that holds the photos.
         header: False for a table without a header.
         layout: of the images, a name from ``Store.kinds``; recognised if empty.
         title: for humans; the name if empty.
@@ -102,7 +103,7 @@ def add_dataset(
             f"{images}: there is no such folder, file or pattern; images must be a folder or an archive of photos, or "
             "a pattern such as 'shards/*.tar'."
         )
-    store = open_store(images.absolute(), layout, _field(columns.get("image")))
+    store = open_store(images.absolute(), layout, _field(columns.get("image")), _field(columns.get("photo")))
     if metadata is None and not exif and not store.carries_table:
         raise DatasetError(
             f"{images} contains no positions: give a CSV file as metadata, or exif to read them from the photos."
@@ -237,8 +238,11 @@ def _replace_advice(name: str) -> str:
 
 
 def _absolute(images: Path) -> Path:
-    """Return a path that is valid in every working folder; links are followed, a pattern remains a pattern."""
-    return images.resolve() if images.exists() else images.absolute()
+    """Return a path that is valid in every working folder, a pattern too.
+
+    Links are kept: in the hub's cache the name is the link's, and what it points to is called by its digest.
+    """
+    return Path(os.path.abspath(images))  # noqa: PTH100  resolve() would follow links
 
 
 def _field(column: str | int | None) -> str | None:

@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 
 import geobench.data.stores.folders
-import geobench.data.stores.shards
+import geobench.data.stores.parquet
 import geobench.data.stores.zips  # noqa: F401  importing these three registers their kinds
-from geobench.data.stores.names import suffix_of
+from geobench.data.stores.names import is_image_name, suffix_of
 from geobench.data.stores.split_tars import SplitTarStore
 from geobench.data.stores.store import Store, head
 from geobench.errors import DatasetError, DatasetNotFoundError, unknown_name
@@ -21,26 +21,34 @@ from geobench.images.formats import HEIC_REMEDY, is_image
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 MAX_INSPECTED = 10_000  # entries of a folder that are inspected to recognise its layout
 
-_opened: dict[tuple[str, str, str | None], Store] = {}
+_opened: dict[tuple[str, str, str | None, str | None], Store] = {}
 
 
-def open_store(path: Path, layout: str = "", id_column: str | None = None, *, fresh: bool = True) -> Store:
+def open_store(
+    path: Path,
+    layout: str = "",
+    id_column: str | None = None,
+    photo_column: str | None = None,
+    *,
+    fresh: bool = True,
+) -> Store:
     """Return the store at ``path``: a file, a folder, or a pattern such as ``shards/*.tar``.
 
     Args:
         path: of the images.
         layout: a name from ``Store.kinds``; recognised if empty.
         id_column: the column or field with the name of an image, if it is not recognised.
+        photo_column: the column with the photo itself, if several may hold it.
         fresh: False reuses what this process has opened before.
 
     Raises:
         DatasetNotFoundError: there is no such file or folder.
         DatasetError: its layout is not one that geobench reads; names what was found and what is valid.
     """
-    key = (str(path), layout, id_column)
+    key = (str(path), layout, id_column, photo_column)
     if fresh or key not in _opened:
         kind, parts = recognise(path, layout)
-        _opened[key] = kind(path, parts, id_column)
+        _opened[key] = kind(path, parts, id_column, photo_column)
     return _opened[key]
 
 
@@ -48,6 +56,7 @@ def recognise(path: Path, layout: str = "") -> tuple[type[Store], list[Path]]:
     """Return the kind of store at ``path`` and its files; arguments and errors as for :func:`open_store`."""
     if layout and layout not in Store.kinds:
         raise unknown_name("layout", layout, Store.kinds)
+    path = _hub_snapshot(path)
     if path.is_dir():
         parts = ([] if layout == "folder" else _archives_in(path)) or [path]
     elif path.is_file():
@@ -65,6 +74,37 @@ def recognise(path: Path, layout: str = "") -> tuple[type[Store], list[Path]]:
             f"{path} is not of layout {layout} but {others[0]}; set layout to {others[0]!r}, or leave it out."
         )
     raise DatasetError(f"{path}: {_not_read(parts)} {valid_layouts()}")
+
+
+def _hub_snapshot(path: Path) -> Path:
+    """Return where the data of a repository in the hub's cache are, if ``path`` is one; else ``path``.
+
+    Its files are links from ``snapshots/REVISION``, with names, to ``blobs``, without.
+
+    Raises:
+        DatasetError: it has several revisions, and none is called main.
+    """
+    snapshots = path / "snapshots"
+    if snapshots.is_dir() and (path / "blobs").is_dir():
+        revisions = sorted(entry for entry in snapshots.iterdir() if entry.is_dir())
+        main = path / "refs" / "main"
+        named = snapshots / main.read_text(encoding="utf-8").strip() if main.is_file() else None
+        if named not in revisions and len(revisions) != 1:
+            found = _some(revision.name for revision in revisions) or "none"
+            raise DatasetError(f"{path} has no revision called main; give one of those in {snapshots}: {found}.")
+        path = named if named in revisions and named is not None else revisions[0]
+    elif path.parent.name != "snapshots":
+        return path
+    if not path.is_dir():
+        return path
+    inner = [entry for entry in path.iterdir() if entry.is_dir()]
+    if len(inner) == 1 and not any(is_image_name(entry.name) or _is_archive(entry) for entry in path.iterdir()):
+        return inner[0]
+    return path
+
+
+def _is_archive(path: Path) -> bool:
+    return path.is_file() and suffix_of(path.name) in {s for kind in Store.kinds.values() for s in kind.suffixes}
 
 
 def valid_layouts() -> str:

@@ -1,30 +1,23 @@
-"""Shards of records: msgpack, as the authors of ISN distribute MP-16, and parquet, as on the Hugging Face hub."""
+"""Shards of records, each an image with its name; here msgpack, as the authors of ISN distribute MP-16."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, islice
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from geobench.data.stores.catalogue import ListedImage, PerThread, StoredImage
+from geobench.data.stores.catalogue import ListedImage, StoredImage
 from geobench.data.stores.names import Kind, key_of
 from geobench.data.stores.store import Advance, Store, unreadable
 from geobench.data.stores.tars import scalars
 from geobench.data.tables.choice import SAMPLED, Column, Match, choose_image_column, remedy_for
 from geobench.data.tables.columns import RECOGNISED
 from geobench.errors import DatasetError, ImageError
-from geobench.images.reading import MAX_BYTES, is_passing
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from geobench.images.reading import MAX_BYTES
 
 IMAGE = "image"
 IDS = tuple(name for name in RECOGNISED["image"] if name != IMAGE)
-ROWS_AT_ONCE = 64  # of a parquet file, in memory with their images
-ROWS_LISTED = 10_000  # in memory without them
-BUFFER = 1 << 20  # bytes of a column read at a time
 DAMAGED = (ValueError, TypeError, RecursionError, OverflowError)
 """Errors of decoding a msgpack record, in addition to those of the package."""
 
@@ -36,7 +29,7 @@ class Sample(NamedTuple):
     paths: list[str | None]
 
 
-class _Shards(Store):
+class Shards(Store):
     """Files of records, each with an image and its name."""
 
     carries_table = True
@@ -47,8 +40,10 @@ class _Shards(Store):
         """Return whether all files have the suffix of such shards."""
         return all(part.suffix.lower() in cls.suffixes for part in parts)
 
-    def __init__(self, path: Path, parts: Sequence[Path], id_column: str | None = None) -> None:
-        super().__init__(path, parts, id_column)
+    def __init__(
+        self, path: Path, parts: Sequence[Path], id_column: str | None = None, photo_column: str | None = None
+    ) -> None:
+        super().__init__(path, parts, id_column, photo_column)
         self._chosen: dict[tuple[str, ...], str] = {}
 
     def is_image(self, name: str) -> bool:
@@ -104,7 +99,7 @@ class _Shards(Store):
         )
 
 
-class MsgpackStore(_Shards, kind="msgpack", what="msgpack shards, shard_0.msg …"):
+class MsgpackStore(Shards, kind="msgpack", what="msgpack shards, shard_0.msg …"):
     """Consecutive records ``{"image": bytes, "id": text}``, as TIBHannover/GeoEstimation writes them."""
 
     suffixes = (".msg", ".msgpack")
@@ -166,119 +161,3 @@ class MsgpackStore(_Shards, kind="msgpack", what="msgpack shards, shard_0.msg �
 def _text(value: Any) -> Any:
     """Decode bytes, the form of raw strings; return anything else unchanged."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-class ParquetStore(_Shards, kind="parquet", what="parquet files with a column of images, as on the Hugging Face hub"):
-    """Rows with an image, as bytes or ``{bytes, path}``, and any metadata."""
-
-    suffixes = (".parquet",)
-
-    def __init__(self, path: Path, parts: Sequence[Path], id_column: str | None = None) -> None:
-        super().__init__(path, parts, id_column)
-        self._rows: PerThread[_Rows] = PerThread()
-
-    def list_part(self, number: int, advance: Advance) -> Iterator[ListedImage]:
-        """Yield the rows of one file; the images themselves are not read."""
-        import pyarrow as pa
-
-        path, row = self.parts[number], 0
-        try:
-            with _Rows(path) as rows:
-                others = [name for name in rows.names if name != rows.image]
-                id_column = self.id_among(others, path, lambda: rows.sample(others))
-                if id_column is None and rows.path is None:
-                    raise self.missing_id(path, others)
-                for record in rows.records(others if id_column else [*others, str(rows.path)]):
-                    name = record.pop(id_column) if id_column else record.pop(rows.image)["path"]
-                    if name is None:
-                        raise DatasetError(f"{path}: row {row + 1:,} has no image name.")
-                    yield StoredImage(str(name), number, row), scalars(record) or None
-                    row += 1
-                advance(path.stat().st_size)
-        except (pa.ArrowException, OSError) as error:
-            raise unreadable(path, "parquet file", error) from None
-
-    def read(self, image: StoredImage) -> bytes:
-        """Return the image of a row; consecutive rows are read together, a few at a time."""
-        import pyarrow as pa
-
-        path = self.parts[image.part]
-        try:
-            content = self._rows.get(image.part, lambda: _Rows(path)).image_in(image.offset)
-        except (pa.ArrowException, OSError) as error:
-            self._rows.drop()  # its position in the row group is lost
-            if is_passing(error) or isinstance(error, FileNotFoundError):
-                raise
-            raise ImageError(f"{image.name}: row {image.offset + 1:,} of {path.name} is damaged ({error})") from None
-        if not content:
-            raise ImageError(f"{image.name}: row {image.offset + 1:,} of {path.name} has no image")
-        return content
-
-
-class _Rows:
-    """The rows of one parquet file.
-
-    Attributes:
-        names: of the columns of strings and numbers, and of that of the images.
-        image: the column of the images.
-        path: the field in it with the path of the image's file, None if there is none.
-    """
-
-    def __init__(self, path: Path) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        self.file = pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER, page_checksum_verification=True)
-        schema = self.file.schema_arrow
-        inside = {f.name: [g.name for g in f.type] for f in schema if pa.types.is_struct(f.type)}
-        binary = [f.name for f in schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)]
-        images = [name for name, parts in inside.items() if "bytes" in parts] + binary
-        if not images:
-            raise DatasetError(f"{path} has no column of images (bytes); it has {', '.join(schema.names)}.")
-        self.image = IMAGE if IMAGE in images else images[0]
-        self.names = [f.name for f in schema if f.name == self.image or not pa.types.is_nested(f.type)]
-        self.path = f"{self.image}.path" if "path" in inside.get(self.image, []) else None
-        self._bytes = f"{self.image}.bytes" if self.image in inside else self.image
-        groups = (self.file.metadata.row_group(n).num_rows for n in range(self.file.metadata.num_row_groups))
-        self._starts = [0, *accumulate(groups)]
-        self._batches: Iterator[pa.RecordBatch] = iter(())
-        self._batch: list[Any] = []
-        self._first = self._group = -1
-
-    def records(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield every row as a dictionary of these columns."""
-        for batch in self.file.iter_batches(ROWS_LISTED, columns=list(columns), use_threads=False):
-            yield from batch.to_pylist()
-
-    def sample(self, columns: Sequence[str]) -> Sample:
-        """Return the first rows."""
-        wanted = [*columns, *([self.path] if self.path else [])]
-        records = list(islice(self.records(wanted), SAMPLED))
-        images = [record.pop(self.image, None) for record in records]
-        return Sample(records, [image and image["path"] for image in images])
-
-    def image_in(self, row: int) -> bytes | None:
-        """Return the image of a row, counted from 0; a row group is only restarted for an earlier row."""
-        group = bisect_right(self._starts, row) - 1
-        if group != self._group or row < self._first:
-            self._group, self._first, self._batch = group, self._starts[group], []
-            # No threads: the process may have been forked from one with threads.
-            self._batches = self.file.iter_batches(
-                ROWS_AT_ONCE, row_groups=[group], columns=[self._bytes], use_threads=False
-            )
-        while row >= self._first + len(self._batch):
-            self._first += len(self._batch)
-            self._batch = next(self._batches).column(0).to_pylist()
-        image = self._batch[row - self._first]
-        found: bytes | None = image["bytes"] if isinstance(image, dict) else image
-        return found
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
-
-    def __enter__(self) -> _Rows:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

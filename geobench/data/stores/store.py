@@ -20,7 +20,7 @@ from geobench.images.signatures import HEAD
 from geobench.progress import SILENT, Progress
 
 ZIP = b"PK\3\4"  # its first bytes
-FORMAT = 3  # of the catalogues; one of another format is rebuilt
+FORMAT = 4  # of the catalogues; one of another format is rebuilt
 MB = 1_000_000
 
 Advance = Callable[[int], None]
@@ -39,6 +39,7 @@ class Store(ABC):
         parts: the files that it consists of.
         notes: lines for the user on how its images were listed.
         id_column: the column or field with the name of an image, if it is not recognised.
+        photo_column: the column with the photo itself, if several may hold it.
     """
 
     kinds: ClassVar[dict[str, type[Store]]] = {}
@@ -54,10 +55,12 @@ class Store(ABC):
             cls.kind, cls.what = kind, what
             Store.kinds[kind] = cls
 
-    def __init__(self, path: Path, parts: Sequence[Path], id_column: str | None = None) -> None:
+    def __init__(
+        self, path: Path, parts: Sequence[Path], id_column: str | None = None, photo_column: str | None = None
+    ) -> None:
         self.path = path
         self.parts = list(parts)
-        self.id_column = id_column
+        self.id_column, self.photo_column = id_column, photo_column
         self.notes: list[str] = []
         self._catalogue: Catalogue | None = None
         self._opened: PerThread[BinaryIO] = PerThread()
@@ -100,7 +103,7 @@ class Store(ABC):
         Raises:
             DatasetError: a file cannot be read, or is truncated.
         """
-        key = files.digest(FORMAT, self.kind, str(self.path.absolute()), self.id_column)
+        key = files.digest(FORMAT, self.kind, str(self.path.absolute()), self.id_column, self.photo_column)
         folder = files.home() / "index" / f"{self.path.name.strip('*.') or self.kind}-{key}"
         self._catalogue = self._current(folder)
         if self._catalogue is None:
