@@ -222,6 +222,11 @@ def _run_job(
             done.add(identity.key)
             for result in _results(model, load, test_set, drawn, identity, plan, subsets, progress):
                 summary.results.append(result)
+                if result.n and result.failed == result.n:
+                    summary.failures.append(
+                        f"{spec} × {result.dataset}: all {result.n:,} images failed, so its figures say nothing of the "
+                        f"model; look why: geobench datasets check {result.dataset}"
+                    )
         except GeobenchError as error:
             where = f" × {gallery}" if gallery else ""
             summary.failures.append(f"{spec} × {test_set.name}{where}: {error}")

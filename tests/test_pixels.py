@@ -237,6 +237,19 @@ def test_learning_rates_follow_blocks_schedule_and_warm_up():
         configure(FineTuning, {"warm_up": 3.0, "epochs": 3}, "x")
 
 
+def test_the_backbone_learns_as_much_slower_than_the_head_as_its_factor_says():
+    fresh = SmallEncoder()
+    fresh.load()
+    before = fresh.network.state_dict()
+    moved = []
+    for factor in (1.0, 1e-3):
+        model = find_checkpoint(
+            trained(backbone="whole", optimiser="sgd", epochs=1, backbone_lr=factor).spec
+        ).restored()
+        moved.append(sum(float(np.abs(model.tuned[name] - before[name].numpy()).sum()) for name in before))
+    assert 300 < moved[0] / moved[1] < 3000
+
+
 def test_more_blocks_than_there_are_is_one_line():
     with pytest.raises(SettingError, match=r"small has 3 blocks, fewer than blocks=4; backbone=whole trains all"):
         trained(backbone="last", blocks=4)

@@ -396,3 +396,17 @@ def test_the_results_of_a_run_are_a_table_with_a_row_each():
     assert table["gallery"].to_list() == ["land:20", "land:30"] and table["n"].to_list() == [10, 10]
     assert table["acc_2500km"].to_list() == [result.scores["acc_2500km"] for result in summary.results]
     assert table.equals(geobench.get_results()[table.columns])
+
+
+def test_a_run_of_which_every_image_failed_exits_with_1(cli, photos):
+    images, metadata = photos(12)
+    cli("datasets", "add", "mine", "--images", images, "--metadata", metadata)
+    cli("train", "knn", "--data", "mine", "--encoder", "tiny", "--set", "k=3")
+    broken, table = photos(4, folder="elsewhere", seed=1)
+    for path in broken.iterdir():
+        path.write_bytes(b"no photo")
+    cli("datasets", "add", "broken", "--images", broken, "--metadata", table)
+    ran = cli("run", "--models", "knn", "--datasets", "broken,mine", "--galleries", "training:5", exit_code=1)
+    assert "knn × broken: all 4 images failed" in ran.stderr
+    assert "geobench datasets check broken" in ran.stderr
+    assert "all 12 images failed" not in ran.stderr
