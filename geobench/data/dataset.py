@@ -190,7 +190,7 @@ class Dataset:
             return read_rows(path, columns, header, resolve=partial(self._matches, purpose), exact=exact)
         where = f"{self._images(self.split_for(purpose))}: what is told of its images"
         try:
-            return read_rows(path, columns, header)._replace(where=where, more=first_broken(path))
+            return read_rows(path, columns, header, exact=True)._replace(where=where, more=first_broken(path))
         except DatasetError as error:
             raise DatasetError(f"{str(error).replace(str(path), where)} {first_broken(path)}".rstrip()) from None
 

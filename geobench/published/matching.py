@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from geobench.data.stores.names import key_of
+from geobench.data.stores.names import folded, key_of, plain
 from geobench.data.tables.choice import Column, Match, Remedy
 from geobench.data.tables.coordinates import as_numbers
 from geobench.errors import DatasetError
@@ -21,7 +21,7 @@ class Matched:
 
     Attributes:
         rows: (n,) row of the data set for each id in the file, −1 for none.
-        loosely: ids that match without their folder or suffix, or with ``_`` for ``/``.
+        loosely: ids that match without their folder or suffix, with ``_`` for ``/``, or in another case.
     """
 
     rows: np.ndarray[Any, np.dtype[np.int64]]
@@ -31,16 +31,19 @@ class Matched:
 def match_ids(ids: Sequence[str], images: Sequence[str]) -> Matched:
     """Return which of ``images`` each of ``ids`` refers to: the one of the same name, else the only similar one.
 
-    Names are similar if they agree without the suffixes of an image, with ``_`` for ``/``; then without folders.
+    Names are similar if they are the same in another spelling of Unicode or with backslashes; if they agree without the
+    suffixes of an image, with ``_`` for ``/``; then without folders; then in another case.
     """
     exact = {image: row for row, image in enumerate(images)}
     rows = np.array([exact.get(image, -1) for image in ids], dtype=np.int64)
     loosely: list[str] = []
-    for plain in (_flat, _last):
-        alike = _only(images, plain)
+    for simplified in (plain, _flat, _last, _flat_in_any_case, _last_in_any_case):
+        if not (rows < 0).any():
+            break
+        alike = _only(images, simplified)
         for i in np.flatnonzero(rows < 0).tolist():
-            rows[i] = alike.get(plain(ids[i]), -1)
-            if rows[i] >= 0:
+            rows[i] = alike.get(simplified(ids[i]), -1)
+            if rows[i] >= 0 and simplified is not plain:
                 loosely.append(ids[i])
     return Matched(rows, loosely)
 
@@ -72,11 +75,11 @@ def check_order(where: str, columns: Sequence[Column], ids: Sequence[str], remed
             )
 
 
-def _only(images: Sequence[str], plain: Any) -> dict[str, int]:
+def _only(images: Sequence[str], simplified: Any) -> dict[str, int]:
     """Return the row of each simplified name that only one image has, −1 for those that several have."""
     rows: dict[str, int] = {}
     for row, image in enumerate(images):
-        key = plain(image)
+        key = simplified(image)
         rows[key] = -1 if key in rows else row
     return rows
 
@@ -89,6 +92,14 @@ def _last(image: str) -> str:
     return _without_suffixes(_path(image).name)
 
 
+def _flat_in_any_case(image: str) -> str:
+    return folded(_flat(image))
+
+
+def _last_in_any_case(image: str) -> str:
+    return folded(_last(image))
+
+
 def _without_suffixes(name: str) -> str:
     """Return what all names of an image share; a suffix may stand twice, as in ``a.jpg.jpg``."""
     while (shorter := key_of(name)) != name:
@@ -97,4 +108,4 @@ def _without_suffixes(name: str) -> str:
 
 
 def _path(image: str) -> PurePosixPath:
-    return PurePosixPath(image.replace("\\", "/"))
+    return PurePosixPath(plain(image))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from geobench import files
-from geobench.data.stores.names import OTHER, fit, is_image_name, key_of
+from geobench.data.stores.names import OTHER, fit, folded, is_image_name, key_of, plain
 from geobench.errors import StorageError
 from geobench.images.reading import retried
 
@@ -81,8 +81,9 @@ class PerThread(threading.local, Generic[Handle]):
         self.current = None
 
 
-def _hash(text: str) -> int:
-    return zlib.crc32(text.encode("utf-8", "replace"))
+def _hash(key: str) -> int:
+    """Return the number that keys share which differ in spelling and case alone."""
+    return zlib.crc32(folded(key).encode("utf-8", "replace"))
 
 
 def first_broken(table: Path) -> str:
@@ -122,15 +123,17 @@ class Catalogue:
     def find(self, image: str) -> list[StoredImage]:
         """Return the image called ``image``, or the only one that can be meant; two or more if it is ambiguous.
 
-        An identical name takes precedence; then the same path with ``_`` for ``/``, without its suffix, or relative to
-        the folder that all images of the file share; then the end of a path, such as ``1234`` of ``00/1234.jpg``.
+        An identical name takes precedence; then the same in another spelling of Unicode or with backslashes; then the
+        same path with ``_`` for ``/``, without its suffix, or relative to the folder that all images of the file share;
+        then the end of a path, such as ``1234`` of ``00/1234.jpg``; then any of these in another case.
         """
         key = key_of(image)
-        candidates = self._with_hash("key", {key, *(key[len(p) :] for p in self._shared if key.startswith(p))})
+        below = (key[len(p) :] for p in self._shared if folded(key).startswith(folded(p)))
+        candidates = self._with_hash("key", {key, *below})
         exact = [stored for stored in candidates if stored.name == image]
         if exact:
             return exact
-        candidates += self._with_hash("base", {key, key_of(image.rpartition("/")[2])})
+        candidates += self._with_hash("base", {key, key_of(plain(image).rpartition("/")[2])})
         distinct = dict.fromkeys(candidates)
         ranked = [(fit(image, stored.name, self.prefixes[stored.part]), stored) for stored in distinct]
         best = min((rank for rank, _ in ranked), default=OTHER)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from enum import Enum
 
 from geobench.images.decoding import SUFFIXES
 from geobench.images.formats import is_image, is_photo
 
-EXACT, WHOLE, TAIL, OTHER = range(4)
-"""How well a name fits the requested one: identical, the same path, the end of its path, or another image."""
+EXACT, SAME, WHOLE, TAIL, CASE, OTHER = range(6)
+"""How well a name fits the requested one: identical; the same in another spelling of Unicode, or with backslashes; the
+same path; the end of its path; one of these in another case; or another image."""
 RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw")
 """Suffixes of the raw formats of cameras, which are not read, whatever image the file holds as a preview."""
 OTHER_PHOTOS = (".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".gif")
@@ -58,9 +60,25 @@ def is_image_name(name: str) -> bool:
     return suffix_of(name) in SUFFIXES
 
 
+def plain(name: str) -> str:
+    """Return the one spelling of a name that systems write differently: composed (NFC), with ``/`` between folders.
+
+    macOS writes ``é`` as ``e`` and an accent, Windows ``\\`` for ``/``.
+    """
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
+    return name.replace("\\", "/").removeprefix("./")
+
+
+def folded(name: str) -> str:
+    """Return what names share that differ in spelling and case alone."""
+    name = plain(name)
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name.casefold())
+
+
 def key_of(name: str) -> str:
     """Return the part that all names of an image share: without a usual suffix, and with ``_`` for ``/``."""
-    return _stem(name).replace("/", "_")
+    return _stem(plain(name)).replace("/", "_")
 
 
 def fit(image: str, name: str, shared: str = "") -> int:
@@ -71,10 +89,19 @@ def fit(image: str, name: str, shared: str = "") -> int:
     """
     if image == name:
         return EXACT
+    wanted, given = plain(image), plain(name)
+    if wanted == given:
+        return SAME
+    rank = _fit(wanted, given, plain(shared))
+    return CASE if rank == OTHER and _fit(folded(image), folded(name), folded(shared)) != OTHER else rank
+
+
+def _fit(image: str, name: str, shared: str) -> int:
+    """Return how well two plain names fit: whole, tail or other."""
     if is_image_name(image) and is_image_name(name) and _kind(image) != _kind(name):
         return OTHER
     wanted, stem = key_of(image), _stem(name)
-    if wanted in (stem.replace("/", "_"), stem.removeprefix(shared).replace("/", "_")):
+    if image == name or wanted in (stem.replace("/", "_"), stem.removeprefix(shared).replace("/", "_")):
         return WHOLE
     slash = len(stem) - len(wanted) - 1
     return TAIL if slash >= 0 and stem[slash] == "/" and stem[slash + 1 :].replace("/", "_") == wanted else OTHER

@@ -13,7 +13,7 @@ import numpy as np
 from geobench import files
 from geobench.data.contents import Stamps
 from geobench.data.stores.catalogue import HIDDEN, Catalogue, ListedImage, PerThread, StoredImage, write_catalogue
-from geobench.data.stores.names import OTHER_PHOTOS, RAW, Kind, is_image_name, kind_of, suffix_of
+from geobench.data.stores.names import OTHER_PHOTOS, RAW, Kind, is_image_name, kind_of, plain, suffix_of
 from geobench.errors import DatasetError, ImageError, StorageError
 from geobench.images.reading import MAX_BYTES, is_passing, not_read, retried
 from geobench.images.signatures import HEAD
@@ -198,8 +198,12 @@ class Store(ABC):
         return found[0] if found else None
 
     def is_exact(self, image: str, stored: StoredImage) -> bool:
-        """Return whether ``image`` is the name of ``stored``, or its name below the folder that all images share."""
-        return stored.name == image or stored.name == self.catalogue.prefixes.get(stored.part, "") + image
+        """Return whether ``image`` is the name of ``stored``, or its name below the folder that all images share.
+
+        The spelling of Unicode and backslashes do not count: they differ among systems, not among images.
+        """
+        name = plain(stored.name)
+        return name in (plain(image), plain(self.catalogue.prefixes.get(stored.part, "") + plain(image)))
 
     def image_file(self, image: str) -> Path | bytes:
         """Return the file of an image, or its bytes.

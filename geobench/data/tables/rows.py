@@ -22,14 +22,14 @@ ROWS_AT_ONCE = (
     10_000  # kept as Python strings; much larger blocks are slower, because the garbage collector visits each string
 )
 SHOWN = 3  # problems listed in an error
+ROUNDED = "image {name} was rounded by a spreadsheet; export the table again with this column as text"
+"""Said of ``12E3``, unless there is an image of that name: digits of a hash look alike."""
 _UNUSABLE_NAMES = {
     "the image name is empty": r"^$",
     "image {name} leads outside the folder of the images; give its path relative to that folder": (
         r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)"
     ),
-    "image {name} was rounded by a spreadsheet; export the table again with this column as text": (
-        r"^[+-]?[0-9]+(?:[.,][0-9]+)?E[+-]?[0-9]+$"
-    ),
+    ROUNDED: r"^[+-]?[0-9]+(?:[.,][0-9]+)?E[+-]?[0-9]+$",
     "image {name} is a spreadsheet formula or error; save the values instead": (
         r"^=[A-Z]+[0-9(]|^#(?:N/A|NAME\?|REF!|VALUE!|NUM!|DIV/0!|NULL!)$"
     ),
@@ -148,7 +148,7 @@ def read_rows(
     if "image" in roles:
         if not exact:
             table["image"] = table["image"].str.strip()
-            wrong |= _name_problems(table)
+            wrong |= _name_problems(table, resolve)
         wrong |= _repeated(_without(table, wrong))
     table = _without(table, wrong)
     others = [name for name in table.columns if name not in roles]
@@ -218,9 +218,14 @@ def _fitting(
     return kept
 
 
-def _name_problems(table: pd.DataFrame) -> dict[int, Problem]:
+def _name_problems(table: pd.DataFrame, resolve: Resolve | None) -> dict[int, Problem]:
     """Return the problems of the lines whose image cannot be the name of a file in a folder."""
     suspicious = table["image"][table["image"].str.contains("|".join(_UNUSABLE_NAMES.values()))]
+    rounded = suspicious[suspicious.str.fullmatch(_UNUSABLE_NAMES[ROUNDED])]
+    there = resolve(rounded.tolist()) if len(rounded) and resolve is not None else None
+    if there is not None:
+        named = [match is not None for match in there]
+        suspicious = suspicious.drop(index=rounded.index[named])
     return {
         line: Problem(line, name, "image", reason.format(name=shortened(name)))
         for line, name in zip(suspicious.index.tolist(), suspicious, strict=True)
