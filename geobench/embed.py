@@ -9,7 +9,7 @@ from numpy.lib.format import open_memmap
 
 from geobench import files, search
 from geobench.errors import GeobenchError, as_plugin_error
-from geobench.gallery import read_places
+from geobench.gallery_files import read_places
 from geobench.models import Model
 from geobench.plugins import get_models, who
 from geobench.progress import SILENT, Progress

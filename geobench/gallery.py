@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geobench import files
+from geobench import files, gallery_files
 from geobench.data.land import sample_land
-from geobench.data.tables.rows import read_coordinates
-from geobench.data.tables.swapped import swap_evidence
 from geobench.errors import DatasetError, GalleryError, as_plugin_error, unknown_name
 from geobench.geo import FloatArray, as_coordinates, invalid_rows, place_keys, read_only, sample_sphere, two_nearest_km
 from geobench.plugins import registry
@@ -137,7 +135,8 @@ def get_gallery(spec: str, training: FloatArray | None = None, seed: int = 0) ->
     Args:
         spec: ``100k`` or ``training:100k`` (drawn without replacement from ``training``), ``land:100k`` and
             ``sphere:100k`` (uniform by area), ``official:100k`` (of a source that a plugin registers, without
-            replacement), or the path of a CSV file with latitude and longitude columns.
+            replacement), or the path of a file: a table with latitude and longitude columns, ``.npy`` (m, 2) or
+            ``.parquet``; ``FILE#LAT:LON`` names its columns.
         training: (n, 2) coordinates of the model's training set.
         seed: of the draw; the same spec, source and seed give the same gallery. A file, and a source that is used as
             a whole, are the same with every seed: the seed of the gallery is then 0.
@@ -148,12 +147,12 @@ def get_gallery(spec: str, training: FloatArray | None = None, seed: int = 0) ->
     """
     if seed < 0:
         raise GalleryError(f"the seed of a gallery must be at least 0, not {seed}.")
-    if spec.endswith(".csv"):
-        return _from_csv(Path(spec))
+    if is_file(spec):
+        return _from_file(spec)
     source, _, size = spec.rpartition(":")
     source = source or "training"
     if source not in _sources():
-        raise unknown_name("gallery", spec, _sources(), f"Use SOURCE:SIZE ({', '.join(_sources())}) or a CSV file.")
+        raise unknown_name("gallery", spec, _sources(), f"Use SOURCE:SIZE ({', '.join(_sources())}) or a file.")
     m = parse_size(size)
     rng = np.random.default_rng([seed, m])
     if source in ENDLESS:
@@ -241,7 +240,12 @@ def choose_gallery(model: Model, spec: str | None, default: str, seed: int = 0) 
 
 def needs_training(spec: str) -> bool:
     """Return whether ``spec`` is drawn from the coordinates of a training set: ``100k``, ``training:100k``."""
-    return not spec.endswith(".csv") and spec.rpartition(":")[0] in ("", "training")
+    return not is_file(spec) and spec.rpartition(":")[0] in ("", "training")
+
+
+def is_file(spec: str) -> bool:
+    """Return whether ``spec`` is a file, which need not exist, rather than ``SOURCE:SIZE``."""
+    return gallery_files.is_file(spec, _sources())
 
 
 def _sources() -> list[str]:
@@ -276,23 +280,13 @@ def _larger_than_training(m: int, images: int) -> GalleryError:
     )
 
 
-def read_places(path: Path) -> FloatArray:
-    """Return the positions (n, 2) in a CSV file.
-
-    Raises:
-        DatasetError: it cannot be read, or its latitudes and longitudes look swapped.
-    """
-    places = read_coordinates(path)
-    if evidence := swap_evidence(places, "positions"):
-        raise DatasetError(f"{path}: {evidence}.")
-    return places
-
-
-def _from_csv(path: Path) -> Gallery:
+def _from_file(spec: str) -> Gallery:
     """Return the gallery of a file; below the working folder its name is relative, however it was given."""
+    path, columns = gallery_files.file_of(spec)
     below = path.absolute().is_relative_to(Path.cwd())
+    source = f"{path.absolute().relative_to(Path.cwd()) if below else path}{columns}"
     try:
-        return Gallery(read_places(path), str(path.absolute().relative_to(Path.cwd()) if below else path), drawn=False)
+        return Gallery(gallery_files.read_places(spec), source, drawn=False)
     except DatasetError as error:
         raise GalleryError(str(error)) from error
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from geobench import Gallery, GalleryError, PluginError, UnknownNameError, get_gallery
-from geobench.data.land import is_land
-from geobench.gallery import choose_gallery, default_gallery, is_oracle, parse_size
+from geobench.data.land import is_land, sample_land
+from geobench.gallery import choose_gallery, default_gallery, is_oracle, needs_training, parse_size
 from geobench.geo import METRES_PER_DEGREE, invalid_rows, nearest_km, sample_sphere, unit_vectors
 from geobench.plugins import Plugin, get_model_class, registry
 
@@ -238,3 +238,134 @@ def test_an_empty_gallery_or_test_set_holds_nothing():
 def test_a_rounded_point_is_held_across_the_antimeridian():
     across = Gallery(np.array([[10.0, 179.99999]]), "a")
     assert across.count_of(np.array([[10.0, -180.0]])) == 1
+
+
+ASHORE = sample_land(200, np.random.default_rng(3))
+WHERE = np.array([(-33.8568, 151.2153), (48.8566, 2.3522), (0.5, -78.5)])
+
+
+def text(rows=WHERE, header="latitude,longitude", separator=","):
+    return "\n".join([header, *(separator.join(f"{value:.4f}" for value in row) for row in rows)]) + "\n"
+
+
+def array(path, values):
+    np.save(path, values)
+
+
+def parquet(path, **columns):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(columns), path)
+
+
+FILES = {
+    "a CSV file": ("g.csv", text()),
+    "a CSV file in capitals": ("G.CSV", text()),
+    "a text file": ("g.txt", text()),
+    "tabs": ("g.tsv", text(header="lat\tlon", separator="\t")),
+    "another suffix": ("g.data", text()),
+    "no suffix, in a folder": ("runs/g", text()),
+    "commas in the path": ("a, b,c.csv", text()),
+    "cells of the ISN authors": (
+        "cells.csv",
+        "class_label,hex_id,imgs_per_cell,latitude_mean,longitude_mean\n"
+        + "".join(f"{n},4{n},60,{a},{b}\n" for n, (a, b) in enumerate(WHERE)),
+    ),
+    "decimal commas": ("g.csv", text(header="latitude;longitude", separator=";").replace(".", ",")),
+    "sep=;": ("g.csv", "sep=;\n" + text(header="latitude;longitude", separator=";")),
+    "a title above and a remark below": ("g.csv", "My places\n" + text() + "\nthree places\n"),
+    "columns named behind it": ("g.csv#breite:laenge", text(header="breite,laenge")),
+    "columns named in another order": (
+        "g.csv#breite:laenge",
+        text(WHERE[:, ::-1], header="laenge,breite"),
+    ),
+    "an array of float64": ("g.npy", lambda path: array(path, WHERE)),
+    "an array of float32": ("g.npy", lambda path: array(path, WHERE.astype(np.float32))),
+    "parquet": ("g.parquet", lambda path: parquet(path, lat=WHERE[:, 0], lon=WHERE[:, 1])),
+    "parquet with its columns named": ("g.parquet#b:l", lambda path: parquet(path, l=WHERE[:, 1], b=WHERE[:, 0])),
+}
+
+
+def written(spec, content, folder):
+    path = folder / (spec.rpartition("#")[0] or spec)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content(path) if callable(content) else path.write_text(content)
+    return f"{path.parent}/{spec.rpartition('/')[2]}"
+
+
+@pytest.mark.reliability("galleries")
+@pytest.mark.parametrize("what", FILES)
+def test_a_gallery_is_read_from_a_file(what, tmp_path, cli):
+    spec = written(*FILES[what], tmp_path / "files")
+    gallery = get_gallery(spec)
+    np.testing.assert_allclose(gallery.coordinates, WHERE, atol=1e-4)
+    assert (gallery.drawn, gallery.spec) == (False, spec)
+    assert not needs_training(spec)
+    seen = cli("ceiling", "--datasets", "bluemarble", "--galleries", f"land:50,{spec},sphere:60")
+    assert f"  {spec} " in seen.stdout
+
+
+WRONG = {
+    "a file that is not there": ("places.csv", None, "there is no such file"),
+    "an array that is not there": ("places.npy", None, "there is no such file"),
+    "a path that is not there": ("runs/places", None, "there is no such file"),
+    "a folder": ("places.d", lambda path: path.mkdir(), "is a folder; a gallery is a table"),
+    "an empty file": ("places.csv", "", "has no rows"),
+    "a table without positions": ("places.txt", "a,b\n1,2\n", "has no latitude column"),
+    "no header": ("places.txt", "48.8566,2.3522\n1,2\n", "looks like a row of data; add a header"),
+    "an image called .csv": ("places.csv", lambda path: path.write_bytes(b"\x89PNG\r\n"), "is a PNG image"),
+    "an array of three columns": ("g.npy", lambda path: array(path, np.zeros((4, 3))), r"holds float64 \(4, 3\)"),
+    "an array of text": ("g.npy", lambda path: array(path, np.array([["1", "2"]])), "a gallery is numbers"),
+    "an array of objects": ("g.npy", lambda path: array(path, np.array([[None, 2]])), "is not a readable array"),
+    "no array in .npy": ("g.npy", text(), "is not a readable array"),
+    "an empty array": ("g.npy", lambda path: array(path, np.zeros((0, 2))), "holds no positions"),
+    "NaN in an array": ("g.npy", lambda path: array(path, np.array([[1, np.nan]])), "NaN or out of range"),
+    "a swapped array": ("g.npy", lambda path: array(path, WHERE[:, ::-1]), "look swapped"),
+    "an array in radians": ("g.npy", lambda path: array(path, np.radians(ASHORE)), "look like radians"),
+    "a table in radians": ("g.csv", text(np.radians(ASHORE)), "look like radians"),
+    "parquet without positions": ("g.parquet", lambda path: parquet(path, a=[1.0], b=[2.0]), "has no latitude column"),
+    "a column that is not there": ("g.csv#north:east", text(), "no latitude column .looked for 'north'"),
+    "one column named": ("g.csv#north", text(), "name both columns"),
+    "damaged parquet": ("g.parquet", "PAR1", "is not a readable parquet file"),
+}
+
+
+@pytest.mark.reliability("galleries")
+@pytest.mark.parametrize("what", WRONG)
+def test_a_gallery_that_cannot_be_read_says_so(what, tmp_path):
+    name, content, says = WRONG[what]
+    spec = written(name, content, tmp_path / "files") if content is not None else str(tmp_path / name)
+    with pytest.raises(GalleryError, match=says) as told:
+        get_gallery(spec)
+    assert "\n" not in str(told.value)
+
+
+def test_a_size_and_a_source_are_no_files(tmp_path, monkeypatch):
+    assert all(needs_training(spec) for spec in ("1.5k", "100k", "training:21k", "5000"))
+    assert not any(needs_training(spec) for spec in ("land:1.5k", "x.npy", "~/x", "x.txt"))
+    with pytest.raises(UnknownNameError, match="unknown gallery 'lnd:100k'"):
+        get_gallery("lnd:100k")
+    (tmp_path / "5000").write_text("latitude,longitude\n1,2\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "g.csv").write_text(text())
+    assert len(get_gallery("~/g.csv")) == 3
+
+
+@pytest.mark.parametrize("how", ["float32", "four decimals", "three decimals", "float64"])
+@pytest.mark.parametrize("suffix", [".npy", ".csv"])
+def test_a_gallery_that_holds_the_test_positions_is_an_oracle_however_they_are_rounded(how, suffix, tmp_path):
+    truth = sample_sphere(500, np.random.default_rng(4))
+    rounded = {"float32": truth.astype(np.float32), "float64": truth}
+    rounded |= {"four decimals": truth.round(4), "three decimals": truth.round(3)}
+    places = np.concatenate([rounded[how].astype(np.float64), TRAINING])
+    path = tmp_path / f"g{suffix}"
+    if suffix == ".npy":
+        np.save(path, places.astype(np.float32) if how == "float32" else places)
+    else:
+        np.savetxt(path, places, delimiter=",", header="latitude,longitude", comments="", fmt="%.9g")
+    gallery = get_gallery(str(path))
+    assert gallery.count_of(truth) >= 495
+    assert is_oracle(gallery.count_of(truth), len(truth))
+    assert gallery.count_of(sample_sphere(500, np.random.default_rng(5))) == 0

@@ -109,7 +109,7 @@ def left(work):
 
 def comparable(path):
     if path.name == "log.jsonl":
-        return [{**json.loads(line), "images_per_s": 0} for line in path.read_text().splitlines()]
+        return [{**json.loads(line), "images_per_s": 0, "waited": 0} for line in path.read_text().splitlines()]
     if path.suffix == ".json":
         values = json.loads(path.read_text())
         return {name: value for name, value in values.items() if name not in OF_THE_MOMENT}

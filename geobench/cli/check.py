@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, WORKERS, finish, main, names, numbers, print_rows, resumable
+from geobench.cli.group import AS_JSON, WORKERS, finish, main, names, numbers, print_rows, resumable, specs
 from geobench.cli.lists import datasets
 from geobench.progress import ConsoleProgress
 
@@ -132,7 +132,7 @@ def audit(test: str, output: Path | None, as_json: bool, **options: Any) -> None
 
 @main.command()
 @click.option("--datasets", required=True, callback=names, help="Test sets, separated by commas.")
-@click.option("--galleries", callback=names, help="21k, land:100k, FILE.csv, …  [default: the data set's]")
+@click.option("--galleries", callback=specs, help="21k, land:100k, FILE, …  [default: the data set's]")
 @click.option(
     "--training", metavar="NAME", help="Data set or MODEL@CHECKPOINT that a gallery such as 21k is drawn from."
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, DEVICE, RESULTS, finish, main, names, numbers, print_rows, resumable
+from geobench.cli.group import AS_JSON, DEVICE, RESULTS, finish, main, names, numbers, print_rows, resumable, specs
 from geobench.progress import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _changes(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--set", "assignments", metavar="NAME=VALUE", multiple=True, help="Set a hyper-parameter; repeatable."
         ),
-        click.option("--galleries", callback=names, help="21k, land:100k, …, instead of those of the rows."),
+        click.option("--galleries", callback=specs, help="21k, land:100k, …, instead of those of the rows."),
         click.option("--crops", type=click.Choice(["1", "5", "10"]), help="Views of each test image."),
         click.option("--yes", is_flag=True, help="Run even if there are more than 1,000 evaluations."),
     ]

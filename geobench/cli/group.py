@@ -120,6 +120,25 @@ def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     return names
 
 
+def specs(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
+    """Split ``21k,land:100k,FILE`` into galleries; the path of a file that exists may itself contain commas."""
+    if names(ctx, parameter, value) is None or value is None:
+        return None
+    parts, joined = value.split(","), []
+    while parts:
+        whole = next((n for n in range(len(parts), 1, -1) if _is_file(",".join(parts[:n]))), 1)
+        joined.append(",".join(parts[:whole]).strip())
+        parts = parts[whole:]
+    return [spec for spec in joined if spec]
+
+
+def _is_file(spec: str) -> bool:
+    """Return whether ``spec`` is a file that exists, with or without the names of its columns behind it."""
+    path, mark, columns = spec.strip().rpartition("#")
+    candidates = [spec.strip(), path] if mark and "," not in columns else [spec.strip()]
+    return any(Path(candidate).expanduser().is_file() for candidate in candidates)
+
+
 def numbers(ctx: click.Context, parameter: click.Parameter, value: str) -> list[int]:
     """Split ``0,1`` into whole numbers."""
     try:

@@ -22,6 +22,7 @@ from geobench.cli.group import (
     print_rows,
     results_table,
     resumable,
+    specs,
 )
 from geobench.errors import PluginError
 from geobench.progress import ConsoleProgress, is_first_process
@@ -88,7 +89,7 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 @main.command()
 @click.option("--models", required=True, callback=names, help="NAME (its newest checkpoint) or NAME@CHECKPOINT, …")
 @click.option("--datasets", required=True, callback=names, help="Test sets, separated by commas.")
-@click.option("--galleries", callback=names, help="21k, land:100k, sphere:1M, FILE.csv, …  [default: the data set's]")
+@click.option("--galleries", callback=specs, help="21k, land:100k, sphere:1M, FILE, …  [default: the data set's]")
 @click.option("--seeds", default="0", show_default=True, callback=numbers, help="Of the galleries' draws.")
 @CROPS
 @click.option("--top-k", type=click.IntRange(1), default=1, show_default=True, help="Predictions kept for each image.")

@@ -11,7 +11,7 @@ from geobench.errors import ExperimentError, GeobenchError, unknown_name
 from geobench.experiments.definitions import SCALARS, Experiment, ExperimentRow, merged
 from geobench.experiments.effects import refuse_ineffective, refuse_without_training, without_effect
 from geobench.experiments.plans import Plan, PlannedRow, trains
-from geobench.gallery import SOURCES, parse_size
+from geobench.gallery import SOURCES, is_file, parse_size
 from geobench.plugins import get_dataset, get_encoder, get_model_class, registry
 from geobench.settings import as_dict, configure
 from geobench.train import configured
@@ -225,12 +225,12 @@ def _known(experiment: Experiment, where: str, get: Any, name: str) -> Any:
 
 def _check_gallery(spec: str) -> None:
     """Raise ``GeobenchError`` if ``spec`` is not a valid gallery, whatever the size of its source."""
-    if spec.endswith(".csv"):
+    if is_file(spec):
         return
     source, _, size = spec.rpartition(":")
     valid = [*SOURCES, *sorted(registry().galleries)]
     if source not in ("", *valid):
-        raise unknown_name("gallery", spec, valid, "Use SOURCE:SIZE or a CSV file.")
+        raise unknown_name("gallery", spec, valid, "Use SOURCE:SIZE or a file.")
     parse_size(size)
 
 

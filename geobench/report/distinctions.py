@@ -8,7 +8,7 @@ from typing import Any
 
 from geobench import files
 from geobench.errors import GalleryError
-from geobench.gallery import get_gallery, needs_training
+from geobench.gallery import get_gallery, is_file, needs_training
 from geobench.report.groups import Facts, facts, is_drawn
 from geobench.results import Result
 
@@ -135,7 +135,7 @@ def conflicting_galleries(groups: Sequence[Sequence[Result]]) -> dict[Place, str
 def _content_in_use(results: Sequence[Result]) -> str:
     newest = max(results, key=lambda result: result.created)
     try:
-        return get_gallery(newest.gallery).hash if newest.gallery.endswith(".csv") else newest.gallery_hash
+        return get_gallery(newest.gallery).hash if is_file(newest.gallery) else newest.gallery_hash
     except GalleryError:
         return newest.gallery_hash
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from geobench.gallery import needs_training
+from geobench.gallery import is_file, needs_training
 from geobench.results import Result
 
 SEEDED = frozenset({"checkpoint", "weights", "gallery_hash", "seed"})
@@ -61,7 +61,7 @@ def _views(augmentation: Mapping[str, Any]) -> str:
 def is_drawn(result: Result) -> bool:
     """Return whether the gallery depends on its seed; a file and the whole training set do not."""
     whole = needs_training(result.gallery) and result.gallery_size == result.training_images
-    return not (whole or result.gallery.endswith(".csv"))
+    return not (whole or is_file(result.gallery))
 
 
 def group(

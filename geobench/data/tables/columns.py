@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geobench.data.tables.parsing import MAX_COLUMNS, SEPARATORS, TextRows, encoding_of, first_row
+from geobench.data.tables.parsing import (
+    MAX_COLUMNS,
+    SEPARATORS,
+    TextRows,
+    encoding_of,
+    first_row,
+    first_rows,
+    stated_separator,
+)
 from geobench.errors import DatasetError
 
 RECOGNISED = {
     "image": ("image", "img_id", "img_file", "image_id", "id", "file", "filename", "file_name", "path", "name"),
-    "latitude": ("latitude", "lat", "gps_latitude", "y"),
-    "longitude": ("longitude", "lon", "lng", "long", "gps_longitude", "x"),
+    "latitude": ("latitude", "lat", "gps_latitude", "latitude_mean", "y"),
+    "longitude": ("longitude", "lon", "lng", "long", "gps_longitude", "longitude_mean", "x"),
 }
 """Column names that are recognised, case-insensitive. If a table has several for one role, its content decides."""
 PLANE = {"latitude": "y", "longitude": "x"}
 """Names that may as well be those of pixels or of a map's grid: they count together, and beside no other."""
 AXES = {"latitude": 90.0, "longitude": 180.0}
 """The coordinates and their bounds in degrees."""
+PREAMBLE = 20
+"""Lines that may stand above the header, such as a title and remarks."""
 SHOWN = 12  # column names in an error
 _NUMBER = re.compile(r"\s*[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
 
@@ -32,6 +42,7 @@ class Layout:
         rows: its rows as text.
         header_line: the line of the header, 0 if there is none.
         header: the names of the columns as the file has them, '' if it has none.
+        above: the lines above the header that are no rows, such as a title; a line ``sep=;`` does not count.
         candidates: the columns that may have each role, counted from 0; one if it was given.
     """
 
@@ -39,6 +50,7 @@ class Layout:
     header_line: int
     header: tuple[str, ...]
     candidates: Mapping[str, tuple[int, ...]]
+    above: tuple[int, ...] = ()
 
     def called(self, column: int) -> str:
         """Return how the file calls a column."""
@@ -54,17 +66,22 @@ def find_layout(path: Path, columns: Mapping[str, str | int], header: bool, role
         DatasetError: there is no such separator, or more than one; the file is not a table.
     """
     encoding = encoding_of(path)
-    TextRows(path, encoding, ",").refuse_nul()
+    plain = TextRows(path, encoding, ",")
+    plain.refuse_nul()
+    stated = stated_separator(plain)
     found: list[Layout] = []
     failures: list[tuple[int, DatasetError]] = []
-    for separator in SEPARATORS:
+    for separator in SEPARATORS if stated is None else [stated]:
         width = 0
         try:
             rows = TextRows(path, encoding, separator, quoted=header or separator != "\t")
-            line, first = first_row(rows)
-            width = len(first)
-            found.append(_layout(rows, line, first, columns, header, roles))
+            first = first_rows(rows, 1 if stated is None else 2)[-1]
+            width = len(first[1])
+            found.append(_layout(rows, *first, columns, header, roles))
         except DatasetError as error:
+            below = _below_preamble(rows, stated is not None, columns, roles) if header else None
+            if below is not None:
+                found.append(below)
             failures.append((width, error))
     if not found:
         raise max(failures, key=lambda failure: failure[0])[1]
@@ -74,6 +91,23 @@ def find_layout(path: Path, columns: Mapping[str, str | int], header: bool, role
             f"{path} can be read as separated by {separators}; use only one of them throughout the file."
         )
     return found[0]
+
+
+def _below_preamble(
+    rows: TextRows, stated: bool, columns: Mapping[str, str | int], roles: Sequence[str]
+) -> Layout | None:
+    """Return the layout of a table whose header stands below other lines, such as a title; None if none is found."""
+    try:
+        first = first_rows(rows, PREAMBLE + 1)[stated:]
+    except DatasetError:
+        return None
+    for number, (line, names) in enumerate(first[1:], 1):
+        try:
+            layout = _layout(rows, line, names, columns, True, roles)
+        except DatasetError:
+            continue
+        return replace(layout, above=tuple(above for above, _ in first[:number]))
+    return None
 
 
 def has_choice(path: Path, columns: Mapping[str, str | int], header: bool) -> bool:

@@ -131,10 +131,22 @@ def first_row(rows: TextRows) -> tuple[int, list[str]]:
     raise DatasetError(f"{rows.path} has no rows; it needs a header and rows below it.")
 
 
+def first_rows(rows: TextRows, n: int) -> list[tuple[int, list[str]]]:
+    """Return line and fields of the first ``n`` rows, or of all if there are fewer.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    for lines, block in rows.blocks(n):
+        if block:
+            return list(zip(lines, block, strict=True))
+    raise DatasetError(f"{rows.path} has no rows; it needs a header and rows below it.")
+
+
 def stated_separator(rows: TextRows) -> str | None:
     """Return the separator that a first line such as ``sep=;``, which spreadsheets write, states; None without one."""
-    _, first = first_row(TextRows(rows.path, rows.encoding, "\x1f", quoted=False))
-    found = re.fullmatch(r"\s*\"?sep=(.)\"?\s*", first[0], re.IGNORECASE) if len(first) == 1 else None
+    with rows.path.open(encoding=rows.encoding, errors="replace") as file:
+        found = re.fullmatch(r"\s*\"?sep=(.)\"?\s*", file.readline(HEAD), re.IGNORECASE)
     return found[1] if found and found[1] in SEPARATORS else None
 
 
@@ -150,16 +162,17 @@ def footer_at(lines: Sequence[int], rows: Sequence[Sequence[str]]) -> int | None
     >>> footer_at([2, 3, 5, 6], [["a.jpg", "1"], ["b.jpg", "2"], ["images", "mean"], ["2", "1.5"]])
     2
     """
-    if not rows or not any(map(_is_number, rows[0])):
+    if not rows or not any(map(is_number, rows[0])):
         return None
     for number in range(len(rows) - 1, 0, -1):
         above = lines[number - 1] + 1 + sum(field.count("\n") for field in rows[number - 1])
         if lines[number] > above:
-            return None if any(map(_is_number, rows[number])) else number
+            return None if any(map(is_number, rows[number])) else number
     return None
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Return whether ``text`` is a number, with a decimal point."""
     try:
         float(text)
     except ValueError:

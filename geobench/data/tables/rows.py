@@ -12,6 +12,7 @@ import numpy as np
 from geobench.data.tables.choice import Column, Resolve, choose_axis, choose_image_column, remedy_for
 from geobench.data.tables.columns import AXES, RECOGNISED, Layout, find_layout, unique_names
 from geobench.data.tables.coordinates import Unit, other_unit, parse_coordinates, shortened
+from geobench.data.tables.parsing import is_number
 from geobench.errors import DatasetError
 from geobench.geo import FloatArray
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = (
     10_000  # kept as Python strings; much larger blocks are slower, because the garbage collector visits each string
 )
+FOOTER = 20
+"""Rows that may follow a blank line and be no rows of the table: averages, a source, a remark."""
 SHOWN = 3  # problems listed in an error
 ROUNDED = "image {name} was rounded by a spreadsheet; export the table again with this column as text"
 """Said of ``12E3``, unless there is an image of that name: digits of a hash look alike."""
@@ -110,9 +113,9 @@ def read_table(
     return read_rows(path, columns, header, resolve=resolve).usable()
 
 
-def read_coordinates(path: Path) -> FloatArray:
-    """Return the coordinates (n, 2) in the CSV file ``path``; raise ``DatasetError`` as :func:`read_table` does."""
-    table = read_rows(path, roles=tuple(AXES)).usable()
+def read_coordinates(path: Path, columns: Mapping[str, str | int] | None = None) -> FloatArray:
+    """Return the coordinates (n, 2) in the CSV file ``path``; arguments and errors as for :func:`read_table`."""
+    table = read_rows(path, columns, roles=tuple(AXES)).usable()
     coordinates: FloatArray = table[list(AXES)].to_numpy(np.float64)
     return coordinates
 
@@ -137,10 +140,15 @@ def read_rows(
 
     layout = find_layout(path, columns or {}, header, roles)
     problems: list[Problem] = []
-    table = _read(layout, problems)
+    footer = Footer(layout)
+    table = _read(layout, problems, footer)
+    if footer.line:
+        problems = [problem for problem in problems if problem.line < footer.line]
+        table = table[table.index < footer.line]
     if table.empty and not problems:
         raise DatasetError(f"{path} has no rows below its header.")
     number_of, notes = _choose(layout, table, resolve)
+    notes += [f"{path.name}: {left_out}" for left_out in (_above(layout), footer.note) if left_out]
     table.columns = pd.Index(unique_names(layout.header, {number: role for role, number in number_of.items()}))
     coordinates, reasons, advice = parse_coordinates(table)
     wrong = _coordinate_problems(table, reasons)
@@ -182,7 +190,46 @@ def _choose(layout: Layout, table: pd.DataFrame, resolve: Resolve | None) -> tup
     return found, notes
 
 
-def _read(layout: Layout, problems: list[Problem]) -> pd.DataFrame:
+def _above(layout: Layout) -> str:
+    """Return what is left out above the header, empty for nothing."""
+    if not layout.above:
+        return ""
+    first, last = layout.above[0], layout.above[-1]
+    lines = f"line {first} above it is" if first == last else f"lines {first} to {last} above it are"
+    return f"the header is line {layout.header_line}; {lines} left out"
+
+
+class Footer:
+    """What follows the last blank line of a table, if it is another table or a remark.
+
+    It is one if its first row has another number of fields than the header and no number in any, and if it is short.
+
+    Attributes:
+        line: that it begins on, 0 for none.
+        note: a line for the user on what is left out.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.line, self.note = 0, ""
+        self._layout = layout
+        self._next = self._rows = 0  # the line after the last row; the rows since the footer began
+
+    def look(self, lines: Sequence[int], rows: Sequence[Sequence[str]]) -> None:
+        """Look at further rows."""
+        for line, row in zip(lines, rows, strict=True):
+            if line > self._layout.header_line and 0 < self._next < line:
+                other = len(row) != len(self._layout.header) and not any(is_number(field) for field in row)
+                self.line, self._rows = (line, 0) if other else (0, 0)
+                text = ", ".join(field for field in row if field)
+                self.note = f"what stands below a blank line, from line {line} on, is left out: {text[:60]}"
+            self._next = line + 1 + sum(field.count("\n") for field in row)
+            self._rows += 1
+        if self._rows > FOOTER:
+            self.line = 0
+        self.note = self.note if self.line else ""
+
+
+def _read(layout: Layout, problems: list[Problem], footer: Footer) -> pd.DataFrame:
     """Return the rows as text, indexed by line, columns by number; rows of the wrong length go to ``problems``."""
     import pandas as pd
 
@@ -190,6 +237,7 @@ def _read(layout: Layout, problems: list[Problem]) -> pd.DataFrame:
     names = list(range(width))
     frames = [pd.DataFrame(columns=names, index=pd.Index([], dtype=np.int64), dtype=str)]
     for block in layout.rows.blocks(ROWS_AT_ONCE):
+        footer.look(*block)
         all_fit = set(map(len, block[1])) == {width} and block[0][0] > layout.header_line
         lines, rows = block if all_fit else _fitting(*block, layout, problems)
         if rows:
