@@ -298,4 +298,5 @@ def _is_stated(field: Field[Any], values: Mapping[str, Any]) -> bool:
 
 def _damaged(folder: Path, error: Exception) -> CheckpointError:
     reason = " ".join(str(error).split())[:300] if str(error) else type(error).__name__
-    return CheckpointError(f"the checkpoint {folder} is damaged or incomplete ({reason}); delete it and train again.")
+    damaged = f"the checkpoint {folder} is damaged or incomplete ({reason}); delete it and train again."
+    return CheckpointError(files.not_readable(folder, error, damaged))

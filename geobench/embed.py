@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
 from geobench import files, search
 from geobench.errors import GeobenchError, as_plugin_error
@@ -46,7 +45,7 @@ def write_embeddings(
     with as_plugin_error(who(model), f"to embed {csv_path}"):
         width = model.embed(coordinates[:1], normalise=normalise).shape[1]
         with files.replacing(output) as temporary:
-            target = open_memmap(temporary, mode="w+", dtype=np.float32, shape=(len(coordinates), width))
+            target = files.new_array(temporary, np.float32, (len(coordinates), width))
             search.fill(
                 target,
                 coordinates,

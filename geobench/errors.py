@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -87,14 +88,14 @@ class ResultError(GeobenchError):
 def as_plugin_error(who: str, doing: str) -> Iterator[None]:
     """Turn an exception raised by third-party plugin code into a one-line ``PluginError``: ``who`` failed ``doing``.
 
-    A ``GeobenchError``, and an exception that says that memory has run out, are passed on unchanged.
+    A ``GeobenchError``, and an exception that says that memory or the disk is full, are passed on unchanged.
     """
     try:
         yield
     except GeobenchError:
         raise
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or is_of_the_disk(error):
             raise
         reason = str(error).splitlines()[0] if str(error) else ""
         raise PluginError(f"{who} failed {doing}: {type(error).__name__}: {reason}".rstrip(": ")) from error
@@ -103,6 +104,11 @@ def as_plugin_error(who: str, doing: str) -> Iterator[None]:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether ``error`` is Python's out-of-memory error or torch's, without importing torch."""
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def is_of_the_disk(error: BaseException) -> bool:
+    """Return whether ``error`` says that the disk is full, or that a file may be no larger."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str], hint: str = "") -> UnknownNameError:

@@ -183,12 +183,13 @@ def gallery_embeddings(
     path = files.home() / "galleries" / f"{files.digest(checkpoint, code, gallery.hash)}.npy"
     if not path.exists():
         with files.replacing(path) as temporary:
-            mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+            mapped = files.new_array(temporary, np.float32, shape)
             fill(mapped, gallery.coordinates, embed, what, progress)
     try:
         embeddings = _mapped(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, EOFError) as error:
-        raise FeatureError(f"{path}: the gallery embeddings are damaged ({error}); delete it and run again.") from error
+        damaged = f"{path}: the gallery embeddings are damaged ({error}); delete it and run again."
+        raise FeatureError(files.not_readable(path, error, damaged)) from error
     if embeddings.shape != shape:
         raise FeatureError(f"{path} has the shape {embeddings.shape} instead of {shape}; delete it and run again.")
     return embeddings

@@ -106,7 +106,8 @@ def _read(path: Path, n: int) -> Fingerprints:
     try:
         return files.read_array(path, np.uint64, (n, 3))
     except (OSError, ValueError) as error:
-        raise FeatureError(f"{path}: the fingerprints are damaged ({error}); delete the file.") from error
+        damaged = f"{path}: the fingerprints are damaged ({error}); delete the file."
+        raise FeatureError(files.not_readable(path, error, damaged)) from error
 
 
 ROWS, COLUMNS = 32, 4096  # compared at once: 1 MiB of differences, which fits in the CPU cache

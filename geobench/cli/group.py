@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from geobench.errors import GeobenchError, is_out_of_memory
+from geobench import files
+from geobench.errors import GeobenchError, is_of_the_disk, is_out_of_memory
 
 if TYPE_CHECKING:
     from geobench.results import Result
@@ -81,6 +83,10 @@ class Commands(click.Group):
                 raise
             raise click.ClickException("out of memory; lower --batch-size, --workers or --limit.") from error
         except OSError as error:
+            if error.filename and (is_of_the_disk(error) or error.errno == errno.EROFS):
+                path = Path(error.filename)
+                reason = f"{path} cannot be written: {files.why_not_written(error, path)}."
+                raise click.ClickException(reason) from error
             raise click.ClickException(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")) from error
 
 

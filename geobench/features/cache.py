@@ -7,10 +7,14 @@ A finished entry is a folder ``GEOBENCH_HOME/features/KEY`` with ``features.npy`
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import shutil
+import tempfile
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +52,13 @@ class Features:
         array: (n, views, d) float32, memory-mapped; zeros for failed images.
         ok: (n,), False if the image could not be read.
         key: hash of the images, the crops, and the encoder with its weights, preprocessing and code.
+        root: the folder of the features of all kinds; None is that in ``GEOBENCH_HOME``.
     """
 
     array: npt.NDArray[np.float32]
     ok: npt.NDArray[np.bool_]
     key: str
+    root: Path | None = None
 
     def __len__(self) -> int:
         return len(self.array)
@@ -60,7 +66,7 @@ class Features:
     @property
     def folder(self) -> Path:
         """Return the folder of the features."""
-        return files.home() / "features" / self.key
+        return (self.root or _root()) / self.key
 
     @property
     def about(self) -> dict[str, Any]:
@@ -139,17 +145,40 @@ def extract(
         images_key = dataset.content_key(table, purpose, progress)
     decoder = Decoder(dataset, encoder, purpose, crops, augmentation)
     key = group.share(_key(decoder, device, images_key) if group.main else "")
-    folder = files.home() / "features" / key
+    root = group.share(_writable_root(key, progress) if group.main else None)
+    folder = root / key
     extraction = FeatureExtraction(decoder, table, folder.with_suffix(".partial"), images_key)
     if group.share(force or not folder.is_dir()):
         with files.locked(folder, progress.say) if group.main else nullcontext():
             if group.share(force or not folder.is_dir()):  # another process may have finished while this one waited
                 _extracted(extraction, folder, device, force, batch_size=batch_size, workers=workers, progress=progress)
-    features = _open(folder, key, len(table))
+    features = replace(_open(folder, key, len(table)), root=root)
     if group.main:
         _add_digests(features, decoder, table, progress)
         _keep_contents(features, extraction, images_key)
     return features
+
+
+def _root() -> Path:
+    return files.home() / "features"
+
+
+def _writable_root(key: str, progress: Progress) -> Path:
+    """Return the folder of all features; one for this process alone if they are not cached and it can only be read."""
+    root = _root()
+    existing = next(path for path in (root, *root.parents) if path.exists())
+    if (root / key).is_dir() or os.access(existing, os.W_OK):
+        return root
+    progress.say(f"{root} cannot be written: the features are kept for this command only, in {tempfile.gettempdir()}.")
+    return _of_this_process()
+
+
+@cache
+def _of_this_process() -> Path:
+    """Return a temporary folder, removed when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="geobench-features-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _extracted(extraction: FeatureExtraction, folder: Path, device: str, force: bool, **how: Any) -> None:
@@ -206,7 +235,7 @@ def is_cached(
     """Return whether :func:`extract` would find the features of the test images in the cache."""
     images_key = images_key or dataset.content_key(table, "test")
     key = _key(Decoder(dataset, encoder, "test", crops, None), device, images_key)
-    return (files.home() / "features" / key).is_dir()
+    return (_root() / key).is_dir()
 
 
 def _key(decoder: Decoder, device: str, images_key: str) -> str:
@@ -224,7 +253,8 @@ def _open(folder: Path, key: str, n: int) -> Features:
         array = files.read_array(folder / "features.npy", np.float32, (None, None, None), mapped=True)
         ok = files.read_array(folder / "ok.npy", np.bool_, (None,))
     except (OSError, ValueError) as error:
-        raise FeatureError(f"{folder}: the features are damaged ({error}); delete the folder and run again.") from error
+        damaged = f"{folder}: the features are damaged ({error}); delete the folder and run again."
+        raise FeatureError(files.not_readable(folder, error, damaged)) from error
     if len(array) != n or len(ok) != n:
         raise FeatureError(f"{folder}: {len(array)} features instead of {n}; delete the folder and run again.")
     return Features(array, ok, key)

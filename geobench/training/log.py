@@ -49,7 +49,7 @@ class TrainingLog:
     def _write(self, records: list[dict[str, Any]]) -> None:
         if self.path is None:
             return
-        with self.path.open("a", encoding="utf-8") as file:
+        with files.writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)
         if self.board is not None:
             for record in records:

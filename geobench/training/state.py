@@ -85,9 +85,8 @@ class TrainingState:
             self.saved_step = int(about["step"])
             return self.saved_step
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
-            raise CheckpointError(
-                f"{path}: the state of the interrupted training is damaged ({error}); delete it and start again."
-            ) from error
+            damaged = f"{path}: the state of the interrupted training is damaged ({error}); delete it and start again."
+            raise CheckpointError(files.not_readable(path, error, damaged)) from error
 
     def _restore(self, tensors: dict[str, Tensor]) -> None:
         self.network.load_state_dict(
