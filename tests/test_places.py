@@ -7,8 +7,9 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from geobench.data.countries import country_name
 from geobench.data.land import is_land
-from geobench.data.places import CONTINENTS, _settlements, country_name, find_places, settlements
+from geobench.data.places import CONTINENTS, _settlements, find_places, settlements
 from geobench.geo import haversine_km, nearest_km, sample_sphere
 
 KNOWN = {

@@ -74,6 +74,10 @@ def test_every_row_of_the_shared_files_is_there_with_its_figures_and_its_source(
             assert ours.count(row) == 1, row
 
 
+OF_OUR_OWN = {"nicolas-dufour/plonk issue 3"}
+"""Sources that were read later than the shared files were made."""
+
+
 def source_of(row):
     """Return how a row of the shared files names its source here."""
     if "table" in row:
@@ -83,7 +87,8 @@ def source_of(row):
 
 def test_there_are_as_many_rows_as_in_the_shared_files():
     wanted = shared("paper/tables.csv") + shared("published/later-methods.csv")
-    assert sum(len(published_rows(dataset)) for dataset in SETS) == len(wanted)
+    found = [row["source"] for dataset in SETS for row in published_rows(dataset).to_dict("records")]
+    assert len(found) == len(wanted) + sum(source in OF_OUR_OWN for source in found)
 
 
 @pytest.mark.parametrize("dataset", SETS)
@@ -113,9 +118,9 @@ def test_a_committed_file_explains_itself_and_every_row_says_where_it_is_from(pa
         assert all(0 < value < 100 for value in reported)
 
 
-def test_the_committed_files_hold_121_rows():
+def test_the_committed_files_hold_122_rows():
     counts = {dataset: len(published_rows(dataset)) for dataset in SETS}
-    assert counts == {"im2gps": 6, "im2gps3k": 69, "yfcc4k": 16, "yfcc26k": 9, "gws15k": 17, "osv5m": 4}
+    assert counts == {"im2gps": 6, "im2gps3k": 69, "yfcc4k": 17, "yfcc26k": 9, "gws15k": 17, "osv5m": 4}
 
 
 def test_what_was_not_reported_is_missing_and_never_zero():

@@ -10,7 +10,8 @@ import numpy as np
 
 from geobench.analysis.details import DetailedResult
 from geobench.checkpoints import find_checkpoint
-from geobench.data.places import Texts, country_name
+from geobench.data.countries import country_name
+from geobench.data.places import Texts
 from geobench.errors import CheckpointError, ResultError, UnknownNameError, unknown_name
 from geobench.geo import FloatArray, nearest_km
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from geobench.data.countries import country_code, country_name
+from geobench.data.places import find_places
 from geobench.data.plausibility import at_sea, at_zero, evidence
 from geobench.data.tables.coordinates import SWAPPED
 from geobench.data.tables.rows import Rows
@@ -17,6 +19,11 @@ from geobench.geo import FloatArray, place_keys
 if TYPE_CHECKING:
     import pandas as pd
 
+COUNTRY_COLUMNS = ("country", "country_name", "country_code", "countrycode", "iso2", "cc")
+MOST_COUNTRIES = 20_000
+"""Rows, evenly spaced, whose country is looked up: a second for ten thousand."""
+MANY_COUNTRIES = 0.2
+"""A larger share of positions in another country than stated is an error, such as a hemisphere that got lost."""
 MANY = 10
 """Places with at least this many images are reported. Im2GPS3k has 12 of them; the largest has 43 images."""
 
@@ -60,7 +67,33 @@ def check_positions(rows: Rows, thresholds_km: Sequence[float]) -> Iterator[Find
         yield Finding("at sea", bool(unusual), text, _items(table, sea))
     if "rounded positions" in found:
         yield Finding("rounded", True, found["rounded positions"])
+    yield from _other_countries(table, coordinates)
     yield from _crowded_places(table, coordinates)
+
+
+def _other_countries(table: pd.DataFrame, coordinates: FloatArray) -> Iterator[Finding]:
+    """Yield a finding on images whose table names another country than their position is in."""
+    column = next((name for name in table.columns if str(name).lower() in COUNTRY_COLUMNS), None)
+    if column is None:
+        return
+    rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), MOST_COUNTRIES)).astype(int))
+    stated = [country_code(str(text)) for text in table[column].iloc[rows]]
+    places = find_places(coordinates[rows]).countries
+    pairs = [(row, code, place) for row, code, place in zip(rows, stated, places, strict=True) if code and place]
+    other = [(row, code, place) for row, code, place in pairs if code != place]
+    if not other:
+        return
+    of = f" looked at (of {len(table):,})" if len(rows) < len(table) else ""
+    text = (
+        f"{len(other):,} of {len(pairs):,} positions{of} are in another country than the column {str(column)!r} says; "
+        "at a border maps differ, else one of the two is wrong"
+    )
+    items = [
+        f"line {table.index[row]}: {table['image'].iloc[row]}: {country_name(code)}, and at {coordinates[row, 0]}, "
+        f"{coordinates[row, 1]} is {country_name(place)}"
+        for row, code, place in other
+    ]
+    yield Finding("country", len(other) > MANY_COUNTRIES * len(pairs), text, items)
 
 
 def _crowded_places(table: pd.DataFrame, coordinates: FloatArray) -> Iterator[Finding]:

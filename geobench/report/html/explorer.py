@@ -11,7 +11,7 @@ import numpy as np
 
 from geobench.analysis.details import DetailedResult
 from geobench.analysis.groupings import AT_SEA
-from geobench.data.places import country_name
+from geobench.data.countries import country_name
 from geobench.geo import EARTH_RADIUS_KM
 from geobench.metrics import Metric, headings, thresholds_of
 from geobench.pictures.palette import error_colours
