@@ -22,6 +22,7 @@ from geobench.models import Model, TrainingSet
 from geobench.partitions import Labels, Partitions, nested
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
+from geobench.scenes import Scenes, Source, pooled_features, scenes_of
 from geobench.settings import setting, settings
 from geobench.training.backbones import FineTuning
 
@@ -60,6 +61,20 @@ class CellConfig(FineTuning):
             )
 
 
+@settings
+class SceneConfig(CellConfig):
+    """Settings of models that learn scenes beside cells."""
+
+    scenes: int = setting(
+        3, "scenes told apart: 3, 16 or 365 of Places365, or any number of groups", ge=2, source="ISNs"
+    )
+    scene_labels: Source = setting(
+        "column",
+        "column: of the training table, such as S3_Label; text: the nearest of three texts to a CLIP encoder; "
+        "kmeans: groups of the features",
+    )
+
+
 class CellClassifier(Model):
     """Places a photo at the position that stands for its most probable fine class.
 
@@ -69,6 +84,7 @@ class CellClassifier(Model):
 
     Attributes:
         parts: the partitions that it was trained on.
+        tokens: of a model that reads tokens, how many an image has, and how many in all, with those of its map.
         network: the head; the backbone belongs to the encoder.
     """
 
@@ -76,6 +92,7 @@ class CellClassifier(Model):
     uses_gallery = False
     parts: Partitions
     network: nn.Module
+    tokens: tuple[int, int] | None = None
 
     @abstractmethod
     def build(self, width: int, arrays: Mapping[str, npt.NDArray[Any]]) -> nn.Module:
@@ -95,9 +112,17 @@ class CellClassifier(Model):
         """Return ``targets`` (n, p) with what else the network learns, such as scenes, as further columns."""
         return targets
 
+    def scenes_for(self, training_set: TrainingSet, seed: int, least: float = 0.3) -> Scenes:
+        """Return the scenes of the training images, as ``scenes`` and ``scene_labels`` of the config say."""
+        config = self.config
+        pooled = None
+        if config.scene_labels != "column":
+            pooled = pooled_features(training_set.features.array, None if self.tunes_encoder else self.tokens)
+        return scenes_of(training_set, config.scenes, config.scene_labels, pooled, seed, least)
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what a checkpoint holds besides weights."""
-        return self.parts.arrays
+        return self.parts.arrays | ({"tokens": np.array(self.tokens)} if self.tokens is not None else {})
 
     def fit(
         self, training_set: TrainingSet, *, seed: int = 0, scratch: Path | None = None, progress: Progress = SILENT
@@ -106,6 +131,8 @@ class CellClassifier(Model):
         import torch
 
         rows = training_set.readable
+        if self.reads != "pooled":
+            self.tokens = _tokens_of(training_set, self.device, self.reads == "tokens+map")
         self.parts = self.partition(training_set.coordinates[rows])
         targets = self.learn_from(training_set, self.parts.targets(len(training_set), rows), seed)
         loader = training_set.source(self)
@@ -155,8 +182,20 @@ class CellClassifier(Model):
         weights = {n.removeprefix(NETWORK): torch.tensor(a) for n, a in state.items() if n.startswith(NETWORK)}
         self.parts = Partitions.restored(arrays)
         self._width = int(arrays["width"][0])
+        if "tokens" in arrays:
+            own, total = arrays["tokens"].tolist()
+            self.tokens = own, total
         self.network = self.build(self._width, arrays).to(self.device).eval()
         self.network.load_state_dict(weights)
+
+
+def _tokens_of(training_set: TrainingSet, device: str, has_map: bool) -> tuple[int, int]:
+    """Return how many tokens an image has, and how many in all, with those of its semantic map."""
+    encoder: Any = training_set.encoder
+    assert encoder is not None
+    if not hasattr(encoder, "tokens"):
+        encoder.load(device)
+    return encoder.tokens // 2 if has_map else encoder.tokens, encoder.tokens
 
 
 NETWORK = "network."

@@ -34,7 +34,9 @@ class FineTuning(Schedule):
     )
     accumulate: int = setting(1, "parts that a batch is computed in, one after the other, to save memory", ge=1)
     checkpointing: bool = setting(False, "compute activations of the backbone twice instead of keeping them")
-    optimiser: Literal["adam", "adamw", "sgd"] = setting("adam", "adamw: decoupled weight decay; sgd: with momentum")
+    optimiser: Literal["adam", "adamw", "sgd", "adagrad"] = setting(
+        "adam", "adamw: decoupled weight decay; sgd: with momentum"
+    )
     momentum: float = setting(0.9, "of optimiser=sgd", ge=0, lt=1)
     lr_schedule: Literal["step", "cosine"] = setting("step", "step: lr_decay; cosine: to 0 over all epochs")
     lr_step: int = setting(1, "epochs between two steps of lr_decay", ge=1)
@@ -83,6 +85,8 @@ class FineTuning(Schedule):
         decay = {"weight_decay": self.weight_decay, "fused": True}
         if self.optimiser == "sgd":
             return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, **decay)  # type: ignore[arg-type]
+        if self.optimiser == "adagrad":
+            return torch.optim.Adagrad(groups, lr=self.lr, weight_decay=self.weight_decay)
         lr: Any = torch.tensor(self.lr, device=device) if device.startswith("cuda") else self.lr
         return torch.optim.AdamW(groups, lr=lr, capturable=capturable, **decay)  # type: ignore[arg-type]
 

@@ -73,6 +73,7 @@ def train_jointly(
     progress: Progress,
     rows: npt.NDArray[Any] | None = None,
     what: str = "",
+    schedule: FineTuning | None = None,
 ) -> None:
     """Train ``head`` on cached features, or with the encoder's network on pixels, as ``model.config`` says.
 
@@ -89,10 +90,11 @@ def train_jointly(
         progress: reports the steps.
         rows: images to train on; None takes all that are readable.
         what: added to the name of the task.
+        schedule: in place of the config, for a model that trains in several steps.
     """
     network: nn.Module = head
     groups: list[dict[str, Any]] | None = None
-    config = model.config
+    config = schedule or model.config
     if config.tunes:
         assert training_set.encoder is not None
         network = joined = Joined(training_set.encoder, head, config)
