@@ -84,6 +84,18 @@ def test_its_model_trains_and_runs_on_its_data_set(installed):
     assert (record["n"], record["failed"], record["gallery_size"]) == (12, 0, 200)
 
 
+def test_its_classifier_of_cells_is_short_trains_and_answers(installed):
+    source = (EXAMPLE / "geobench_example" / "smooth.py").read_text()
+    assert len(source.splitlines()) <= 60
+    small = ["--set", "min_images=1", "--set", "max_images=[40]", "--set", "batch_size=20", "--set", "epochs=2"]
+    trained = geobench(
+        "train", "smooth", "--data", "relief-wide", "--limit", 80, "--device", "cpu", *small, site=installed
+    )
+    assert trained.stdout.startswith("smooth@relief-wide-s0-")
+    run = ["run", "--models", "smooth", "--datasets", "relief-wide", "--limit", 12, "--device", "cpu"]
+    assert "smooth@relief-wide-s0-" in geobench(*run, site=installed).stdout
+
+
 def test_a_setting_out_of_range_or_misspelt_is_one_line(installed):
     for assignment, told in (
         ("penalty=-1", "penalty must be a number above 0, not -1."),
