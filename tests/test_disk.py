@@ -258,15 +258,15 @@ def test_permission_is_said_where_nothing_may_be_written(tmp_path):
         pytest.raises(
             StorageError, match=r"you have no permission to write in .*; ask its owner, or choose another folder"
         ),
-        files.writing(folder / "x"),
+        disk.writing(folder / "x"),
     ):
         raise PermissionError(13, "Permission denied", str(folder / "x"))
-    with pytest.raises(PermissionError), files.writing(folder / "x"):  # that of another file is none of this one
+    with pytest.raises(PermissionError), disk.writing(folder / "x"):  # that of another file is none of this one
         raise PermissionError(13, "Permission denied", "/somewhere/else")
 
 
 def test_errors_that_are_not_of_the_disk_are_passed_on(tmp_path):
-    with pytest.raises(ValueError, match="no space left"), files.writing(tmp_path / "x"):
+    with pytest.raises(ValueError, match="no space left"), disk.writing(tmp_path / "x"):
         raise ValueError("no space left on device")  # not an error of a library that writes
 
 
