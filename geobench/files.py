@@ -37,6 +37,11 @@ def check_folder(folder: Path) -> None:
         raise SettingError(f"the folder {folder} cannot be written to ({existing}); give one where you may write.")
 
 
+def may_write(folder: Path) -> bool:
+    """Return whether files can be written into ``folder``, which need not exist yet."""
+    return os.access(next(path for path in (folder, *folder.absolute().parents) if path.exists()), os.W_OK)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to ``path``; rename it to ``path`` if the block succeeds, else remove it.
