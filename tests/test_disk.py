@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from geobench import files
 from geobench.cli import main
+from geobench.disk import writing
 from geobench.errors import SettingError, StorageError
 
 SMALL = ["batch_size=4", "queue_length=8", "hidden_dim=16", "epochs=1", "fourier_rows=8"]
@@ -187,12 +188,15 @@ def test_a_home_that_can_only_be_read_answers_with_what_was_prepared(disk, photo
     for command in (
         ("models",), ("datasets", "list"), ("datasets", "show", "mine"), TRAIN, RUN, FEATURES, ("report",),
         ("predict", photo, "--model", "geoclip", "--gallery", "land:4k"),
-        ("datasets", "check", "mine"), ("datasets", "audit", "mine", "--against", "mine"),
+        ("datasets", "check", "mine"),
         ("ceiling", "--datasets", "mine", "--galleries", "land:4k"),
         ("run", "--models", "geoclip", "--datasets", "mine", "--galleries", "land:4k", "--results", "more"),
     ):  # fmt: skip
         done = call(*command)
         assert done.exit_code == 0, (command, done.output)
+    audit = call("datasets", "audit", "mine", "--against", "mine")
+    assert "test_images" in audit.output, "the audit itself needs nothing that is written"
+    assert f"{disk}/home/subsets" in assert_one_line(audit, disk), "but the subset that it makes does"
     for command in (TRAIN_KNN, ("datasets", "add", "other", *add[3:])):
         done = call(*command)
         assert done.exit_code == 1, done.output
@@ -296,15 +300,15 @@ def test_permission_is_said_where_nothing_may_be_written(tmp_path):
         pytest.raises(
             StorageError, match=r"you have no permission to write in .*; ask its owner, or choose another folder"
         ),
-        disk.writing(folder / "x"),
+        writing(folder / "x"),
     ):
         raise PermissionError(13, "Permission denied", str(folder / "x"))
-    with pytest.raises(PermissionError), disk.writing(folder / "x"):  # that of another file is none of this one
+    with pytest.raises(PermissionError), writing(folder / "x"):  # that of another file is none of this one
         raise PermissionError(13, "Permission denied", "/somewhere/else")
 
 
 def test_errors_that_are_not_of_the_disk_are_passed_on(tmp_path):
-    with pytest.raises(ValueError, match="no space left"), disk.writing(tmp_path / "x"):
+    with pytest.raises(ValueError, match="no space left"), writing(tmp_path / "x"):
         raise ValueError("no space left on device")  # not an error of a library that writes
 
 
