@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench import files
+from geobench import disk, files
 from geobench.data.dataset import limited
 from geobench.devices import pick_device
 from geobench.errors import CheckpointError, GeobenchError, SettingError, UnknownNameError, as_plugin_error
@@ -299,4 +299,4 @@ def _is_stated(field: Field[Any], values: Mapping[str, Any]) -> bool:
 def _damaged(folder: Path, error: Exception) -> CheckpointError:
     reason = " ".join(str(error).split())[:300] if str(error) else type(error).__name__
     damaged = f"the checkpoint {folder} is damaged or incomplete ({reason}); delete it and train again."
-    return CheckpointError(files.not_readable(folder, error, damaged))
+    return CheckpointError(disk.not_readable(folder, error, damaged))

@@ -1,13 +1,11 @@
-"""Files on disk: where they are, and atomic writes, so that a half-written file is never read."""
+"""Files on disk: atomic writes, so that a half-written file is never read, locks, arrays and digests."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,24 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench.errors import GeobenchError, SettingError, StorageError
+from geobench import disk
+from geobench.disk import UMASK, share, writing
+from geobench.errors import SettingError, StorageError
 
-
-def home() -> Path:
-    """Return the folder of data and caches: ``GEOBENCH_HOME``, else the user's cache folder.
-
-    Raises:
-        SettingError: it is a file.
-    """
-    from platformdirs import user_cache_path
-
-    named = os.environ.get("GEOBENCH_HOME", "").strip()
-    if not named:
-        return Path(user_cache_path("geobench", appauthor=False))
-    path = Path(named).expanduser().absolute()
-    if path.is_file():
-        raise SettingError(f"GEOBENCH_HOME is {path}, which is a file; name a folder, which need not exist yet.")
-    return path
+home = disk.home
 
 
 def check_writable(path: Path) -> None:
@@ -52,75 +37,9 @@ def check_folder(folder: Path) -> None:
         raise SettingError(f"the folder {folder} cannot be written to ({existing}); give one where you may write.")
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what a library raises where ``path`` cannot be written into a ``StorageError`` that says why."""
-    try:
-        yield
-    except GeobenchError:
-        raise
-    except Exception as error:
-        reason = why_not_written(error, path)
-        if reason is None:
-            raise
-        raise StorageError(f"{path} cannot be written: {reason}.") from error
-
-
-def why_not_written(error: Exception, path: Path) -> str | None:
-    """Return why ``path`` could not be written and what to do, None if ``error`` is about something else.
-
-    safetensors and SQLite have errors of their own, of which only the text tells.
-    """
-    folder = next((parent for parent in path.absolute().parents if parent.is_dir()), path.parent)
-    text = str(error).lower()
-    code = error.errno if isinstance(error, OSError) else None
-    of_library = type(error).__module__.partition(".")[0] in ("sqlite3", "safetensors_rust", "safetensors", "pyarrow")
-    named = getattr(error, "filename", None)
-    ours = named is None or str(named).startswith(str(path.parent))
-
-    def says(*texts: str) -> bool:
-        return of_library and any(each in text for each in texts)
-
-    if code in (errno.ENOSPC, errno.EDQUOT) or says("no space left", "disk is full", "os error 28", "os error 122"):
-        free = shutil.disk_usage(folder).free / 1e6
-        return f"the disk of {folder} is full ({free:,.1f} MB free); make room there, or {_elsewhere(path)}"
-    if code == errno.EFBIG or says("file too large", "os error 27", "disk i/o error"):
-        return f"files in {folder} may be no larger (ulimit -f), or its disk is full; {_elsewhere(path)}"
-    if (code == errno.EROFS and ours) or says("read-only file system", "readonly database", "os error 30"):
-        return f"{folder} is on a disk that can only be read; {_elsewhere(path)}"
-    if (code in (errno.EACCES, errno.EPERM) and ours) or says("permission denied", "os error 13", "unable to open"):
-        return f"you have no permission to write in {folder}; ask its owner, or {_elsewhere(path)}"
-    return None
-
-
-def _elsewhere(path: Path) -> str:
-    """Return how to choose another place."""
-    if path.absolute().is_relative_to(home()):
-        return "choose another place with GEOBENCH_HOME, and run the same command again"
-    return "choose another folder, and run the same command again"
-
-
-def _umask() -> int:
-    """Return the mask of permissions that this process was started with."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-UMASK = _umask()
-"""Asked once: asking sets it, and another thread may be making a file."""
-
-
-def share(path: Path) -> None:
-    """Give a new file or folder, and all in it, the permissions that the umask allows and the group of its folder.
-
-    Temporary files, and those of safetensors, belong to one user alone; a home may be shared by several.
-    """
-    for each in (path, *(path.rglob("*") if path.is_dir() else ())):
-        if not each.is_symlink():
-            mode = each.stat().st_mode
-            executable = stat.S_ISDIR(mode)
-            each.chmod((0o777 if executable else 0o666) & ~UMASK | (mode & stat.S_ISGID if executable else 0))
+def may_write(folder: Path) -> bool:
+    """Return whether files can be written into ``folder``, which need not exist yet."""
+    return os.access(next(path for path in (folder, *folder.absolute().parents) if path.exists()), os.W_OK)
 
 
 @contextmanager
@@ -138,6 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
+            _sync(temporary)
             share(temporary)
             with _errors_naming(path):
                 temporary.replace(path)
@@ -145,9 +65,19 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def _sync(path: Path) -> None:
+    """Wait until a file is on the disk: network folders say only then that they are full."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary folder next to ``path``; it replaces ``path`` if the block succeeds, else is removed.
+
+    Args:
+        path: of the folder.
+        sync: wait until its files are on the disk.
 
     Raises:
         StorageError: as for :func:`replacing`.
@@ -158,6 +88,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
             yield temporary
+            for each in temporary.rglob("*") if sync else ():
+                if each.is_file():
+                    _sync(each)
             share(temporary)
             move_into_place(temporary, path)
         finally:
@@ -210,6 +143,9 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
             lock.release()
 
 
+BLOCK = 1 << 20
+
+
 def new_array(path: Path, dtype: type[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Return a new ``.npy`` file as a memory map, with its space reserved: writing to it cannot meet a full disk.
 
@@ -220,9 +156,13 @@ def new_array(path: Path, dtype: type[Any], shape: tuple[int, ...]) -> npt.NDArr
     """
     mapped: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     size = path.stat().st_size
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
+        else:  # macOS
+            file.seek(start := size - mapped.nbytes)
+            for done in range(start, size, BLOCK):
+                file.write(bytes(min(BLOCK, size - done)))
     return mapped
 
 
@@ -289,15 +229,6 @@ def stamp(path: Path) -> tuple[int, ...]:
     except OSError:
         return -1, -1, -1, -1
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-
-
-def not_readable(path: Path, error: Exception, otherwise: str) -> str:
-    """Return why ``path`` cannot be used, in words: without permission, else ``otherwise``, such as that it is damaged.
-
-    A file that another user may read is not damaged, and must not be deleted.
-    """
-    denied = isinstance(error, PermissionError) or "permission denied" in str(error).lower()
-    return f"{path} cannot be read: you have no permission; ask its owner." if denied else otherwise
 
 
 @lru_cache(maxsize=64)

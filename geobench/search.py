@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench import files
+from geobench import disk, files
 from geobench.errors import FeatureError
 from geobench.geo import FloatArray
 from geobench.models import Model
@@ -189,7 +189,7 @@ def gallery_embeddings(
         embeddings = _mapped(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, EOFError) as error:
         damaged = f"{path}: the gallery embeddings are damaged ({error}); delete it and run again."
-        raise FeatureError(files.not_readable(path, error, damaged)) from error
+        raise FeatureError(disk.not_readable(path, error, damaged)) from error
     if embeddings.shape != shape:
         raise FeatureError(f"{path} has the shape {embeddings.shape} instead of {shape}; delete it and run again.")
     return embeddings

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from geobench import files
 from geobench.cli import main
+from geobench.disk import writing
 from geobench.errors import SettingError, StorageError
 
 SMALL = ["batch_size=4", "queue_length=8", "hidden_dim=16", "epochs=1", "fourier_rows=8"]
@@ -187,11 +188,15 @@ def test_a_home_that_can_only_be_read_answers_with_what_was_prepared(disk, photo
     for command in (
         ("models",), ("datasets", "list"), ("datasets", "show", "mine"), TRAIN, RUN, FEATURES, ("report",),
         ("predict", photo, "--model", "geoclip", "--gallery", "land:4k"),
+        ("datasets", "check", "mine"),
         ("ceiling", "--datasets", "mine", "--galleries", "land:4k"),
         ("run", "--models", "geoclip", "--datasets", "mine", "--galleries", "land:4k", "--results", "more"),
     ):  # fmt: skip
         done = call(*command)
         assert done.exit_code == 0, (command, done.output)
+    audit = call("datasets", "audit", "mine", "--against", "mine")
+    assert "test_images" in audit.output, "the audit itself needs nothing that is written"
+    assert f"{disk}/home/subsets" in assert_one_line(audit, disk), "but the subset that it makes does"
     for command in (TRAIN_KNN, ("datasets", "add", "other", *add[3:])):
         done = call(*command)
         assert done.exit_code == 1, done.output
@@ -252,21 +257,58 @@ def _readable_by_all(path):
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.parents)
 
 
+def test_a_disk_without_room_for_another_file_is_not_only_called_full(disk):
+    subprocess.run(["mount", "-o", "remount,nr_inodes=6", str(disk)], check=True)
+    done = call("train", "knn", "--limit", "20", "--set", "k=3")
+    assert done.exit_code == 1
+    assert "no room for another file, df -i;" in assert_one_line(done, disk)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("command", ["models", "--help"])
+def test_output_that_is_redirected_to_a_full_disk_is_one_line(command):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "geobench", command], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: /dev/full cannot be written: the disk of /dev is full")
+    assert len(done.stderr.splitlines()) == 1
+
+
+DROP = "import ctypes, os, sys; [ctypes.CDLL(None).prctl(24, c) for c in (1, 2)]; os.execv(sys.argv[1], sys.argv[1:])"
+"""Even root then needs permission: without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+@pytest.mark.parametrize("closed", ["home", "checkpoints"])
+def test_a_folder_without_permission_is_one_line_that_says_so(closed, tmp_path):
+    home = tmp_path / "home"
+    folder = home if closed == "home" else home / closed
+    folder.mkdir(parents=True)
+    folder.chmod(0o555)
+    command = [sys.executable, "-m", "geobench", "train", "knn", "--limit", "20", "--set", "k=3"]
+    done = subprocess.run([sys.executable, "-c", DROP, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    assert f"you have no permission to write in {folder}; ask its owner, or choose another place" in said
+
+
 def test_permission_is_said_where_nothing_may_be_written(tmp_path):
     folder = tmp_path / "closed"
     with (
         pytest.raises(
             StorageError, match=r"you have no permission to write in .*; ask its owner, or choose another folder"
         ),
-        files.writing(folder / "x"),
+        writing(folder / "x"),
     ):
         raise PermissionError(13, "Permission denied", str(folder / "x"))
-    with pytest.raises(PermissionError), files.writing(folder / "x"):  # that of another file is none of this one
+    with pytest.raises(PermissionError), writing(folder / "x"):  # that of another file is none of this one
         raise PermissionError(13, "Permission denied", "/somewhere/else")
 
 
 def test_errors_that_are_not_of_the_disk_are_passed_on(tmp_path):
-    with pytest.raises(ValueError, match="no space left"), files.writing(tmp_path / "x"):
+    with pytest.raises(ValueError, match="no space left"), writing(tmp_path / "x"):
         raise ValueError("no space left on device")  # not an error of a library that writes
 
 

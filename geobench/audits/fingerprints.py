@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from geobench import files
+from geobench import disk, files
 from geobench.audits.pool import BLOCK, image_pool
 from geobench.errors import FeatureError, ImageError
 from geobench.images.digests import NONE, digest_of
@@ -80,7 +80,8 @@ def fingerprints(
                 for row, (*hashes, digest) in enumerate(compute(list(block["image"]))):
                     found[start + row], read[row] = hashes, np.frombuffer(digest, np.uint64)
                     advance(1)
-            files.write_array(path, found[start : start + len(block)])
+            if files.may_write(path.parent):
+                files.write_array(path, found[start : start + len(block)])
     return found
 
 
@@ -107,7 +108,7 @@ def _read(path: Path, n: int) -> Fingerprints:
         return files.read_array(path, np.uint64, (n, 3))
     except (OSError, ValueError) as error:
         damaged = f"{path}: the fingerprints are damaged ({error}); delete the file."
-        raise FeatureError(files.not_readable(path, error, damaged)) from error
+        raise FeatureError(disk.not_readable(path, error, damaged)) from error
 
 
 ROWS, COLUMNS = 32, 4096  # compared at once: 1 MiB of differences, which fits in the CPU cache

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import signal
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from geobench import files
-from geobench.errors import GeobenchError, is_of_the_disk, is_out_of_memory
+from geobench import disk
+from geobench.errors import GeobenchError, StorageError, is_of_the_disk, is_out_of_memory
 
 if TYPE_CHECKING:
     from geobench.results import Result
@@ -83,11 +86,39 @@ class Commands(click.Group):
                 raise
             raise click.ClickException("out of memory; lower --batch-size, --workers or --limit.") from error
         except OSError as error:
-            if error.filename and (is_of_the_disk(error) or error.errno == errno.EROFS):
-                path = Path(error.filename)
-                reason = f"{path} cannot be written: {files.why_not_written(error, path)}."
-                raise click.ClickException(reason) from error
+            found = _not_written(error)
+            if found is not None:
+                raise _OneLine(found) from error
             raise click.ClickException(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")) from error
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program; help that cannot be written, which click prints by itself, is one line as well."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            found = _not_written(error)
+            if found is None:
+                raise
+            click.echo(f"Error: {found}", err=True)
+            sys.exit(1)
+
+
+def _not_written(error: OSError) -> StorageError | None:
+    """Return the error that a file cannot be written, or the output, which has no name; None if it is another."""
+    if error.filename is None:
+        echoed = any(frame.f_globals["__name__"] == "click.utils" for frame, _ in walk_tb(error.__traceback__))
+        return disk.not_written(error, _output()) if echoed and is_of_the_disk(error) else None
+    path = Path(os.fsdecode(error.filename))
+    is_new = os.access(path.parent, os.X_OK) and not path.exists()  # nothing that could be read
+    if is_of_the_disk(error) or error.errno == errno.EROFS or is_new:
+        return disk.not_written(error, path)
+    return None
+
+
+def _output() -> Path:
+    """Return the file that standard output was redirected to, where the system tells."""
+    link = Path("/proc/self/fd/1")
+    return link.resolve() if link.exists() else Path("the output")
 
 
 class _OneLine(click.ClickException):

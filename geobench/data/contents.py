@@ -98,7 +98,12 @@ class Contents:
         return content
 
     def remember(self, content: str, digests: Digests) -> None:
-        """Keep the ``digests`` of all images, which have just been read, as those of the key ``content``."""
+        """Keep the ``digests`` of all images, which have just been read, as those of the key ``content``.
+
+        A home that can only be read is left as it is.
+        """
+        if not files.may_write(self._folder):
+            return
         with files.locked(self._folder / "here", _say_nothing):
             if self._digests(content) is None:
                 files.write_array(self._folder / f"{content}.npy", digests)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench import files
+from geobench import disk, files
 from geobench.data.dataset import changed_while_read
 from geobench.distributed import current
 from geobench.errors import FeatureError, SettingError, as_plugin_error
@@ -254,7 +254,7 @@ def _open(folder: Path, key: str, n: int) -> Features:
         ok = files.read_array(folder / "ok.npy", np.bool_, (None,))
     except (OSError, ValueError) as error:
         damaged = f"{folder}: the features are damaged ({error}); delete the folder and run again."
-        raise FeatureError(files.not_readable(folder, error, damaged)) from error
+        raise FeatureError(disk.not_readable(folder, error, damaged)) from error
     if len(array) != n or len(ok) != n:
         raise FeatureError(f"{folder}: {len(array)} features instead of {n}; delete the folder and run again.")
     return Features(array, ok, key)

@@ -79,8 +79,6 @@ class Shards:
 
         with files.replacing(self.path(rows)) as temporary:
             save_file(arrays, temporary, {RECORD: json.dumps(asdict(record))})
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
 
     def record(self, rows: range) -> ShardRecord | None:
         """Return the record of a shard, None if it is missing or damaged."""

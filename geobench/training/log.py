@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from geobench import files
+from geobench import disk, files
 
 FILE = "log.jsonl"
 BOARD = "tensorboard"
@@ -49,7 +49,7 @@ class TrainingLog:
     def _write(self, records: list[dict[str, Any]]) -> None:
         if self.path is None:
             return
-        with files.writing(self.path), self.path.open("a", encoding="utf-8") as file:
+        with disk.writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)
         if self.board is not None:
             for record in records:

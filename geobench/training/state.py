@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geobench import distributed, files
+from geobench import disk, distributed, files
 from geobench.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class TrainingState:
             return self.saved_step
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
             damaged = f"{path}: the state of the interrupted training is damaged ({error}); delete it and start again."
-            raise CheckpointError(files.not_readable(path, error, damaged)) from error
+            raise CheckpointError(disk.not_readable(path, error, damaged)) from error
 
     def _restore(self, tensors: dict[str, Tensor]) -> None:
         self.network.load_state_dict(

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from geobench import files
+from geobench import disk, files
 from geobench.data.download import web
 from geobench.data.download.web import AddressError, Patience, TransientError
 from geobench.errors import DownloadError
@@ -109,8 +109,8 @@ class Part:
                 file.seek(offset)
                 yield file
         except OSError as error:
-            reason = error.strerror or error
-            raise DownloadError(f"cannot write {self.path}: {reason}; what was downloaded is kept.") from error
+            found = disk.not_written(error, self.path) or f"{self.path} cannot be written: {error.strerror or error}."
+            raise DownloadError(f"{str(found).rstrip('.')}; what was downloaded is kept.") from error
 
 
 def fetch(url: str, target: Target, patience: Patience, progress: Progress) -> Fetched:

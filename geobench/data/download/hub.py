@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from geobench import files
+from geobench import disk, files
 from geobench.data.download.fetch import check_room
 from geobench.data.download.web import AddressError, Patience, TransientError, check_status
 from geobench.data.remote_files import LOOPBACK
@@ -147,7 +147,8 @@ def link(cached: Path, path: Path) -> None:
         with files.replacing(path) as temporary:
             shutil.copyfile(cached, temporary)
     except OSError as error:
-        raise DownloadError(f"cannot write {path}: {error.strerror or error}.") from error
+        found = disk.not_written(error, path) or f"{path} cannot be written: {error.strerror or error}."
+        raise DownloadError(str(found)) from error
 
 
 def _token_for(url: str, token: str) -> str:

@@ -7,7 +7,6 @@ import gzip
 import io
 import lzma
 import re
-import shutil
 import stat
 import tarfile
 import zipfile
@@ -76,6 +75,7 @@ def unpack(archive: Path, folder: Path, limits: Limits | None = None, progress: 
     modes, owners or dates.
 
     Raises:
+        StorageError: the disk is full or cannot be written. Nothing of it remains then.
         DownloadError: it is damaged, contains a path outside the folder, a link, a device, a duplicate name, or more
             than ``limits`` or the disk allow. Nothing of it remains then.
     """
@@ -83,7 +83,7 @@ def unpack(archive: Path, folder: Path, limits: Limits | None = None, progress: 
     _refuse(folder.exists(), archive, f"{folder} already exists; move it away to unpack again")
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with files.replacing_folder(folder) as temporary, _members(archive, limits) as members:
+        with files.replacing_folder(folder, sync=False) as temporary, _members(archive, limits) as members:
             return _write(archive, members, temporary, limits, progress)
     except DAMAGE as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
@@ -118,7 +118,6 @@ def _copy(archive: Path, member: Member, path: Path) -> int:
     with member.open() as source, path.open("xb") as target:
         while block := source.read(BLOCK):
             done += len(block)
-            _refuse(len(block) > shutil.disk_usage(path.parent).free, archive, "the disk is full")
             target.write(block)
     _refuse(done != member.size, archive, f"{member.name!r} has {done:,} bytes instead of the stated {member.size:,}")
     return done
