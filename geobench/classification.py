@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge
 
-from geobench import search
+from geobench import files, search
 from geobench.cells import Rule
 from geobench.geo import FloatArray
 from geobench.models import Model, TrainingSet
-from geobench.partitions import Labels, Partitions, nested
+from geobench.partitions import Labels, Partitions, given, nested
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
 from geobench.scenes import Scenes, Source, pooled_features, scenes_of
@@ -47,6 +47,10 @@ class CellConfig(FineTuning):
         "isn: division begins at S2 level 2, cells of more than min_images; inclusive: at level 0, min_images and more",
         source="ISNs: their released code",
     )
+    cells: tuple[str, ...] = setting(
+        (), "files of cells, coarse to fine, in place of the rule: tables with a column hex_id"
+    )
+    cells_digest: str = setting("", "what the files hold; found out when they are named")
 
     def __post_init__(self) -> None:
         """Refuse settings that do not go together."""
@@ -59,6 +63,17 @@ class CellConfig(FineTuning):
             raise ValueError(
                 f"min_images must be at most {self.max_images[-1]}, the finest max_images, not {self.min_images}."
             )
+        if self.cells and not self.cells_digest:
+            missing = [name for name in self.cells if not Path(name).expanduser().is_file()]
+            if missing:
+                raise ValueError(f"cells must be files; there is no {missing[0]}.")
+            digests = [files.file_digest(Path(name).expanduser()) for name in self.cells]
+            object.__setattr__(self, "cells_digest", files.digest(digests))
+
+    @property
+    def partitions(self) -> int:
+        """Return the number of partitions."""
+        return len(self.cells) or len(self.max_images)
 
 
 @settings
@@ -106,6 +121,8 @@ class CellClassifier(Model):
     def partition(self, coordinates: FloatArray) -> Partitions:
         """Return the partitions of training images at ``coordinates`` (n, 2); nested and adaptive by default."""
         config = self.config
+        if config.cells:
+            return given(coordinates, [Path(name).expanduser() for name in config.cells])
         return nested(coordinates, config.max_images, config.min_images, config.rule)
 
     def learn_from(self, training_set: TrainingSet, targets: Labels, seed: int) -> Labels:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from geobench.cells import Rule, adaptive_cells, ancestors_of, cell_centres
+from geobench.cells import Rule, adaptive_cells, ancestors_of, cell_centres, labels_in
+from geobench.data.tables.cell_files import read_cells
 from geobench.errors import TrainingError
 from geobench.geo import FloatArray, mean_position
 
@@ -87,6 +89,33 @@ def nested(
         )
     labels = np.stack([label for label, _ in found], axis=1)
     return of_hierarchy(labels, coordinates, found[-1][1] if answer == "centre" else None)
+
+
+def given(coordinates: FloatArray, paths: Sequence[Path]) -> Partitions:
+    """Return the nested partitions in files of cells, coarse to fine, such as the ISN authors'.
+
+    A fine cell without a training image is never learnt; it stands for its centre.
+
+    Raises:
+        DatasetError: a file cannot be used.
+        TrainingError: a fine cell lies in no cell of a coarser partition, or no training image lies in any.
+    """
+    files = [read_cells(path) for path in paths]
+    labels = np.stack([labels_in(coordinates, cells) for cells in files], axis=1)
+    fine, centres = labels[:, -1], cell_centres(files[-1])
+    if (fine < 0).all():
+        raise TrainingError(f"none of the {len(coordinates):,} training images lies in a cell of {paths[-1]}.")
+    ancestors = np.stack([labels_in(centres, cells) for cells in files])
+    for partition, (path, of_fine) in enumerate(zip(paths, ancestors, strict=True)):
+        if (of_fine < 0).any() and partition < len(paths) - 1:
+            raise TrainingError(
+                f"{int((of_fine < 0).sum()):,} of the {len(centres):,} cells of {paths[-1]} lie in no cell of {path}; "
+                "name files of one hierarchy, coarse to fine."
+            )
+    inside = np.unique(fine[fine >= 0])
+    numbers = np.searchsorted(inside, fine[fine >= 0])
+    centres[inside] = mean_positions(numbers, coordinates[fine >= 0], len(inside))
+    return Partitions(labels, tuple(map(len, files)), ancestors, centres)
 
 
 def of_hierarchy(labels: Labels, coordinates: FloatArray, cells: np.ndarray | None = None) -> Partitions:

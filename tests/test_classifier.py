@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from geobench import SettingError
-from geobench.cells import adaptive_cells, ancestors_of, labels_in, leaf_cells, parent_cells
+from geobench import DatasetError, SettingError, TrainingError, get_dataset, get_model, train
+from geobench.cells import adaptive_cells, ancestors_of, cell_centres, labels_in, leaf_cells, parent_cells
 from geobench.classification import CellConfig
 from geobench.data.land import sample_land
 from geobench.geo import mean_position
-from geobench.partitions import crossed
+from geobench.partitions import crossed, given, nested
+from geobench.settings import configure
 from geobench.training.heads import LinearHeads, combined
 from geobench_plugins.classifier import Classifier
 
@@ -154,3 +155,71 @@ def test_partitions_must_fall_from_coarse_to_fine():
         CellConfig(min_images=2000)
     with pytest.raises(SettingError, match="patience needs held-out images"):
         CellConfig(patience=2)
+
+
+def cell_file(path, cells, header="class_label,hex_id,imgs_per_cell,latitude_mean,longitude_mean"):
+    import s2cell
+
+    rows = (f"{n},{s2cell.cell_id_to_token(int(cell))},51,0.0,0.0" for n, cell in enumerate(cells))
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_cells_of_files_are_those_that_were_divided(points, tmp_path):
+    coarse, fine = (adaptive_cells(points, 5, most)[1] for most in (400, 60))
+    paths = [cell_file(tmp_path / f"{name}.csv", cells) for name, cells in (("coarse", coarse), ("fine", fine))]
+    expected = nested(points, [400, 60], 5)
+    found = given(points, paths)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(found.ancestors, expected.ancestors)
+    np.testing.assert_allclose(found.centres, expected.centres)
+    few = given(points[:50], paths)
+    empty = np.setdiff1d(np.arange(len(fine)), few.labels[:, -1])
+    np.testing.assert_allclose(few.centres[empty], cell_centres(fine[empty]))
+
+
+def test_a_model_is_trained_on_given_cells_and_another_file_makes_another_model(tmp_path):
+    dataset = get_dataset("bluemarble")
+    places = dataset.table("train", 120)[["latitude", "longitude"]].to_numpy()
+    path = cell_file(tmp_path / "cells.csv", adaptive_cells(places, 0, 40)[1])
+    settings = {"cells": str(path), "batch_size": 40, "epochs": 1}
+    how = {"encoder": "tiny", "limit": 120, "device": "cpu", "workers": 0}
+    first = train("classifier", settings=settings, **how)
+    assert first.config["cells"] == [str(path)] or first.config["cells"] == (str(path),)
+    assert first.config["cells_digest"]
+    cell_file(path, adaptive_cells(places, 0, 4)[1])
+    second = train("classifier", settings=settings, **how)
+    assert second.id != first.id
+    path.unlink()
+    assert get_model(first.spec).locate(np.zeros((1, 1, 48), dtype=np.float32), None).coordinates.shape == (1, 1, 2)
+
+
+WRONG = {
+    "no such file": (None, SettingError, "cells must be files; there is no"),
+    "no tokens": ("latitude,longitude\n1,2\n", DatasetError, "no column with the tokens of S2 cells"),
+    "no rows": ("hex_id\n", DatasetError, "has no cells below its header"),
+    "a token that is none": ("hex_id\nxyz\n", DatasetError, "line 2: 'xyz' is not the token of an S2 cell"),
+    "a token that a spreadsheet rounded": ("hex_id\n4.7E+06\n", DatasetError, "was made a number by a spreadsheet"),
+    "a token twice": ("hex_id\n47a1\n47a1\n", DatasetError, "the cell 47a1 stands 2 times"),
+    "a cell within another": ("hex_id\n47a1\n47a3\n47a1c\n", DatasetError, "47a1 and 47a1c overlap"),
+}
+
+
+@pytest.mark.reliability("cell files")
+@pytest.mark.parametrize("what", WRONG)
+def test_a_file_of_cells_that_cannot_be_used_is_one_line(what, tmp_path):
+    content, error, says = WRONG[what]
+    path = tmp_path / "cells.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(error, match=says) as told:
+        config = configure(CellConfig, {"cells": str(path)}, "classifier")
+        Classifier(config).partition(np.array([[48.8, 2.3]]))
+    assert "\n" not in str(told.value)
+
+
+def test_files_of_two_hierarchies_are_refused(points, tmp_path):
+    coarse = cell_file(tmp_path / "coarse.csv", adaptive_cells(points, 5, 400)[1][:3])
+    fine = cell_file(tmp_path / "fine.csv", adaptive_cells(points, 5, 60)[1])
+    with pytest.raises(TrainingError, match=r"cells of .*fine.csv lie in no cell of .*coarse.csv; name files of one"):
+        given(points, [coarse, fine])

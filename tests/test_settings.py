@@ -232,6 +232,8 @@ DEFAULTS = {
         "min_images": 50,
         "max_images": (5000, 2000, 1000),
         "rule": "isn",
+        "cells": (),
+        "cells_digest": "",
     },
     GeoClipConfig: {
         "batch_size": 512,

@@ -266,7 +266,7 @@ def test_losses_are_weighted_as_the_public_code_does():
         for weight, each, label in zip((0.5, 0.3, 0.2, 1.0), logits, targets.T, strict=True)
     )
     torch.testing.assert_close(network.loss(features, targets, torch.Generator()), by_hand)
-    with pytest.raises(SettingError, match="loss_weights must have a weight for each of the 2 partitions"):
+    with pytest.raises(SettingError, match="loss_weights must have a weight for each of the 2 partitions, not 3"):
         configure(TranslocatorConfig, {"max_images": [100, 50]}, "translocator")
 
 

@@ -71,6 +71,7 @@ def configure(config_class: type[Config], values: Mapping[str, Any], model: str)
         if name not in hints:
             raise unknown_name(f"setting of {model}", name, hints)
     given = {name: None if value == "none" and _optional(hints[name]) else value for name, value in values.items()}
+    given |= {name: (value,) for name, value in given.items() if isinstance(value, str) and _texts(hints[name])}
     return validate(config_class, given, model, SettingError)
 
 
@@ -111,6 +112,11 @@ def setting_names(config_class: type[Any]) -> list[str]:
 def as_dict(config: Any) -> dict[str, Any]:
     """Return the values of a config dataclass by name."""
     return asdict(config)
+
+
+def _texts(hint: Any) -> bool:
+    """Return whether a setting is a list of texts: one text is a list of one."""
+    return bool(get_args(hint)[0] == tuple[str, ...])
 
 
 def _optional(hint: Any) -> bool:

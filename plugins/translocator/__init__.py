@@ -34,9 +34,9 @@ class TranslocatorConfig(SceneConfig):
         super().__post_init__()
         if self.dim % self.attention_heads:
             raise ValueError(f"attention_heads must divide dim, {self.dim}; {self.attention_heads} does not.")
-        if len(self.loss_weights) != len(self.max_images):
+        if len(self.loss_weights) != self.partitions:
             raise ValueError(
-                f"loss_weights must have a weight for each of the {len(self.max_images)} partitions of max_images, not "
+                f"loss_weights must have a weight for each of the {self.partitions} partitions, not "
                 f"{len(self.loss_weights)}."
             )
 
