@@ -117,7 +117,7 @@ RULES = (
         MEAN_EARTH,
         sphere(EARTH_RADIUS_KM),
         failures="dropped",
-        users=(("a user's re-run of GLOBE", "2,912 of 2,997 images scored; results/published/later-methods.csv"),),
+        users=(("a user's re-run of GLOBE", "2,912 of 2,997 images scored; lingli1996/GLOBE issue 3"),),
     ),
     Rule(MEAN_EARTH, sphere(EARTH_RADIUS_KM), failures="at 0, 0"),
     Rule(
