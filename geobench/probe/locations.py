@@ -77,7 +77,8 @@ def fourier(coordinates: FloatArray, seed: int) -> npt.NDArray[Any]:
     """Return random Fourier features of the point on the unit sphere (Rahimi, Recht 2007), of unit length."""
     frequencies = np.random.default_rng([seed, FOURIER]).normal(0, SIGMA, (3, FOURIER))
     phases = 2 * np.pi * unit_vectors(coordinates) @ frequencies
-    return np.concatenate([np.cos(phases), np.sin(phases)], axis=1) / np.sqrt(FOURIER)
+    features: npt.NDArray[Any] = np.concatenate([np.cos(phases), np.sin(phases)], axis=1) / np.sqrt(FOURIER)
+    return features
 
 
 def harmonics(coordinates: FloatArray, seed: int) -> npt.NDArray[Any]:
