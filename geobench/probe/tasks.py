@@ -133,8 +133,8 @@ def nus_wide(folder: Path, positions: Path) -> Task:
 
     Args:
         folder: with ``ImageList/Imagelist.txt``, ``ConceptsList/Concepts81.txt``, ``Groundtruth/AllLabels`` and, for
-            the split, ``ImageList/TrainImagelist.txt``; visual features, if they are there, are the 500 of bags of words in
-            ``Low_Level_Features/BoW_int.dat``.
+            the split, ``ImageList/TrainImagelist.txt``; visual features, if they are there, are the 500 of bags of
+            words in ``Low_Level_Features/BoW_int.dat``.
         positions: a table with the name of each image as in the list, latitude and longitude; the list of geotagged
             images is not public, and images without a row are left out.
 
