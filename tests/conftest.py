@@ -57,6 +57,9 @@ class TinyEncoder(Encoder):
         flat = batch.flatten(1)
         return flat - flat.mean(dim=1, keepdim=True)
 
+    def encode_tokens(self, batch):
+        return (batch - batch.mean(dim=(1, 2, 3), keepdim=True)).flatten(2).transpose(1, 2)  # (n, 16, 3)
+
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):

@@ -122,8 +122,17 @@ def test_a_model_trained_on_one_view_answers_from_ten(model, gallery):
     assert predictions.coordinates.shape == (5, 3, 2)
 
 
+def width_of(model):
+    """Return the width of the features that a model was trained on, 0 for one that uses none."""
+    if not model.checkpoint or not model.checkpoint.encoder:
+        return 0
+    encoder = get_encoder(model.checkpoint.encoder)
+    encoder.load()
+    return encoder.dim
+
+
 def test_no_images_are_no_predictions(model, gallery):
-    dim = get_encoder(model.checkpoint.encoder).dim if model.checkpoint and model.checkpoint.encoder else 0
+    dim = width_of(model)
     if model.input == "images":
         predictions = model.predict([], gallery, 2)
     else:
@@ -196,7 +205,7 @@ def test_similarity_to_places_is_a_cosine_or_is_not_there(model):
 def test_features_of_one_view_need_no_axis_for_views(model, gallery):
     if model.input == "images":
         pytest.skip("predicts from images")
-    dim = 0 if model.input == "none" else get_encoder(model.checkpoint.encoder).dim
+    dim = 0 if model.input == "none" else width_of(model)
     features = np.random.default_rng(0).normal(size=(3, dim)).astype(np.float32)
     flat, viewed = model.locate(features, gallery, 2), model.locate(features[:, None], gallery, 2)
     np.testing.assert_array_equal(flat.coordinates, viewed.coordinates)
@@ -214,7 +223,9 @@ def test_features_of_another_shape_are_one_clear_line(model, gallery, features):
 def test_features_of_another_width_name_the_encoder_of_the_training(model, gallery):
     if model.input != "features":
         pytest.skip("uses no features")
-    with pytest.raises(FeatureError, match=f"7-d, but {model.name} was trained on .*-d features of tiny; extract them"):
+    with pytest.raises(
+        FeatureError, match=f"7-d, but {model.name} was trained on .*-d features of tiny\\S*; extract them"
+    ):
         model.locate(np.zeros((2, 7), dtype=np.float32), gallery)
 
 

@@ -11,6 +11,7 @@ from geobench import TrainingError, hookimpl
 from geobench.cells import adaptive_cells
 from geobench.classification import CellClassifier
 from geobench.partitions import crossed
+from geobench.progress import SILENT
 from geobench.scenes import pooled_features
 from geobench.settings import setting, settings
 from geobench.training.backbones import FineTuning
@@ -70,12 +71,12 @@ class Cplanet(CellClassifier):
         config = self.config
         initial, cells = adaptive_cells(coordinates, 1, config.cell_images, "inclusive")
         if len(cells) < max(config.classes):
-            raise TrainingError(
-                f"the {len(coordinates):,} training images are in {len(cells):,} initial cells, fewer than the "
-                f"{max(config.classes):,} classes of a set; lower classes, or cell_images."
+            self.say(
+                f"{self.name}: the {len(coordinates):,} training images are in {len(cells):,} initial cells, fewer "
+                f"than the {max(config.classes):,} classes of a set: such a set has a class for each cell."
             )
         sets, cells_in = [], []
-        for number, classes in enumerate(config.classes):
+        for number, classes in enumerate(min(most, len(cells)) for most in config.classes):
             rng = np.random.default_rng([self.seed, number])
             of_cell = merged(initial, len(cells), coordinates, self.looks, classes, config.visual_weight, rng)
             sets.append(of_cell[initial])
@@ -93,11 +94,11 @@ class Cplanet(CellClassifier):
 
     def fit(self, training_set, *, seed=0, scratch=None, progress=None):
         """Keep the seed of the merges and what the images look like, then train."""
-        self.seed = seed
+        self.seed, self.say = seed, progress.say if progress is not None else SILENT.say
         rows = training_set.readable
         self.looks = pooled_features(training_set.features.array)[rows]
         super().fit(training_set, seed=seed, scratch=scratch, progress=progress)
-        del self.looks
+        del self.looks, self.say
 
     def build(self, width, arrays):
         """Return a softmax layer per set."""
