@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -20,6 +20,8 @@ REFERENCE = ROOT / "results" / "reference"
 OURS = "geobench-geolocalization"
 LANGUAGES = {".py": "python", ".toml": "toml"}
 LARGE = ("table-2a-bluemarble-1ffc7e01", "table-2b-bluemarble-6b238436")
+COLUMNS = {"City 25 km": "acc_25km", "Region 200 km": "acc_200km", "Country 750 km": "acc_750km"}
+SYSTEMS = "table-1a-bluemarble-c2fd49cc"
 WIDTH = 100  # of a help text
 
 
@@ -63,16 +65,25 @@ def results(run: str) -> str:
 
 def ablation() -> str:
     """Return the rows of Tables 2a and 2b on 100,000 crops of embedded imagery: mean ± deviation over the seeds."""
+    return _table({"Table": name[6:8]} | row for name in LARGE for row in _experiment(name, COLUMNS))
+
+
+def systems() -> str:
+    """Return the rows of Table 1a on 5,000 crops of embedded imagery: mean ± deviation over the seeds."""
+    return _table(_experiment(SYSTEMS, COLUMNS | {"Continent 2500 km": "acc_2500km"}))
+
+
+def _experiment(name: str, columns: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Yield our rows of the record ``name`` of an experiment: ``columns`` are the heads and their scores."""
     import pandas as pd
 
-    records = [pd.read_csv(REFERENCE / "experiments" / f"{name}.csv") for name in LARGE]
-    columns = {"City 25 km": "acc_25km", "Region 200 km": "acc_200km", "Country 750 km": "acc_750km"}
-    return _table(
-        {"Table": name[6:8], "Row": str(row["title"])}
-        | {head: f"{row[score]:.2f} ± {row[f'{score}_sd']:.2f}" for head, score in columns.items()}
-        for name, record in zip(LARGE, records, strict=True)
-        for _, row in record[record["of"] == "ours"].iterrows()
-    )
+    record = pd.read_csv(REFERENCE / "experiments" / f"{name}.csv")
+    for _, row in record[record["of"] == "ours"].iterrows():
+        spread = {score: row[f"{score}_sd"] for score in columns.values()}
+        yield {"Row": str(row["title"])} | {
+            head: f"{row[score]:.2f}" + ("" if pd.isna(spread[score]) else f" ± {spread[score]:.2f}")
+            for head, score in columns.items()
+        }
 
 
 def hostile(what: str) -> str:
