@@ -114,15 +114,19 @@ def test_planet_divides_and_drops_by_its_thresholds_and_answers_with_centres():
 # CPlaNet
 
 
-def test_neighbours_on_the_sphere_are_mutual_and_join_everything():
-    points = unit_vectors(sample_land(80, np.random.default_rng(2)))
-    near = neighbours(points)
-    assert all(a in near[b] for a in range(80) for b in near[a])
+def reached_from_first(near):
     reached, waiting = {0}, [0]
     while waiting:
         waiting += (new := near[waiting.pop()] - reached)
         reached |= new
-    assert len(reached) == 80
+    return reached
+
+
+def test_neighbours_on_the_sphere_are_mutual_and_join_everything():
+    points = unit_vectors(sample_land(80, np.random.default_rng(2)))
+    near = neighbours(points)
+    assert all(a in near[b] for a in range(80) for b in near[a])
+    assert reached_from_first(near) == set(range(80))
     assert sum(map(len, near)) // 2 == 3 * len(ConvexHull(points).vertices) - 6  # Euler, for a triangulated sphere
 
 
@@ -138,6 +142,15 @@ def test_the_lightest_cell_joins_the_neighbour_that_is_nearest_and_most_alike():
     looks[initial == 0] = looks[initial == 2] = [0, 1]  # the first looks like the third, whose way is longer
     by_looks = merged(initial, 7, places[initial], looks, 6, 100.0, np.random.default_rng(0))
     assert by_looks[0] == by_looks[2] != by_looks[1]
+
+
+def test_cells_that_almost_coincide_have_neighbours_too():
+    rng = np.random.default_rng(0)
+    towns = sample_land(60, rng)
+    points = unit_vectors(np.repeat(towns, 8, axis=0) + rng.normal(scale=1e-9, size=(480, 2)))  # 0.1 mm apart
+    near = neighbours(points)
+    assert reached_from_first(near) == set(range(480))
+    assert all(node in near[other] and node != other for node in range(480) for other in near[node])
 
 
 def test_sets_differ_and_every_class_holds_whole_cells():

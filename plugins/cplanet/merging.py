@@ -12,17 +12,25 @@ from geobench.geo import unit_vectors
 def neighbours(points):
     """Return the neighbours of each of n unit vectors (n, 3): the edges of their Delaunay triangulation on the sphere.
 
-    Cells without photos are absorbed: two cells are neighbours if no other with photos lies between them.
+    Cells without photos are absorbed: two cells are neighbours if no other with photos lies between them. A point that
+    the triangulation leaves out, metres from another, is a neighbour of the nearest point in it: all are connected.
     """
-    from scipy.spatial import ConvexHull
+    from scipy.spatial import ConvexHull, cKDTree
 
     near = [set() for _ in range(len(points))]
     if len(points) < 5:  # no hull: everything is a neighbour of everything
         return [set(range(len(points))) - {n} for n in range(len(points))]
-    for a, b, c in ConvexHull(points, qhull_options="QJ").simplices.tolist():
+    hull = ConvexHull(points, qhull_options="QJ")
+    for a, b, c in hull.simplices.tolist():
         near[a] |= {b, c}
         near[b] |= {a, c}
         near[c] |= {a, b}
+    left_out = np.setdiff1d(np.arange(len(points)), hull.vertices)
+    if len(left_out):
+        nearest = hull.vertices[cKDTree(points[hull.vertices]).query(points[left_out])[1]]
+        for a, b in zip(left_out.tolist(), nearest.tolist(), strict=True):
+            near[a].add(b)
+            near[b].add(a)
     return near
 
 
