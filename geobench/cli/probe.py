@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import main, names, numbers, print_rows
-from geobench.progress import ConsoleProgress
+from geobench.cli.group import counted, main, names, numbers, print_rows
+from geobench.probe.paper import PUBLISHED, published
+from geobench.progress import ConsoleProgress, Progress
+
+if TYPE_CHECKING:
+    from geobench.probe.probe import ProbeRow
+    from geobench.probe.tasks import Task
+
+ENCODER, LIMIT = "efficientnet_lite0", 5000
+LEGEND = """
+mAP: mean over concepts and seeds; sd: over seeds; 95 %: bootstrap over groups of neighbouring test images, – if there
+are fewer than 10 groups. * the highest of its sort (location, joined), or not told apart from it by the paired
+interval. A joined row's distance to visual features alone has a paired interval too. The further columns are the mAP
+of the labels of one kind.
+The paper's rows, on geotagged NUS-WIDE, which is another task if the one above is not it; they have no intervals:"""
 
 
 @main.command()
@@ -20,9 +34,9 @@ from geobench.progress import ConsoleProgress
     help="Of locations; a model with location embeddings too, such as geoclip@official.",
 )
 @click.option(
-    "--visual", default="efficientnet_lite0", show_default=True, help="Encoder of the visual features, or none."
+    "--visual", show_default=ENCODER, help="Encoder of the visual features, or none; NUS-WIDE's are in its files."
 )
-@click.option("--limit", type=click.IntRange(1), default=5000, show_default=True, help="Images of the embedded task.")
+@click.option("--limit", type=click.IntRange(1), show_default=f"{LIMIT}", help="Images of the embedded task.")
 @click.option(
     "--nus-wide", type=click.Path(path_type=Path), metavar="DIR", help="NUS-WIDE's public files, in place of it."
 )
@@ -37,8 +51,8 @@ from geobench.progress import ConsoleProgress
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def probe(
     features: list[str],
-    visual: str,
-    limit: int,
+    visual: str | None,
+    limit: int | None,
     nus_wide: Path | None,
     positions: Path | None,
     seeds: list[int],
@@ -60,41 +74,92 @@ def probe(
     """
     from geobench.devices import pick_device
     from geobench.probe.classifier import ProbeConfig
-    from geobench.probe.probe import PUBLISHED
+    from geobench.probe.probe import learnt_nearby, measured
     from geobench.probe.probe import probe as run_probe
-    from geobench.probe.tasks import embedded
-    from geobench.probe.tasks import nus_wide as load_nus_wide
     from geobench.settings import configure, parse_assignments
 
-    if (nus_wide is None) != (positions is None):
-        raise click.UsageError("--nus-wide and --positions go together: its public files hold no positions.")
     config = configure(ProbeConfig, parse_assignments(assignments), "probe")
     device, progress = pick_device(device), ConsoleProgress()
-    encoder = None if visual == "none" else visual
-    if nus_wide is not None and positions is not None:
-        task = load_nus_wide(nus_wide, positions)
-    else:
-        task = embedded(limit, encoder, 0, device, progress)
+    task = _task(visual, limit, nus_wide, positions, device, progress)
     rows = run_probe(task, features, seeds, config, device, progress)
-    best = max(row.mean for row in rows)
-    shown: list[dict[str, Any]] = [
-        {
-            "features": row.features,
-            "width": row.width,
-            "mAP": row.mean if as_json else f"{row.mean:.3f}{'*' if row.mean == best else ''}",
-            "sd over seeds": row.sd if as_json else ("–" if row.sd != row.sd else f"{row.sd:.3f}"),
-            "95 %": [row.low, row.high] if as_json else f"[{row.low:.3f}, {row.high:.3f}]",
-        }
-        for row in rows
-    ]
-    print_rows(shown, as_json)
-    if as_json:
-        return
+    print_rows([_as_json(row) if as_json else _as_text(row) for row in rows], as_json)
     train, test = int(task.training.sum()), int(task.testing.sum())
-    click.echo(
-        f"\n{task.name}: {len(task.concepts)} concepts, {train:,} training and {test:,} test images. * the highest."
-    )
-    for line in task.about:
-        click.echo(line)
-    click.echo("\nThe paper's table 3, mAP on geotagged NUS-WIDE, which is another task:")
-    click.echo(", ".join(f"{name} {value:.3f}" for name, value in PUBLISHED.items()))
+    notes = [
+        f"{task.name}: {measured(task)} of {len(task.concepts)} concepts have a test image and count; "
+        f"{counted(train, 'training image')}, {counted(test, 'test image')}.",
+        *task.about,
+        *learnt_nearby(task, features),
+    ]
+    for line in notes:
+        click.echo(line if not as_json else f"note: {line}", err=as_json)
+    if not as_json:
+        click.echo(LEGEND)
+        click.echo(", ".join(f"{name} {value:.3f}" for name, value in PUBLISHED.items()))
+
+
+def _task(
+    visual: str | None, limit: int | None, folder: Path | None, positions: Path | None, device: str, progress: Progress
+) -> Task:
+    """Return the task that the options name; refuse those that say nothing about it."""
+    from geobench.probe.nus_wide import nus_wide
+    from geobench.probe.tasks import embedded
+
+    if folder is None and positions is None:
+        encoder = visual or ENCODER
+        return embedded(limit or LIMIT, None if encoder == "none" else encoder, 0, device, progress)
+    if folder is None or positions is None:
+        raise click.UsageError("--nus-wide and --positions go together: its public files hold no positions.")
+    if limit is not None:
+        raise click.UsageError("--limit is of the embedded task; NUS-WIDE has its own split.")
+    if visual not in (None, "none"):
+        raise click.UsageError(
+            "NUS-WIDE's visual features are those of its files; give --visual none, or leave it out."
+        )
+    return nus_wide(folder, positions, with_visual=visual is None)
+
+
+def _as_text(row: ProbeRow) -> dict[str, Any]:
+    paper = published(row.features)
+    return {
+        "features": row.features,
+        "width": row.width,
+        "mAP": f"{row.mean:.3f}{'*' if row.leads else ''}",
+        "sd": _number(row.sd),
+        "95 %": _interval(row.low, row.high),
+        "+ over visual": "" if row.gain is None else f"{row.gain[0]:+.3f} {_interval(*row.gain[1:], '+.3f')}",
+        **{kind: f"{value:.3f}" for kind, value in row.by_kind.items()},
+        "paper": "" if paper is None else f"{paper:.3f}",
+    }
+
+
+def _as_json(row: ProbeRow) -> dict[str, Any]:
+    """Return the row with null for what there is not."""
+    return {
+        "features": row.features,
+        "width": row.width,
+        "mAP": row.mean,
+        "seeds": list(row.values),
+        "sd over seeds": _known(row.sd),
+        "95 %": _pair(row.low, row.high),
+        "leads": row.leads,
+        "over visual": row.gain and row.gain[0],
+        "over visual 95 %": row.gain and _pair(*row.gain[1:]),
+        "by kind": dict(row.by_kind),
+        "paper": published(row.features),
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _pair(low: float, high: float) -> list[float] | None:
+    return None if math.isnan(low) else [low, high]
+
+
+def _number(value: float, form: str = ".3f") -> str:
+    return "–" if math.isnan(value) else format(value, form)
+
+
+def _interval(low: float, high: float, form: str = ".3f") -> str:
+    return "–" if math.isnan(low) else f"[{low:{form}}, {high:{form}}]"

@@ -1,16 +1,12 @@
-"""The classifier of the probe, and its measure: mean average precision with an interval over test images."""
+"""The classifier of the probe: one hidden layer."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from geobench.errors import SettingError
 from geobench.settings import setting, settings
-
-RESAMPLED = 200
-"""Bootstrap samples of the test images."""
 
 
 @settings
@@ -42,6 +38,9 @@ def predict(
         config: of the network and its training.
         seed: of weights, order and dropout.
         device: torch device.
+
+    Raises:
+        SettingError: the training diverged, or the features are not finite.
     """
     import torch
     from torch import nn
@@ -65,39 +64,9 @@ def predict(
         network.eval()
         with torch.no_grad():
             scores: npt.NDArray[np.float32] = network(torch.tensor(features[testing], device=device)).cpu().numpy()
+    if not np.isfinite(scores).all():
+        raise SettingError(
+            f"the classifier's scores are not finite numbers with lr={config.lr:g}: its training diverged, or its "
+            "features are not finite; set a smaller lr."
+        )
     return scores
-
-
-def average_precisions(scores: npt.NDArray[Any], labels: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Return the average precision (c,) of each concept, NaN for one without a positive image.
-
-    It is the mean over positive images of the precision among all that score as high or higher; equal scores count
-    together.
-    """
-    found = np.full(labels.shape[1], np.nan)
-    for concept in range(labels.shape[1]):
-        positive, score = labels[:, concept], scores[:, concept]
-        if not positive.any():
-            continue
-        order = np.argsort(-score, kind="stable")
-        ranked = score[order]
-        hits, ranks = np.cumsum(positive[order]), np.arange(1, len(order) + 1)
-        last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # of each group of equal scores
-        recall = np.diff(np.concatenate([[0], hits[last]])) / hits[-1]
-        found[concept] = float((recall * hits[last] / ranks[last]).sum())
-    return found
-
-
-def mean_average_precision(scores: npt.NDArray[Any], labels: npt.NDArray[np.bool_]) -> float:
-    """Return the mean over the concepts that have a positive test image, NaN if none has."""
-    found = average_precisions(scores, labels)
-    return float(found[~np.isnan(found)].mean()) if not np.isnan(found).all() else float("nan")
-
-
-def interval(scores: npt.NDArray[Any], labels: npt.NDArray[np.bool_], seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the mean average precision over test images."""
-    rng = np.random.default_rng([seed, len(labels)])
-    samples = (rng.integers(len(labels), size=len(labels)) for _ in range(RESAMPLED))
-    values = [mean_average_precision(scores[rows], labels[rows]) for rows in samples]
-    low, high = np.nanquantile(values, (0.025, 0.975))
-    return float(low), float(high)

@@ -14,6 +14,7 @@ from geobench.geo import FloatArray, unit_vectors
 from geobench.models import Model
 
 Features = npt.NDArray[np.float32]
+RAW = "raw"
 BANDS = "CDEFGHJKLMNPQRSTUVWX"
 FOURIER, SIGMA = 256, 2.0
 """Random Fourier features: pairs of sine and cosine, and the σ of their frequencies per unit of the sphere's radius."""
@@ -22,7 +23,9 @@ DEGREES = 10
 
 
 def location_features(name: str, coordinates: FloatArray, seed: int = 0, device: str = "cpu") -> Features:
-    """Return the features (n, d) of ``coordinates`` (n, 2) in degrees.
+    """Return the features (n, d) of ``coordinates`` (n, 2) in degrees, of unit length.
+
+    Raw coordinates keep their length, which is half of what they say; a zone that does not exist is zero.
 
     Args:
         name: ``raw``, ``wrap``, ``onehot``, ``fourier``, ``harmonics``, or a model with location embeddings, such as
@@ -35,13 +38,14 @@ def location_features(name: str, coordinates: FloatArray, seed: int = 0, device:
         SettingError: unknown name; or a model without location embeddings.
     """
     if name in KINDS:
-        return np.ascontiguousarray(KINDS[name](coordinates, seed), dtype=np.float32)
+        features = KINDS[name](coordinates, seed)
+        return np.ascontiguousarray(features, dtype=np.float32) if name == RAW else unit_length(features)
     if "@" not in name and name.partition("@")[0] not in _models():
         raise unknown_name("location feature", name, [*KINDS, *(f"{model}@CHECKPOINT" for model in _models())])
     model = get_model(name, device)
     if type(model).embed is Model.embed:
         raise SettingError(f"{model.name} has no location embeddings; models that do: {', '.join(_models())}.")
-    return _unit(model.embed(coordinates))
+    return unit_length(model.embed(coordinates))
 
 
 def _models() -> list[str]:
@@ -57,7 +61,10 @@ def raw(coordinates: FloatArray, seed: int) -> npt.NDArray[Any]:
 
 
 def wrap(coordinates: FloatArray, seed: int) -> npt.NDArray[Any]:
-    """Return sine and cosine of π · latitude / 90 and π · longitude / 180, so that ±180° are one (Mac Aodha 2019)."""
+    """Return sine and cosine of π · latitude / 90 and π · longitude / 180, so that ±180° are one (Mac Aodha 2019).
+
+    So are the two poles, as in the original.
+    """
     angles = np.pi * coordinates / (90.0, 180.0)
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
 
@@ -103,14 +110,15 @@ def _scale(degree: int, order: int) -> float:
     return float(np.sqrt((1 if order == 0 else 2) * (2 * degree + 1) / (4 * np.pi * ratio)))
 
 
-def _unit(vectors: npt.NDArray[Any]) -> Features:
+def unit_length(vectors: npt.NDArray[Any]) -> Features:
+    """Return ``vectors`` (n, d) of length 1; zeros stay zeros."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Features = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+    unit: Features = np.ascontiguousarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
     return unit
 
 
 KINDS: dict[str, Callable[[FloatArray, int], npt.NDArray[Any]]] = {
-    "raw": raw,
+    RAW: raw,
     "wrap": wrap,
     "onehot": utm_zones,
     "fourier": fourier,
