@@ -93,7 +93,7 @@ def test_every_picture_is_drawn_in_every_format_and_a_second_time_byte_for_byte(
         replace(large, gallery="training:5000", gallery_size=5000, **bare),
     ]
     paths = draw(made, tmp_path / "one")
-    stems = {"mine-cdf", "mine-continent", "mine-scene", "mine-map-knn", "mine-frontier-geoclip"}
+    stems = {"mine-cdf", "mine-continent", "mine-scene", "mine-map-knn", "mine-hits-knn", "mine-frontier-geoclip"}
     assert {path.stem for path in paths} == stems and {path.suffix for path in paths} == set(SUFFIXES)
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(path.name for path in paths)
     for suffix in reversed(SUFFIXES):
@@ -230,7 +230,7 @@ def test_the_report_draws_beside_its_table(result, cli, tmp_path):
     made = result()
     made.save()
     told = cli("report", "--published", "none", "--figures", tmp_path / "figures").output
-    assert "Median" in told and "wrote 9 files" in told
+    assert "Median" in told and "wrote 12 files" in told
     assert (tmp_path / "figures" / "mine-map-knn.svg").is_file()
 
 

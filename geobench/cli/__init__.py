@@ -13,6 +13,7 @@ from geobench.cli import (  # they add their commands to main
     predict,
     probe,
     report,
+    samples,
     score,
     work,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "predict",
     "probe",
     "report",
+    "samples",
     "score",
     "work",
 ]

@@ -20,6 +20,7 @@ from geobench.pictures.bars import draw_breakdown
 from geobench.pictures.canvas import save, styled
 from geobench.pictures.curves import draw_cdf, draw_frontier
 from geobench.pictures.error_maps import draw_error_map
+from geobench.pictures.hits import draw_hits
 from geobench.progress import SILENT, Progress
 from geobench.report.rows import Row, rows
 from geobench.results import Result, read_results
@@ -116,7 +117,9 @@ def _figures(found: Sequence[Row]) -> Iterator[tuple[str, Drawing]]:
             for by in ("continent", "scene") if scenes else ("continent",):
                 yield f"{prefix}-{by}", partial(draw_breakdown, answered, by)
         for label, row in answered.items():
-            yield f"{prefix}-map-{label}", partial(draw_error_map, row.results[0], label, thresholds_of(row.metrics))
+            limits = thresholds_of(row.metrics)
+            yield f"{prefix}-map-{label}", partial(draw_error_map, row.results[0], label, limits)
+            yield f"{prefix}-hits-{label}", partial(draw_hits, row.results[0], label, limits)
         for model, sizes in frontiers(group):
             yield f"{prefix}-frontier-{model}", partial(draw_frontier, sizes, model)
 

@@ -1,0 +1,40 @@
+"""The command ``geobench samples``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from geobench.cli.group import THRESHOLDS, main, print_doubts
+
+
+@main.command()
+@click.argument("result", type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to save the page: .png, .pdf or .svg.",
+)
+@click.option("--per-level", type=click.IntRange(1, 8), default=5, show_default=True, help="Images of each level.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw.")
+@THRESHOLDS
+def samples(result: Path, output: Path, per_level: int, seed: int, thresholds_km: list[float] | None) -> None:
+    """Draw a page of sample queries by error level: photo, true position, best prediction, error.
+
+    \b
+    geobench samples results/im2gps3k_geoclip_*.json --output samples.png
+
+    The images of each level are drawn at random, not chosen. RESULT is a file results/*.json, or a predictions file; the
+    photos of its test set must be on this machine and unchanged since. The page contains small copies of photos: mind
+    their licences before you pass it on.
+    """
+    from geobench.analysis.details import load_detailed
+    from geobench.report.samples import sample_page
+
+    detailed = load_detailed(result)
+    sample_page(detailed, output, per_level, seed, thresholds_km)
+    click.echo(f"wrote {output}", err=True)
+    print_doubts([detailed.result], aside=True)
