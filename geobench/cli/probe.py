@@ -85,13 +85,14 @@ def probe(
     print_rows([_as_json(row) if as_json else _as_text(row) for row in rows], as_json)
     train, test = int(task.training.sum()), int(task.testing.sum())
     notes = [
+        *([] if as_json else [""]),
         f"{task.name}: {measured(task)} of {len(task.concepts)} concepts have a test image and count; "
         f"{counted(train, 'training image')}, {counted(test, 'test image')}.",
         *task.about,
         *learnt_nearby(task, features),
     ]
     for line in notes:
-        click.echo(line if not as_json else f"note: {line}", err=as_json)
+        click.echo(f"note: {line}" if as_json else line, err=as_json)
     if not as_json:
         click.echo(LEGEND)
         click.echo(", ".join(f"{name} {value:.3f}" for name, value in PUBLISHED.items()))
