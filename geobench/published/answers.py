@@ -68,10 +68,23 @@ def read_answers(latitudes: Sequence[str], longitudes: Sequence[str]) -> Answers
     return Answers(coordinates, status, reasons)
 
 
-def positions(texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return latitudes and longitudes, as texts, of positions in one text; one that is none is left as it is."""
-    pairs = [split_position(text) or (text, "") for text in texts]
+_LONGITUDE_FIRST = re.compile(r"(?:longitude|long|lng|lon)s?[\W_]*(?:and)?[\W_]*lat(?:itude)?s?(?![a-z])", re.I)
+
+
+def positions(texts: Sequence[str], name: str = "") -> tuple[list[str], list[str]]:
+    """Return latitudes and longitudes, as texts, of positions in one text; one that is none is left as it is.
+
+    Two bare numbers are latitude and longitude, unless the column is called ``lonlat``, ``lng_lat`` or the like.
+    """
+    reverse = bool(_LONGITUDE_FIRST.search(name))
+    pairs = [split_position(_reversed(text) if reverse else text) or (text, "") for text in texts]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def _reversed(text: str) -> str:
+    """Return two bare numbers the other way round, any other text as it is."""
+    found = re.fullmatch(r"[\s([]*([+\-−]?[\d.]+)\s*[,;\s]\s*([+\-−]?[\d.]+)[\s)\]]*", text)
+    return f"{found[2]}, {found[1]}" if found else text
 
 
 def _read(latitude: str, longitude: str) -> tuple[Any, str, str]:
@@ -98,7 +111,7 @@ def _read(latitude: str, longitude: str) -> tuple[Any, str, str]:
 
 def _number(text: str, axis: str) -> float | None:
     try:
-        value = float(text)
+        value = float(text) if "_" not in text else np.nan  # Python's 1_000 is nobody's coordinate
     except ValueError:
         return degrees(text, axis)
     return value if np.isfinite(value) else None
