@@ -20,9 +20,9 @@ AFFIXES = ("predicted_{}", "pred_{}", "{}_predicted", "{}_pred")
 OPTIONAL = {
     "rank": ("rank",),
     "score": ("score", "probability", "prob", "confidence", "similarity"),
-    "status": ("status", "state", "outcome", "success"),
+    "status": ("status", "state", "outcome"),
     "model": ("model", "model_name", "model_used", "model_id", "system", "method", "checkpoint", "run", "experiment")
-    + ("seed",),
+    + ("seed", "llm", "vlm", "mllm", "lmm", "temperature"),
     "error": ("error", "error_message", "exception"),
     "response": ("model_response", "raw_response", "response", "answer", "output", "completion"),
 }
@@ -37,6 +37,9 @@ TRUE = frozenset(
     | {"reference", "ref", "expected", "gold"}
 )
 """Words in the name of a column of predicted, and of true positions."""
+COMPLETING = frozenset({"min", "mins", "minute", "minutes", "sec", "secs", "second", "seconds"})
+EDGE = frozenset({"max"})
+"""Words in the name of a column of minutes and seconds, and of one beside which ``min`` is the edge of a box."""
 _AXIS = {
     axis: re.compile(rf"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))(?i:{words})(?![a-z])(?!(?<=[A-Z])[A-Z])")
     for axis, words in (("latitude", "latitude|lat"), ("longitude", "longitude|long|lng|lon"))
@@ -111,6 +114,8 @@ def find_roles(path: Path, records: Sequence[Record], columns: Mapping[str, str]
 def _unread(names: Sequence[str], taken: set[str], true: set[str]) -> list[str]:
     """Return a note on the pairs of coordinates besides those that are ``taken`` and those of true positions."""
     pairs = [pair for pair in pairs_of(name for name in names if name not in taken | true) if not pair.words & TRUE]
+    if not any(pair.words & EDGE for pair in pairs):
+        pairs = [pair for pair in pairs if not pair.words & COMPLETING]
     if not pairs or not taken:
         return []
     read = " and ".join(name for name in names if name in taken)
@@ -155,7 +160,7 @@ def _answers(
     predicted = [pair for pair in pairs if pair.words & PREDICTED and not pair.words & TRUE]
     exact = next(filter(None, (_of_affix(names, affix) for affix in AFFIXES)), None)
     if exact is not None or predicted:
-        return ([exact], False) if exact is not None else (predicted, _are_ranks(predicted))
+        return ([exact], False) if exact is not None else _in_order(predicted)
     others = [pair for pair in pairs if pair.words and not pair.words & TRUE]
     if (bare := _of_affix(names, "{}")) is not None or not others:
         return [bare] if bare is not None else _by_content(path, records, names), False
@@ -206,6 +211,11 @@ def _words(text: str) -> list[str]:
     return [word.lower() for word in _TOKEN.findall(text)]
 
 
+def words_of(name: str) -> set[str]:
+    """Return the words in the name of a column, in lower case."""
+    return set(_words(name))
+
+
 def _label(rest: str) -> str:
     """Return what is left of the name of a column without the words for predicted: the name of a model.
 
@@ -216,14 +226,36 @@ def _label(rest: str) -> str:
     return re.sub(r"[|._\s-]*\|[|._\s-]*", " ", without).strip(" ._-")
 
 
-def _are_ranks(pairs: Sequence[Pair]) -> bool:
-    """Return whether several pairs differ by a number alone that counts up: the answers of one model, best first."""
+def _in_order(pairs: list[Pair]) -> tuple[list[Pair], bool]:
+    """Return ``pairs``, by number and True if they differ by a number alone that counts up: one model's, best first."""
     numbers = [re.findall(r"\d+", pair.label) for pair in pairs]
     plain = {re.sub(r"\d+", "#", pair.label) for pair in pairs}
     if len(pairs) < 2 or len(plain) > 1 or any(len(each) != 1 for each in numbers) or plain.pop().strip() != "#":
-        return False
-    counted = [int(each[0]) for each in numbers]
-    return counted == list(range(counted[0], counted[0] + len(counted))) and counted[0] in (0, 1)
+        return pairs, False
+    by_number = {int(each[0]): pair for each, pair in zip(numbers, pairs, strict=True)}
+    counted = sorted(by_number)
+    ranked = counted in (list(range(len(pairs))), list(range(1, len(pairs) + 1)))
+    return ([by_number[number] for number in counted] if ranked else pairs), ranked
+
+
+def beside_of(pair: Pair, names: Sequence[str]) -> dict[str, str]:
+    """Return the columns of rank and score that are called like ``pair`` but for the word of the axis.
+
+    >>> pair = Pair("", {"latitude": ["top.0.lat"], "longitude": ["top.0.lon"]})
+    >>> beside_of(pair, ["top.0.lat", "top.0.lon", "top.0.score", "top.1.score"])
+    {'score': 'top.0.score'}
+    """
+    column = pair.columns["latitude"][0]
+    cut = list(_AXIS["latitude"].finditer(column))[-1]
+    before, after = column[: cut.start()].lower(), column[cut.end() :].lower()
+    by_lower = {name.strip().lower(): name for name in names}
+    stems = (before, *(before.removeprefix(f"{word}_") for word in PREDICTED if after))
+    found = {}
+    for role in ("rank", "score"):
+        called = [f"{stem}{word}{after}" for stem in stems for word in OPTIONAL[role]]
+        if there := [by_lower[name] for name in called if name in by_lower]:
+            found[role] = there[0]
+    return found
 
 
 def _of_affix(names: Sequence[str], affix: str) -> Pair | None:

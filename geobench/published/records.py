@@ -166,7 +166,9 @@ def _json(path: Path) -> Records:
     try:
         document = json.loads(text, object_pairs_hook=_object)
     except _RepeatedKeyError as error:
-        raise ResultError(f"{path}: an object has {error} twice, with different values; keep one.") from None
+        if _is_document(text):
+            raise ResultError(f"{path}: an object has {error} twice, with different values; keep one.") from None
+        return Records(list(_json_lines(path, text)))
     except ValueError:
         return Records(list(_json_lines(path, text)))
     except RecursionError:
@@ -197,6 +199,14 @@ def _json_lines(path: Path, text: str) -> Iterator[Record]:
 
 class _RepeatedKeyError(ValueError):
     """An object has a name twice: a parser takes the last without a word."""
+
+
+def _is_document(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
