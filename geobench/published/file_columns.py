@@ -11,6 +11,7 @@ from pathlib import Path
 from geobench.data.tables.columns import AXES, RECOGNISED, recognised
 from geobench.errors import ResultError, SettingError
 from geobench.published.coordinate_text import split_position
+from geobench.published.flags import FLAGS, flags_in
 from geobench.published.records import Record, text_of
 
 ROLES = ("image", "latitude", "longitude", "position", "rank", "score", "status", "model")
@@ -73,12 +74,15 @@ class Roles:
         answers: where the positions are: several if the file has those of several models.
         ranked: True if ``answers`` are of one model, the best first.
         truth: where the true positions are; None if it has none.
+        flags: columns that say yes or no to an answer, and what that is called in :mod:`geobench.published.flags`.
+        notes: lines on what was chosen, for the user.
     """
 
     others: Mapping[str, list[str]]
     answers: Sequence[Pair]
     ranked: bool = False
     truth: Pair | None = None
+    flags: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -108,7 +112,11 @@ def find_roles(path: Path, records: Sequence[Record], columns: Mapping[str, str]
     taken = {name for pair in answers for several in pair.columns.values() for name in several}
     truth = _truth(names, records, named, taken)
     true = {name for several in (truth.columns.values() if truth else ()) for name in several}
-    return Roles(others, answers, ranked, truth, _unread(names, taken, true) if not given else [])
+    notes = _unread(names, taken, true) if not given else []
+    if ranked and not _of_ours(names):
+        first = " and ".join(found[0] for found in answers[0].columns.values())
+        notes.append(f"the {len(answers)} positions of a row are taken for the best of one model, the best in {first}")
+    return Roles(others, answers, ranked, truth, flags_in([name for name in names if name not in taken]), notes)
 
 
 def _unread(names: Sequence[str], taken: set[str], true: set[str]) -> list[str]:
@@ -245,17 +253,31 @@ def beside_of(pair: Pair, names: Sequence[str]) -> dict[str, str]:
     >>> beside_of(pair, ["top.0.lat", "top.0.lon", "top.0.score", "top.1.score"])
     {'score': 'top.0.score'}
     """
-    column = pair.columns["latitude"][0]
-    cut = list(_AXIS["latitude"].finditer(column))[-1]
-    before, after = column[: cut.start()].lower(), column[cut.end() :].lower()
-    by_lower = {name.strip().lower(): name for name in names}
-    stems = (before, *(before.removeprefix(f"{word}_") for word in PREDICTED if after))
     found = {}
-    for role in ("rank", "score"):
-        called = [f"{stem}{word}{after}" for stem in stems for word in OPTIONAL[role]]
-        if there := [by_lower[name] for name in called if name in by_lower]:
-            found[role] = there[0]
+    for role in ("rank", "score", "status", "error", "response"):
+        if there := _called_like(pair, OPTIONAL[role], names):
+            found[role] = next(iter(there))
     return found
+
+
+def _called_like(pair: Pair, words: Iterable[str], names: Sequence[str]) -> dict[str, str]:
+    """Return the columns called like ``pair`` with one of ``words`` for that of the axis, and which."""
+    cuts = list(_AXIS["latitude"].finditer(column := pair.columns.get("latitude", [""])[0]))
+    if not cuts:
+        return {}
+    before, after = column[: cuts[-1].start()].lower(), column[cuts[-1].end() :].strip().lower()
+    without = _TOKEN.sub(lambda word: "" if word[0] in PREDICTED else word[0], before)
+    shorter = "" if not without.strip("._- ") else f"{without.rstrip('._- ')}{without[-1]}"
+    by_lower = {name.strip().lower(): name for name in names}
+    stems = dict.fromkeys((before, *([shorter] if shorter or after else [])))
+    called = {f"{stem}{word}{after}": word for stem in stems for word in words}
+    return {by_lower[name]: word for name, word in called.items() if name in by_lower}
+
+
+def flags_of(pair: Pair, names: Sequence[str]) -> dict[str, str]:
+    """Return the flags of ``pair`` among several: those called like it, and those of the whole row."""
+    whole = {name: called for name, called in flags_in(names).items() if name.strip().lower() == called}
+    return whole | _called_like(pair, FLAGS, names)
 
 
 def _of_affix(names: Sequence[str], affix: str) -> Pair | None:

@@ -1,4 +1,4 @@
-"""Columns that say yes or no to an answer: ``refused``, ``is_valid``, ``success``. A position that is none does not count."""
+"""Columns that say yes or no to an answer: ``refused``, ``is_valid``. What is no answer has no position."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ _IF = {
     for status, names in names_of.items()
     for name in names.split()
 }
+FLAGS = tuple(_IF)
 
 
 def flags_in(names: Sequence[str]) -> dict[str, str]:
@@ -40,16 +41,19 @@ def flags_in(names: Sequence[str]) -> dict[str, str]:
     return {name: end for name, end in ends.items() if end in _IF}
 
 
-def with_flags(answers: Answers, columns: Mapping[str, Sequence[str]], unit: str) -> tuple[Answers, list[str]]:
+def with_flags(
+    answers: Answers, columns: Mapping[str, Sequence[str]], flags: Mapping[str, str], unit: str
+) -> tuple[Answers, list[str]]:
     """Return ``answers`` without those that a flag says are none, and notes on the flags.
 
     Args:
         answers: of n rows.
         columns: the texts (n,) of columns called like flags.
+        flags: what each is called in :data:`FLAGS`.
         unit: what a row is called.
     """
     coordinates, status, notes = answers.coordinates.copy(), answers.status.copy(), []
-    for name, called in flags_in(list(columns)).items():
+    for name, called in flags.items():
         texts = [text.lower() for text in columns[name]]
         if not set(texts) <= {*_YES, *_NO, "", "none", "nan", "null"}:
             other = next(text for text in columns[name] if text.lower() not in (*_YES, *_NO))

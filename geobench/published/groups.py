@@ -1,4 +1,4 @@
-"""Columns that say to which of several runs, models or parts a row belongs: what is scored as one is said or refused."""
+"""Columns of runs, models or parts that rows belong to: if several are scored as one, that is said or refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN = 3
 
 
 def notes_on_parts(records: Sequence[Record], models: Sequence[str]) -> list[str]:
-    """Return notes on columns of parts, and of ``models`` that no image has two of, with several values: all are read."""
+    """Return notes on columns of parts, and of ``models`` that no image has two of, with several values."""
     names = dict.fromkeys(name for record in records for name in record.values)
     found = []
     for name in names:
@@ -56,7 +56,7 @@ def refuse_merged(
         used: the columns that have a role.
     """
     several = table["image"].duplicated(keep=False).to_numpy()
-    rows = np.flatnonzero(several)
+    rows = np.flatnonzero(several).tolist()
     images = table["image"].iloc[rows].tolist()
     if len(set(images)) < 2:
         return
@@ -65,7 +65,7 @@ def refuse_merged(
         if name in used.values():
             continue
         by_image: dict[str, list[tuple[str, float]]] = {}
-        for image, row, score in zip(images, rows.tolist(), scores.tolist(), strict=True):
+        for image, row, score in zip(images, rows, scores.tolist(), strict=True):
             by_image.setdefault(image, []).append((text_of(records[row].values.get(name)), score))
         values = {tuple(sorted(value for value, _ in each)) for each in by_image.values()}
         if len(values) != 1 or len(set(first := next(iter(values)))) < len(first) or len(first) > MOST:

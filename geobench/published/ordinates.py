@@ -1,4 +1,4 @@
-"""Columns beside a latitude and a longitude that complete them: hemispheres, minutes and seconds of the same position."""
+"""Columns beside a latitude and a longitude that complete them: hemispheres, minutes and seconds."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def complete(path: Path, records: Records, coordinates: FloatArray, found: Mappi
         values = coordinates[:, number]
         wrong = {**add_minutes(values, axis, columns), **apply_hemispheres(values, axis, columns)}
         for row, reason in wrong.items():
-            for short, name in own.items():
-                reason = reason.replace(f"column {short!r}", f"column {name!r}")
-            raise ResultError(f"{path}: {records.unit} {records.found[row].line}: {reason}.")
+            called = re.search(r"column '([^']*)'", reason)
+            said = reason.replace(f"'{called[1]}'", f"'{own[called[1]]}'") if called else reason
+            raise ResultError(f"{path}: {records.unit} {records.found[row].line}: {said}.")
 
 
 def _of_position(names: list[str], column: str, axis: str) -> dict[str, str]:

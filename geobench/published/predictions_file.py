@@ -22,11 +22,12 @@ from geobench.published.file_columns import (
     beside_of,
     check_roles,
     find_roles,
+    flags_of,
     remedy_for,
     truth_of,
     words_of,
 )
-from geobench.published.flags import flags_in, with_flags
+from geobench.published.flags import with_flags
 from geobench.published.groups import notes_on_parts, refuse_merged
 from geobench.published.matching import check_order
 from geobench.published.ordering import order_of
@@ -91,7 +92,15 @@ def read_predictions(
     found = []
     for pair in roles.answers:
         label = pair.label if len(roles.answers) > 1 else ""
-        own = Roles(roles.others, [pair], notes=roles.notes)
+        others, flags = roles.others, roles.flags
+        if label:
+            names = list(dict.fromkeys(name for record in records.found for name in record.values))
+            others = {
+                **others,
+                **{role: [name] for role, name in beside_of(pair, names).items() if role not in columns},
+            }
+            flags = flags_of(pair, names)
+        own = Roles(others, [pair], flags=flags, notes=roles.notes)
         found += _of_models(path, records, own, label, columns, resolve, as_given)
     return found
 
@@ -140,15 +149,20 @@ def _of_ranks(
     first = {axis: called[0] for axis, called in roles.answers[0].columns.items()}
     names = list(dict.fromkeys(name for record in records.found for name in record.values))
     besides = [beside_of(pair, names) for pair in roles.answers]
+    flags = [flags_of(pair, names) for pair in roles.answers]
+    called_so = {called: called for each in flags for called in each.values()}
     long = []
     for record in records.found:
         for place, (pair, beside) in enumerate(zip(roles.answers, besides, strict=True), 1):
             own = {name: record.values.get(pair.columns[axis][0]) for axis, name in first.items()}
             rank = record.values.get(beside["rank"]) if "rank" in beside else place
             score = record.values.get(beside.get("score", f"score_{place}"))
-            long.append(Record(record.line, {**record.values, **own, "rank": rank, "score": score}))
+            said = {called: record.values.get(name) for name, called in flags[place - 1].items()}
+            long.append(Record(record.line, {**record.values, **own, **said, "rank": rank, "score": score}))
     others = {**roles.others, "rank": ["rank"], "score": ["score"]}
-    ranked = Roles(others, [Pair("", {axis: [name] for axis, name in first.items()})], notes=roles.notes)
+    ranked = Roles(
+        others, [Pair("", {axis: [name] for axis, name in first.items()})], flags=called_so, notes=roles.notes
+    )
     return _read(path, records._replace(found=long), ranked, "", columns, resolve, as_given)
 
 
@@ -176,11 +190,17 @@ def _read(
     complete(path, records, answers.coordinates, found)
     if not model:
         _refuse_none(path, records.unit, answers, lines, found)
+    placed = int(np.isfinite(answers.coordinates[:, 0]).sum())
     answers = with_reasons(answers, *(text.get(role, ()) for role in ("status", "error", "response")))
+    if fewer := placed - int(np.isfinite(answers.coordinates[:, 0]).sum()):
+        notes.append(
+            f"the column {found['status']!r} says of {fewer:,} {records.unit}s with a position that they are no "
+            "answer; those positions do not count"
+        )
     notes += _not_stated(text.get("status", ()), found, lines, records.unit)
-    flags = flags_in([name for name in records.found[0].values if name not in found.values()])
+    flags = {name: called for name, called in roles.flags.items() if name not in found.values()}
     stated = {name: [text_of(record.values.get(name)) for record in records.found] for name in flags}
-    answers, flagged = with_flags(answers, stated, records.unit)
+    answers, flagged = with_flags(answers, stated, flags, records.unit)
     notes += flagged
     score, told = _scores(path, records.unit, text, lines, found, columns)
     rank = _ranks(path, records.unit, text.get("rank"), lines)

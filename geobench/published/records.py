@@ -140,8 +140,8 @@ def _cut_off(path: Path, encoding: str, rows: Sequence[Sequence[str]], line: int
     if decimals[-1] >= min(decimals[:-1]):
         return []
     return [
-        f"line {line} ends without a line break, in {rows[-1][-1]!r}, shorter than the numbers above: if the writing was "
-        "interrupted, remove the line"
+        f"line {line} ends without a line break, in {rows[-1][-1]!r}, shorter than the numbers above: if the writing "
+        "was interrupted, remove the line"
     ]
 
 

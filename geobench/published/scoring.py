@@ -271,8 +271,8 @@ def _refuse_doubled(known: pd.DataFrame, images: Sequence[str], path: Path) -> N
         first = known.loc[(known["row"] == second["row"]) & (known["order"] == second["order"])].iloc[0]
         raise ResultError(
             f"{path}: lines {first['line']} and {second['line']} are both for {second['image']!r}, and nothing says "
-            "which is better; keep one, or add a column rank (1 is best) or score for several predictions of an image; of "
-            "several models or runs name the column that tells them apart: model=NAME."
+            "which is better; keep one, or add a column rank (1 is best) or score for several predictions of an image; "
+            "of several models or runs name the column that tells them apart: model=NAME."
         )
 
 
