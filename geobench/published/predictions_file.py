@@ -32,7 +32,7 @@ from geobench.published.groups import notes_on_parts, refuse_merged
 from geobench.published.matching import check_order
 from geobench.published.ordering import order_of
 from geobench.published.ordinates import complete
-from geobench.published.ranges import as_pairs, refuse_out_of_range
+from geobench.published.ranges import refuse_out_of_range
 from geobench.published.records import Record, Records, read_records, text_of
 
 if TYPE_CHECKING:
@@ -186,7 +186,8 @@ def _read(
     latitudes, longitudes = positions_in(text, found)
     answers = read_answers(latitudes, longitudes)
     if not as_given:
-        refuse_out_of_range(path, as_pairs(_as_numbers(latitudes)[0], _as_numbers(longitudes)[0]), found)
+        numbers = [_as_numbers([text.replace(",", ".") for text in texts])[0] for texts in (latitudes, longitudes)]
+        refuse_out_of_range(path, np.stack(numbers, axis=1), found)
     complete(path, records, answers.coordinates, found)
     if not model:
         _refuse_none(path, records.unit, answers, lines, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +61,3 @@ def swapped_in_one(column: str) -> str:
         f"write the latitude first, or call the column {column!r} lonlat; of a list in JSON name the parts: "
         "latitude=NAME.1,longitude=NAME.0"
     )
-
-
-def as_pairs(latitudes: Sequence[float] | FloatArray, longitudes: Sequence[float] | FloatArray) -> FloatArray:
-    """Return two sequences of n numbers as (n, 2)."""
-    return np.stack([np.asarray(latitudes, dtype=np.float64), np.asarray(longitudes, dtype=np.float64)], axis=1)

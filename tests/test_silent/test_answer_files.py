@@ -1,7 +1,7 @@
 """Files of answers that were once misread without a word: every case has the accuracy worked out by hand.
 
-There are forty images. The first twenty answers are one degree north of the truth (111 km), the others nine (1,001 km): 50 %
-are within 200 km. A case in which the first ten are no answers has 25 %.
+There are forty images. The first twenty answers are one degree north of the truth (111 km), the others nine (1,001 km):
+50 % are within 200 km. A case in which the first ten are no answers has 25 %.
 """
 
 import csv
@@ -70,7 +70,8 @@ def swapped(name, text):
 
 
 def flagged(name, bad, good):
-    return table(*((n, bad if k < 10 else good, a, b) for k, (n, a, b) in enumerate(ANSWERS)), head=("id", name, *HEAD[1:]))  # fmt: skip
+    rows = [(n, bad if k < 10 else good, a, b) for k, (n, a, b) in enumerate(ANSWERS)]
+    return table(*rows, head=("id", name, *HEAD[1:]))
 
 
 def hemisphere(value, letters):
@@ -94,15 +95,15 @@ READ = {
     "a flag is_valid": (flagged("is_valid", 0, 1), QUARTER),
     "a flag failed, nested": (lines({"id": n, "lat": a, "lon": b, "meta": {"failed": k < 10}} for k, (n, a, b) in enumerate(ANSWERS)), QUARTER),
     "codes of HTTP as status": (flagged("status", 503, 200), QUARTER),
-    "ranks in a list of JSON, the best last": (lines({"id": n, "top": [{"rank": 2, "lat": 0, "lon": 0}, {"rank": 1, "lat": a, "lon": b}]} for n, a, b in ANSWERS), None),
+    "ranks in a list of JSON, the best last": (lines({"id": n, "predictions": [{"rank": 2, "lat": 0, "lon": 0}, {"rank": 1, "lat": a, "lon": b}]} for n, a, b in ANSWERS), None),
     "the best ten in columns, the tenth first": (table(*((n, 0, 0, a, b, *[0] * 16) for n, a, b in ANSWERS), head=("id", *(f"pred_{axis}_{k}" for k in (10, *range(1, 10)) for axis in ("lat", "lon")))), HALF),
     "scores beside the best two, counted from 0": (table(*((n, a, b, 0.9, 0, 0, 0.1) for n, a, b in ANSWERS), head=("id", "pred_lat_0", "pred_lon_0", "score_0", "pred_lat_1", "pred_lon_1", "score_1")), HALF),
     "a predicted latitude with a hemisphere of its own": (table(*((n, *hemisphere(a, "NS"), *hemisphere(b, "EW")) for n, a, b in ANSWERS), head=("id", "pred_lat", "pred_lat_ref", "pred_lon", "pred_lon_ref")), HALF),
     "a true latitude with a hemisphere, and a signed answer": (table(*((n, *hemisphere(s, "NS"), *hemisphere(t, "EW"), a, b) for n, s, t, a, b in BOTH), head=("id", "lat", "lat_ref", "lon", "lon_ref", "pred_lat", "pred_lon")), HALF),
     "hemispheres called NS and EW": (table(*((n, *hemisphere(a, "NS"), *hemisphere(b, "EW")) for n, a, b in ANSWERS), head=("id", "pred_lat", "NS", "pred_lon", "EW")), HALF),
     "the header in the middle of joined files": (table(*ANSWERS[:20]) + table(*ANSWERS[20:]), HALF),
-    "temperatures": (table(*(row for n, a, b in ANSWERS for row in ((n, 0, a, b), (n, 1, a + 20, b))), head=("id", "temperature", "lat", "lon")), {"temperature 0": (50.0, 40), "temperature 1": (0.0, 38)}),
-    "answers of a column llm with confidences": (table(*(row for n, a, b in ANSWERS for row in ((n, "x", a, b, 0.5), (n, "y", a + 20, b, 0.9))), head=("id", "llm", "lat", "lon", "confidence")), {"x": (50.0, 40), "y": (0.0, 38)}),
+    "temperatures": (table(*(row for n, a, b in ANSWERS for row in ((n, 0, a, b), (n, 1, a + 20, b))), head=("id", "temperature", "lat", "lon")), {"temperature 0": (50.0, 40), "temperature 1": (0.0, 40)}),
+    "answers of a column llm with confidences": (table(*(row for n, a, b in ANSWERS for row in ((n, "x", a, b, 0.5), (n, "y", a + 20, b, 0.9))), head=("id", "llm", "lat", "lon", "confidence")), {"x": (50.0, 40), "y": (0.0, 40)}),
     "a flag of each of two models": (table(*((n, a, b, k < 10, a, b, False) for k, (n, a, b) in enumerate(ANSWERS)), head=("id", "pred_lat_x", "pred_lon_x", "refused_x", "pred_lat_y", "pred_lon_y", "refused_y")), {"x": (25.0, 30), "y": (50.0, 40)}),
     "a status of each of two models": (lines({"id": n, "x": {"pred": {"lat": a, "lon": b}, "status": "refused" if k < 10 else "ok"}, "y": {"pred": {"lat": a, "lon": b}, "status": "ok"}} for k, (n, a, b) in enumerate(ANSWERS)), {"x": (25.0, 30), "y": (50.0, 40)}),
 }  # fmt: skip
@@ -176,7 +177,7 @@ REFUSED = {
     "an image twice in an object": ("{" + ", ".join(f'"{n}": [{a + 20 * k}, {b}]' for k in (1, 0) for n, a, b in ANSWERS) + "}", "has '0.jpg' twice"),
     "attempts that a confidence would choose from": (table(*(row for k, (n, a, b) in enumerate(ANSWERS) for row in ((n, 1, a, b, k % 2), (n, 2, 0, 0, 0.5))), head=("id", "attempt", "lat", "lon", "confidence")), "for every value of 'attempt'.*model=attempt.*score=confidence"),
     "prompts that a confidence would choose from": (table(*(row for n, a, b in ANSWERS for row in ((n, "p", a, b, 0.1), (n, "q", 0, 0, 0.5))), head=("id", "prompt", "lat", "lon", "confidence")), "for every value of 'prompt'"),
-    "scores in a list of JSON, the best last": (lines({"id": n, "top": [{"score": 0.1, "lat": 0, "lon": 0}, {"score": 0.9, "lat": a, "lon": b}]} for n, a, b in ANSWERS), "rank and score order the predictions"),
+    "scores in a list of JSON, the best last": (lines({"id": n, "predictions": [{"score": 0.1, "lat": 0, "lon": 0}, {"score": 0.9, "lat": a, "lon": b}]} for n, a, b in ANSWERS), "rank and score order the predictions"),
     "minutes above 59": (table(*((n, int(a), 61 if k == 3 else 5, int(b), 5) for k, (n, a, b) in enumerate(ANSWERS)), head=("id", "pred_lat", "pred_lat_min", "pred_lon", "pred_lon_min")), "line 5: latitude has the minutes '61' .column 'pred_lat_min'"),
 }  # fmt: skip
 
@@ -191,7 +192,7 @@ def test_it_is_refused_in_one_line(score, what):
 
 def test_the_advice_of_refusals_works(score):
     content, _ = REFUSED["scores in a list of JSON, the best last"]
-    assert score(content, columns={"score": "top.0.score"})[0] == HALF
+    assert score(content, columns={"score": "predictions.0.score"})[0] == HALF
     content, _ = REFUSED["attempts that a confidence would choose from"]
     assert score(content, columns={"model": "attempt"})[0] == {"attempt 1": (50.0, 40), "attempt 2": (0.0, 40)}
     # the confidence chooses the first attempt of every second image: of ten of the first twenty
