@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +11,7 @@ from geobench.data.tables.columns import AXES, RECOGNISED, recognised
 from geobench.errors import ResultError, SettingError
 from geobench.published.coordinate_text import split_position
 from geobench.published.flags import FLAGS, flags_in
+from geobench.published.pairs import AXIS, COMPLETING, EDGE, PREDICTED, TOKEN, TRUE, Pair, in_order, pairs_of, words_of
 from geobench.published.records import Record, text_of
 
 ROLES = ("image", "latitude", "longitude", "position", "rank", "score", "status", "model")
@@ -29,40 +29,8 @@ OPTIONAL = {
 }
 """Names that are recognised besides those of image and position, alone or at the end of a path in JSON."""
 MORE_IMAGES = ("image_file", "image_name", "image_path", "img", "photo", "key")
-PREDICTED = frozenset(
-    {"pred", "predicted", "prediction", "predictions", "predict", "estimate", "estimated", "est", "guess", "guessed"}
-    | {"answer", "answers", "response", "output", "model", "inferred", "hat", "llm", "candidate", "candidates"}
-)
-TRUE = frozenset(
-    {"true", "truth", "gt", "groundtruth", "ground", "actual", "real", "label", "target", "correct"}
-    | {"reference", "ref", "expected", "gold"}
-)
-"""Words in the name of a column of predicted, and of true positions."""
-COMPLETING = frozenset({"min", "mins", "minute", "minutes", "sec", "secs", "second", "seconds"})
-EDGE = frozenset({"max"})
-"""Words in the name of a column of minutes and seconds, and of one beside which ``min`` is the edge of a box."""
-_AXIS = {
-    axis: re.compile(rf"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))(?i:{words})(?![a-z])(?!(?<=[A-Z])[A-Z])")
-    for axis, words in (("latitude", "latitude|lat"), ("longitude", "longitude|long|lng|lon"))
-}
-_TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 SAMPLED = 500
 """Records that are looked at to see whether a column holds positions."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Columns of a latitude and a longitude, or of a position in one text.
-
-    Attributes:
-        label: what their names have in common besides the axis, such as ``gpt`` of ``pred_lat_gpt``.
-        columns: those that may have each role.
-        words: in what their names have in common.
-    """
-
-    label: str
-    columns: Mapping[str, list[str]]
-    words: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -168,7 +136,7 @@ def _answers(
     predicted = [pair for pair in pairs if pair.words & PREDICTED and not pair.words & TRUE]
     exact = next(filter(None, (_of_affix(names, affix) for affix in AFFIXES)), None)
     if exact is not None or predicted:
-        return ([exact], False) if exact is not None else _in_order(predicted)
+        return ([exact], False) if exact is not None else in_order(predicted)
     others = [pair for pair in pairs if pair.words and not pair.words & TRUE]
     if (bare := _of_affix(names, "{}")) is not None or not others:
         return [bare] if bare is not None else _by_content(path, records, names), False
@@ -196,56 +164,6 @@ def _of_ours(names: Sequence[str]) -> list[Pair]:
     return [Pair("", pair) for pair in pairs if all(name in names for found in pair.values() for name in found)]
 
 
-def pairs_of(names: Iterable[str]) -> list[Pair]:
-    """Return the pairs of columns whose names are the same but for the words of latitude and longitude."""
-    found: dict[tuple[str, str], dict[str, list[str]]] = {}
-    labels: dict[tuple[str, str], str] = {}
-    for name in names:
-        for axis, pattern in _AXIS.items():
-            cuts = list(pattern.finditer(name))
-            if cuts:
-                before, after = name[: cuts[-1].start()], name[cuts[-1].end() :]
-                key = before.strip().lower(), after.strip().lower()
-                found.setdefault(key, {}).setdefault(axis, []).append(name)
-                labels.setdefault(key, f"{before}|{after}")
-    return [
-        Pair(_label(labels[key]), axes, frozenset(_words(labels[key])))
-        for key, axes in found.items()
-        if {*AXES} == {*axes}
-    ]
-
-
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in _TOKEN.findall(text)]
-
-
-def words_of(name: str) -> set[str]:
-    """Return the words in the name of a column, in lower case."""
-    return set(_words(name))
-
-
-def _label(rest: str) -> str:
-    """Return what is left of the name of a column without the words for predicted: the name of a model.
-
-    >>> _label("pred_|_gpt-4o"), _label("predictions.GPT4.|"), _label("predicted_|")
-    ('gpt-4o', 'GPT4', '')
-    """
-    without = _TOKEN.sub(lambda word: "" if word[0].lower() in PREDICTED else word[0], rest)
-    return re.sub(r"[|._\s-]*\|[|._\s-]*", " ", without).strip(" ._-")
-
-
-def _in_order(pairs: list[Pair]) -> tuple[list[Pair], bool]:
-    """Return ``pairs``, by number and True if they differ by a number alone that counts up: one model's, best first."""
-    numbers = [re.findall(r"\d+", pair.label) for pair in pairs]
-    plain = {re.sub(r"\d+", "#", pair.label) for pair in pairs}
-    if len(pairs) < 2 or len(plain) > 1 or any(len(each) != 1 for each in numbers) or plain.pop().strip() != "#":
-        return pairs, False
-    by_number = {int(each[0]): pair for each, pair in zip(numbers, pairs, strict=True)}
-    counted = sorted(by_number)
-    ranked = counted in (list(range(len(pairs))), list(range(1, len(pairs) + 1)))
-    return ([by_number[number] for number in counted] if ranked else pairs), ranked
-
-
 def beside_of(pair: Pair, names: Sequence[str]) -> dict[str, str]:
     """Return the columns of rank and score that are called like ``pair`` but for the word of the axis.
 
@@ -262,11 +180,11 @@ def beside_of(pair: Pair, names: Sequence[str]) -> dict[str, str]:
 
 def _called_like(pair: Pair, words: Iterable[str], names: Sequence[str]) -> dict[str, str]:
     """Return the columns called like ``pair`` with one of ``words`` for that of the axis, and which."""
-    cuts = list(_AXIS["latitude"].finditer(column := pair.columns.get("latitude", [""])[0]))
+    cuts = list(AXIS["latitude"].finditer(column := pair.columns.get("latitude", [""])[0]))
     if not cuts:
         return {}
     before, after = column[: cuts[-1].start()].lower(), column[cuts[-1].end() :].strip().lower()
-    without = _TOKEN.sub(lambda word: "" if word[0] in PREDICTED else word[0], before)
+    without = TOKEN.sub(lambda word: "" if word[0] in PREDICTED else word[0], before)
     shorter = "" if not without.strip("._- ") else f"{without.rstrip('._- ')}{without[-1]}"
     by_lower = {name.strip().lower(): name for name in names}
     stems = dict.fromkeys((before, *([shorter] if shorter or after else [])))
@@ -290,8 +208,8 @@ def _of_affix(names: Sequence[str], affix: str) -> Pair | None:
 
 def _by_content(path: Path, records: Sequence[Record], names: Sequence[str]) -> list[Pair]:
     """Return the column that holds positions, a latitude and a longitude in one text; none if no column does."""
-    holding = [name for name in names if not set(_words(name)) & TRUE and _holds_positions(records, name)]
-    predicted = [name for name in holding if set(_words(name)) & PREDICTED]
+    holding = [name for name in names if not words_of(name) & TRUE and _holds_positions(records, name)]
+    predicted = [name for name in holding if words_of(name) & PREDICTED]
     if len(predicted or holding) > 1:
         raise _several(path, predicted or holding)
     return [Pair("", {"position": [name]}) for name in predicted or holding]
@@ -317,7 +235,7 @@ def _truth(
         return called[0]
     if not called and (bare := _of_affix(free, "{}")) is not None:
         return bare
-    held = [name for name in free if set(_words(name)) & TRUE and _holds_positions(records, name)]
+    held = [name for name in free if words_of(name) & TRUE and _holds_positions(records, name)]
     return Pair("", {"position": held}) if len(held) == 1 and not called else None
 
 

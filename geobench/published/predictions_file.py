@@ -17,21 +17,19 @@ from geobench.geo import FloatArray
 from geobench.predictions import UNPARSEABLE
 from geobench.published.answers import Answers, not_stated, positions_in, read_answers, with_reasons
 from geobench.published.file_columns import (
-    Pair,
     Roles,
     beside_of,
     check_roles,
     find_roles,
     flags_of,
     remedy_for,
-    truth_of,
-    words_of,
 )
 from geobench.published.flags import with_flags
 from geobench.published.groups import notes_on_parts, refuse_merged
 from geobench.published.matching import check_order
 from geobench.published.ordering import order_of
 from geobench.published.ordinates import complete
+from geobench.published.pairs import Pair, words_of
 from geobench.published.ranges import refuse_out_of_range
 from geobench.published.records import Record, Records, read_records, text_of
 
@@ -323,43 +321,3 @@ def _unusable(answers: Answers, lines: Sequence[int], unit: str) -> list[str]:
     shown = "; ".join(f"{unit} {lines[row]}: {answers.reasons[row]}" for row in rows[:SHOWN])
     more = "; …" if len(rows) > SHOWN else ""
     return [f"answers that are no position, counted as unparseable ({len(rows):,}): {shown}{more}"]
-
-
-def read_truth(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return the true positions in ``path``, each image once: ``image``, ``latitude``, ``longitude``.
-
-    Args:
-        path: CSV, JSON, JSON Lines or a spreadsheet; it may be a file of predictions with true positions beside them.
-        columns: the file's names for ``image``, ``truth_latitude`` and so on, if they are not recognised.
-
-    Raises:
-        ResultError: it has no true positions; one cannot be read, or an image has two.
-    """
-    import pandas as pd
-
-    check_roles(columns)
-    records = read_records(path)
-    image, truth = truth_of(path, records.found, columns)
-    text = {
-        role: [text_of(record.values.get(names[0])) for record in records.found]
-        for role, names in truth.columns.items()
-    }
-    found = {role: names[0] for role, names in truth.columns.items()}
-    answers = read_answers(*positions_in(text, found))
-    complete(path, records, answers.coordinates, found)
-    table = pd.DataFrame({"image": [text_of(record.values.get(image)) for record in records.found]})
-    table["latitude"], table["longitude"] = answers.coordinates.T
-    wrong = np.flatnonzero(np.isnan(answers.coordinates[:, 0]))
-    named = " and ".join(name for names in truth.columns.values() for name in names)
-    if len(wrong):
-        row = int(wrong[0])
-        raise ResultError(
-            f"{path}: {records.unit} {records.found[row].line}: no true position in {named}"
-            f"{f': {answers.reasons[row]}' if answers.reasons[row] else ''} (such {records.unit}s: {len(wrong):,}); "
-            "correct it or remove it: every image of a test set needs one."
-        )
-    table = table.drop_duplicates()
-    if (again := table["image"].duplicated()).any():
-        name = table.loc[again, "image"].iloc[0]
-        raise ResultError(f"{path}: {name!r} has two true positions in {named}; a test set has one for each image.")
-    return table.reset_index(drop=True)
