@@ -209,3 +209,10 @@ def test_a_rank_by_another_name_and_one_value_for_failures_are_no_reason_to_refu
 def test_a_number_with_an_underscore_is_no_position(score):
     rows = [(n, "4_8" if k == 0 else a, b) for k, (n, a, b) in enumerate(ANSWERS)]
     assert score(table(*rows))[0] == {"theirs": (47.5, 39)}
+
+
+def test_a_flag_says_what_became_of_an_answer_and_a_column_of_other_words_does_nothing(score):
+    assert "they count as misses: 10 refused" in score(flagged("refused", "yes", "no"))[1]
+    assert "they count as misses: 10 unparseable" in score(flagged("is_valid", "no", "yes"))[1]
+    words = [(n, "yes" if k < 10 else "perhaps", a, b) for k, (n, a, b) in enumerate(ANSWERS)]
+    assert score(table(*words, head=("id", "refused", "lat", "lon")))[0] == HALF
