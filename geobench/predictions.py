@@ -126,17 +126,20 @@ class Predictions:
     def misread(self, truth: FloatArray) -> str:
         """Return what the best predictions look like if not like latitude and longitude in degrees; empty if they do.
 
-        They are far nearer to ``truth`` (n, 2) if read in another way: swapped, or as radians.
+        They are far nearer to ``truth`` (n, 2) if read in another way: swapped, as radians, as shares of the range, or
+        with the signs of the truth if none is negative.
         """
         located = ~self.failed
         placed, there = self.coordinates[located, 0], truth[located]
         if len(placed) < MISREAD_AT_LEAST:
             return ""
         error = float(np.median(haversine_km(placed, there)))
-        for what, other in (
-            ("have latitude and longitude swapped", placed[:, ::-1]),
-            ("be radians", np.degrees(placed)),
-        ):
+        readings = [("have latitude and longitude swapped", placed[:, ::-1]), ("be radians", np.degrees(placed))]
+        readings.append(("be scaled to −1 to 1", placed * (90, 180)))
+        if (placed >= 0).all():
+            readings.append(("be scaled to 0 to 1", placed * (180, 360) - (90, 180)))
+            readings.append(("have lost their hemispheres, as none is negative", np.copysign(placed, there)))
+        for what, other in readings:
             if not len(invalid_rows(other)) and 2 * float(np.median(haversine_km(other, there))) < error:
                 otherwise = float(np.median(haversine_km(other, there)))
                 return f"seem to {what}: the median error is {error:,.0f} km as they are, {otherwise:,.0f} km otherwise"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +17,11 @@ from geobench.published.coordinate_text import degrees, split_position
 NOTHING = ("", "nan", "none", "null", "n/a", "na", "<na>")
 """Values that mean no prediction."""
 STATED = {
-    OK: "ok success successful succeeded answered completed complete done valid true 1",
+    OK: "ok success successful succeeded answered completed complete done valid true 1 200",
     REFUSED: "refused refusal declined rejected content_filter blocked",
     UNPARSEABLE: "unparseable unparsable parse_error parsing_error parse_failed invalid no_position no_answer unknown",
-    SERVICE: "error service_error api_error server_error timeout timed_out rate_limit rate_limited exception",
+    SERVICE: "error service_error api_error server_error timeout timed_out rate_limit rate_limited exception "
+    "408 429 500 502 503 504",
     UNREADABLE: "unreadable unreadable_image image_error image_unreadable corrupt corrupted bad_image missing_image",
     NOT_ASKED: "not_asked skipped pending todo queued not_run unasked",
     FAILED: "failed failure false 0",
@@ -68,10 +69,30 @@ def read_answers(latitudes: Sequence[str], longitudes: Sequence[str]) -> Answers
     return Answers(coordinates, status, reasons)
 
 
-def positions(texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return latitudes and longitudes, as texts, of positions in one text; one that is none is left as it is."""
-    pairs = [split_position(text) or (text, "") for text in texts]
+_LONGITUDE_FIRST = re.compile(r"(?:longitude|long|lng|lon)s?[\W_]*(?:and)?[\W_]*lat(?:itude)?s?(?![a-z])", re.I)
+
+
+def positions(texts: Sequence[str], name: str = "") -> tuple[list[str], list[str]]:
+    """Return latitudes and longitudes, as texts, of positions in one text; one that is none is left as it is.
+
+    Two bare numbers are latitude and longitude, unless the column is called ``lonlat``, ``lng_lat`` or the like.
+    """
+    reverse = bool(_LONGITUDE_FIRST.search(name))
+    pairs = [split_position(_reversed(text) if reverse else text) or (text, "") for text in texts]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def positions_in(text: Mapping[str, Sequence[str]], found: Mapping[str, str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the latitudes and longitudes in ``text``, by role, of columns that are called as ``found`` says."""
+    if "position" in text:
+        return positions(text["position"], found["position"])
+    return text["latitude"], text["longitude"]
+
+
+def _reversed(text: str) -> str:
+    """Return two bare numbers the other way round, any other text as it is."""
+    found = re.fullmatch(r"[\s([]*([+\-−]?[\d.]+)\s*[,;\s]\s*([+\-−]?[\d.]+)[\s)\]]*", text)
+    return f"{found[2]}, {found[1]}" if found else text
 
 
 def _read(latitude: str, longitude: str) -> tuple[Any, str, str]:
@@ -98,7 +119,7 @@ def _read(latitude: str, longitude: str) -> tuple[Any, str, str]:
 
 def _number(text: str, axis: str) -> float | None:
     try:
-        value = float(text)
+        value = float(text) if "_" not in text else np.nan  # Python's 1_000 is nobody's coordinate
     except ValueError:
         return degrees(text, axis)
     return value if np.isfinite(value) else None
@@ -115,10 +136,28 @@ def says(text: str) -> str:
 
 def stated(texts: Sequence[str]) -> npt.NDArray[np.object_] | None:
     """Return the statuses (n,) that a column states, '' where it is empty; None if it holds anything else."""
-    words = [re.sub(r"[\s-]+", "_", text.strip().lower()) for text in texts]
-    if not any(words) or any(word and word not in _STATED for word in words):
+    if not any(texts) or not_stated(texts) is not None:
         return None
-    return np.array([_STATED.get(word, "") for word in words], dtype=object)
+    return np.array([_STATED.get(_word(text), "") for text in texts], dtype=object)
+
+
+def not_stated(texts: Sequence[str]) -> int | None:
+    """Return the first row whose text is no known status, None if there is none."""
+    return next((row for row, text in enumerate(texts) if _word(text) and _word(text) not in _STATED), None)
+
+
+def _word(text: str) -> str:
+    word = re.sub(r"[\s-]+", "_", text.strip().lower())
+    return "" if word in ("nan", "none", "null") else word.removesuffix(".0")
+
+
+def _are_distances(errors: Sequence[str]) -> bool:
+    """Return whether a column called error holds numbers other than 0 and 1: kilometres, not messages."""
+    filled = [text for text in errors if text.lower() not in NOTHING]
+    try:
+        return any(float(text) not in (0, 1) for text in filled) and bool(filled)
+    except ValueError:
+        return False
 
 
 def with_reasons(answers: Answers, status: Sequence[str], errors: Sequence[str], responses: Sequence[str]) -> Answers:
@@ -130,6 +169,7 @@ def with_reasons(answers: Answers, status: Sequence[str], errors: Sequence[str],
     found = answers.status.copy()
     coordinates = answers.coordinates.copy()
     held = stated(status) if len(status) else None
+    errors = () if _are_distances(errors) else errors
     for row in np.flatnonzero(found != OK).tolist():
         if len(errors) and errors[row].lower() not in (*NOTHING, "false", "0"):
             found[row] = says(errors[row]) or SERVICE

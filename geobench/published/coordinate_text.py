@@ -30,7 +30,8 @@ _AMBIGUOUS = re.compile(r"\d+,\d+\s*")  # 41,24 with a letter: a decimal comma, 
 _FENCE = re.compile(r"^```(?:json)?|```$", re.I)
 """Around JSON, as language models write it."""
 _LABEL = re.compile(r"\b(lat(?:itude)?|lon(?:g|gitude)?|lng)\b\s*[:=]?\s*", re.I)
-_POINT = re.compile(r"(?:SRID=\d+;)?\s*POINT\s*\(\s*(\S+)\s+(\S+)\s*\)", re.I)
+_POINT = re.compile(r"(?:SRID=\d+;)?\s*POINT\s*(?:ZM?|M)?\s*\(\s*(\S+)\s+(\S+)(?:\s+\S+){0,2}\s*\)", re.I)
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # ４８．８５ as East Asian keyboards write it
 _NORTH_FIRST = re.compile(
     r"(.*\d.*?(?:\b|(?<=\d))(?:north|south|[ns])\.?)[\s,;/]+(.*\d.*?(?:east|west|[ew])\.?)", re.I | re.S
 )
@@ -51,7 +52,7 @@ def degrees(text: str, axis: str) -> float | None:
     >>> [degrees(text, "latitude") for text in ("-33.86 N", "44.9° E", "48°61′N", "41,24 N", "Unknown")]
     [None, None, None, None, None]
     """
-    text = text.replace("−", "-").replace("–", "-").replace("\u00a0", " ").strip()
+    text = text.translate(_FULL_WIDTH).replace("−", "-").replace("–", "-").replace("\u00a0", " ").strip()
     split = _HEMISPHERE.match(text)
     assert split is not None
     letters = [letter.rstrip(".").lower() for letter in (split["before"], split["after"]) if letter]
@@ -88,7 +89,7 @@ def split_position(text: str) -> tuple[str, str] | None:
     >>> split_position("(48.85, 2.35)"), split_position("POINT(2.35 48.85)"), split_position("lon: 2, lat: 48")
     (('48.85', '2.35'), ('48.85', '2.35'), ('48', '2'))
     """
-    text = _FENCE.sub("", text.strip()).strip()
+    text = _FENCE.sub("", text.translate(_FULL_WIDTH).strip()).strip()
     if text.startswith("{"):
         return _of_object(text)
     if point := _POINT.fullmatch(text.strip()):
@@ -123,9 +124,11 @@ def _both_read(latitude: str, longitude: str) -> bool:
 
 
 def _of_object(text: str) -> tuple[str, str] | None:
-    """Return the position in JSON that a language model answered as text, if that has one of each."""
+    """Return the position in JSON that a language model answered as text, if that has one of each; a GeoJSON point."""
     try:
         found = json.loads(text)
+        if found.get("type") == "Point" and isinstance(found.get("coordinates"), list):
+            return split_position(f"POINT({' '.join(map(str, found['coordinates'][:2]))})")
         named = list(_named(found))
     except (ValueError, RecursionError):
         return None

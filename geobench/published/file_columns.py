@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +10,8 @@ from pathlib import Path
 from geobench.data.tables.columns import AXES, RECOGNISED, recognised
 from geobench.errors import ResultError, SettingError
 from geobench.published.coordinate_text import split_position
+from geobench.published.flags import FLAGS, flags_in
+from geobench.published.pairs import AXIS, COMPLETING, EDGE, PREDICTED, TOKEN, TRUE, Pair, in_order, pairs_of, words_of
 from geobench.published.records import Record, text_of
 
 ROLES = ("image", "latitude", "longitude", "position", "rank", "score", "status", "model")
@@ -20,45 +21,16 @@ AFFIXES = ("predicted_{}", "pred_{}", "{}_predicted", "{}_pred")
 OPTIONAL = {
     "rank": ("rank",),
     "score": ("score", "probability", "prob", "confidence", "similarity"),
-    "status": ("status", "state", "outcome", "success"),
+    "status": ("status", "state", "outcome"),
     "model": ("model", "model_name", "model_used", "model_id", "system", "method", "checkpoint", "run", "experiment")
-    + ("seed",),
+    + ("seed", "llm", "vlm", "mllm", "lmm", "temperature"),
     "error": ("error", "error_message", "exception"),
     "response": ("model_response", "raw_response", "response", "answer", "output", "completion"),
 }
 """Names that are recognised besides those of image and position, alone or at the end of a path in JSON."""
 MORE_IMAGES = ("image_file", "image_name", "image_path", "img", "photo", "key")
-PREDICTED = frozenset(
-    {"pred", "predicted", "prediction", "predictions", "predict", "estimate", "estimated", "est", "guess", "guessed"}
-    | {"answer", "answers", "response", "output", "model", "inferred", "hat", "llm", "candidate", "candidates"}
-)
-TRUE = frozenset(
-    {"true", "truth", "gt", "groundtruth", "ground", "actual", "real", "label", "target", "correct"}
-    | {"reference", "ref", "expected", "gold"}
-)
-"""Words in the name of a column of predicted, and of true positions."""
-_AXIS = {
-    axis: re.compile(rf"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))(?i:{words})(?![a-z])(?!(?<=[A-Z])[A-Z])")
-    for axis, words in (("latitude", "latitude|lat"), ("longitude", "longitude|long|lng|lon"))
-}
-_TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 SAMPLED = 500
 """Records that are looked at to see whether a column holds positions."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Columns of a latitude and a longitude, or of a position in one text.
-
-    Attributes:
-        label: what their names have in common besides the axis, such as ``gpt`` of ``pred_lat_gpt``.
-        columns: those that may have each role.
-        words: in what their names have in common.
-    """
-
-    label: str
-    columns: Mapping[str, list[str]]
-    words: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -70,12 +42,15 @@ class Roles:
         answers: where the positions are: several if the file has those of several models.
         ranked: True if ``answers`` are of one model, the best first.
         truth: where the true positions are; None if it has none.
+        flags: columns that say yes or no to an answer, and what that is called in :mod:`geobench.published.flags`.
+        notes: lines on what was chosen, for the user.
     """
 
     others: Mapping[str, list[str]]
     answers: Sequence[Pair]
     ranked: bool = False
     truth: Pair | None = None
+    flags: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -105,12 +80,18 @@ def find_roles(path: Path, records: Sequence[Record], columns: Mapping[str, str]
     taken = {name for pair in answers for several in pair.columns.values() for name in several}
     truth = _truth(names, records, named, taken)
     true = {name for several in (truth.columns.values() if truth else ()) for name in several}
-    return Roles(others, answers, ranked, truth, _unread(names, taken, true) if not given else [])
+    notes = _unread(names, taken, true) if not given else []
+    if ranked and not _of_ours(names):
+        first = " and ".join(found[0] for found in answers[0].columns.values())
+        notes.append(f"the {len(answers)} positions of a row are taken for the best of one model, the best in {first}")
+    return Roles(others, answers, ranked, truth, flags_in([name for name in names if name not in taken]), notes)
 
 
 def _unread(names: Sequence[str], taken: set[str], true: set[str]) -> list[str]:
     """Return a note on the pairs of coordinates besides those that are ``taken`` and those of true positions."""
     pairs = [pair for pair in pairs_of(name for name in names if name not in taken | true) if not pair.words & TRUE]
+    if not any(pair.words & EDGE for pair in pairs):
+        pairs = [pair for pair in pairs if not pair.words & COMPLETING]
     if not pairs or not taken:
         return []
     read = " and ".join(name for name in names if name in taken)
@@ -155,7 +136,7 @@ def _answers(
     predicted = [pair for pair in pairs if pair.words & PREDICTED and not pair.words & TRUE]
     exact = next(filter(None, (_of_affix(names, affix) for affix in AFFIXES)), None)
     if exact is not None or predicted:
-        return ([exact], False) if exact is not None else (predicted, _are_ranks(predicted))
+        return ([exact], False) if exact is not None else in_order(predicted)
     others = [pair for pair in pairs if pair.words and not pair.words & TRUE]
     if (bare := _of_affix(names, "{}")) is not None or not others:
         return [bare] if bare is not None else _by_content(path, records, names), False
@@ -183,47 +164,38 @@ def _of_ours(names: Sequence[str]) -> list[Pair]:
     return [Pair("", pair) for pair in pairs if all(name in names for found in pair.values() for name in found)]
 
 
-def pairs_of(names: Iterable[str]) -> list[Pair]:
-    """Return the pairs of columns whose names are the same but for the words of latitude and longitude."""
-    found: dict[tuple[str, str], dict[str, list[str]]] = {}
-    labels: dict[tuple[str, str], str] = {}
-    for name in names:
-        for axis, pattern in _AXIS.items():
-            cuts = list(pattern.finditer(name))
-            if cuts:
-                before, after = name[: cuts[-1].start()], name[cuts[-1].end() :]
-                key = before.strip().lower(), after.strip().lower()
-                found.setdefault(key, {}).setdefault(axis, []).append(name)
-                labels.setdefault(key, f"{before}|{after}")
-    return [
-        Pair(_label(labels[key]), axes, frozenset(_words(labels[key])))
-        for key, axes in found.items()
-        if {*AXES} == {*axes}
-    ]
+def beside_of(pair: Pair, names: Sequence[str]) -> dict[str, str]:
+    """Return the columns of rank and score that are called like ``pair`` but for the word of the axis.
 
-
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in _TOKEN.findall(text)]
-
-
-def _label(rest: str) -> str:
-    """Return what is left of the name of a column without the words for predicted: the name of a model.
-
-    >>> _label("pred_|_gpt-4o"), _label("predictions.GPT4.|"), _label("predicted_|")
-    ('gpt-4o', 'GPT4', '')
+    >>> pair = Pair("", {"latitude": ["top.0.lat"], "longitude": ["top.0.lon"]})
+    >>> beside_of(pair, ["top.0.lat", "top.0.lon", "top.0.score", "top.1.score"])
+    {'score': 'top.0.score'}
     """
-    without = _TOKEN.sub(lambda word: "" if word[0].lower() in PREDICTED else word[0], rest)
-    return re.sub(r"[|._\s-]*\|[|._\s-]*", " ", without).strip(" ._-")
+    found = {}
+    for role in ("rank", "score", "status", "error", "response"):
+        if there := _called_like(pair, OPTIONAL[role], names):
+            found[role] = next(iter(there))
+    return found
 
 
-def _are_ranks(pairs: Sequence[Pair]) -> bool:
-    """Return whether several pairs differ by a number alone that counts up: the answers of one model, best first."""
-    numbers = [re.findall(r"\d+", pair.label) for pair in pairs]
-    plain = {re.sub(r"\d+", "#", pair.label) for pair in pairs}
-    if len(pairs) < 2 or len(plain) > 1 or any(len(each) != 1 for each in numbers) or plain.pop().strip() != "#":
-        return False
-    counted = [int(each[0]) for each in numbers]
-    return counted == list(range(counted[0], counted[0] + len(counted))) and counted[0] in (0, 1)
+def _called_like(pair: Pair, words: Iterable[str], names: Sequence[str]) -> dict[str, str]:
+    """Return the columns called like ``pair`` with one of ``words`` for that of the axis, and which."""
+    cuts = list(AXIS["latitude"].finditer(column := pair.columns.get("latitude", [""])[0]))
+    if not cuts:
+        return {}
+    before, after = column[: cuts[-1].start()].lower(), column[cuts[-1].end() :].strip().lower()
+    without = TOKEN.sub(lambda word: "" if word[0] in PREDICTED else word[0], before)
+    shorter = "" if not without.strip("._- ") else f"{without.rstrip('._- ')}{without[-1]}"
+    by_lower = {name.strip().lower(): name for name in names}
+    stems = dict.fromkeys((before, *([shorter] if shorter or after else [])))
+    called = {f"{stem}{word}{after}": word for stem in stems for word in words}
+    return {by_lower[name]: word for name, word in called.items() if name in by_lower}
+
+
+def flags_of(pair: Pair, names: Sequence[str]) -> dict[str, str]:
+    """Return the flags of ``pair`` among several: those called like it, and those of the whole row."""
+    whole = {name: called for name, called in flags_in(names).items() if name.strip().lower() == called}
+    return whole | _called_like(pair, FLAGS, names)
 
 
 def _of_affix(names: Sequence[str], affix: str) -> Pair | None:
@@ -236,8 +208,8 @@ def _of_affix(names: Sequence[str], affix: str) -> Pair | None:
 
 def _by_content(path: Path, records: Sequence[Record], names: Sequence[str]) -> list[Pair]:
     """Return the column that holds positions, a latitude and a longitude in one text; none if no column does."""
-    holding = [name for name in names if not set(_words(name)) & TRUE and _holds_positions(records, name)]
-    predicted = [name for name in holding if set(_words(name)) & PREDICTED]
+    holding = [name for name in names if not words_of(name) & TRUE and _holds_positions(records, name)]
+    predicted = [name for name in holding if words_of(name) & PREDICTED]
     if len(predicted or holding) > 1:
         raise _several(path, predicted or holding)
     return [Pair("", {"position": [name]}) for name in predicted or holding]
@@ -263,7 +235,7 @@ def _truth(
         return called[0]
     if not called and (bare := _of_affix(free, "{}")) is not None:
         return bare
-    held = [name for name in free if set(_words(name)) & TRUE and _holds_positions(records, name)]
+    held = [name for name in free if words_of(name) & TRUE and _holds_positions(records, name)]
     return Pair("", {"position": held}) if len(held) == 1 and not called else None
 
 

@@ -117,5 +117,5 @@ def _refuse_contradiction(path: Path, unit: str, several: pd.DataFrame) -> None:
         raise ResultError(
             f"{path}: rank and score order the predictions for {second['image']!r} differently ({unit} "
             f"{second['line']} has the rank {second['rank']:g} and a higher score than the rank before); name the one "
-            "that counts: rank=NAME or score=NAME."
+            "that counts: rank=NAME or score=NAME, of several scores in a row any."
         )

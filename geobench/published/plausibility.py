@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from geobench.errors import ResultError
 from geobench.geo import FloatArray, haversine_km
 from geobench.metrics import Metric, accuracies
 from geobench.predictions import Predictions
+from geobench.published.ranges import swapped_in_one
 from geobench.statistics.ranking import auroc
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TOLD_FROM = 10
 """With this many answers or fewer, a file that contains the truth cannot be recognised."""
@@ -40,8 +46,12 @@ def check_plausible(predictions: Predictions, truth: FloatArray, path: Path, col
             "latitude=NAME,longitude=NAME; to score these all the same: --as-given"
         )
     if what := predictions.misread(truth):
-        swapped = "latitude={longitude},longitude={latitude}" if "latitude" in columns else "of a list its parts"
-        advice = f"name both columns: {swapped.format(**columns)}" if "swapped" in what else "write degrees"
+        if "swapped" not in what:
+            advice = "give the south and the west a minus sign" if "hemispheres" in what else "write degrees"
+        elif "latitude" in columns:
+            advice = "name both columns: latitude={longitude},longitude={latitude}".format(**columns)
+        else:
+            advice = swapped_in_one(columns.get("position", ""))
         raise ResultError(f"{path}: the positions {what}; {advice}; to score them as they are: --as-given")
 
 
@@ -62,3 +72,54 @@ def score_from_truth(predictions: Predictions, truth: FloatArray, metrics: Seque
         f"the score in {column!r} tells answers within {km:g} km from all others almost without fail{way} (AUROC "
         f"{area:.3f}): a score computed from the truth, such as a distance, is no confidence of a model"
     )
+
+
+def several_tries(table: pd.DataFrame) -> str:
+    """Return a line on images that have a row without a position beside one with, such as retries; else empty."""
+    if table["ranked"].any():
+        return ""
+    placed = table["latitude"].notna()
+    images = set(table.loc[placed, "image"]) & set(table.loc[~placed, "image"])
+    if not images:
+        return ""
+    first = min(images, key=table["image"].tolist().index)
+    return (
+        f"of an image with several rows, those without a position, such as failed tries, do not count ({len(images):,} "
+        f"images): {first!r}"
+    )
+
+
+def contrary_distances(
+    table: pd.DataFrame, distances: Mapping[str, FloatArray], rows: npt.NDArray[np.int64], truth: FloatArray
+) -> list[str]:
+    """Return a line on each column of distances that are not those from the positions to ``truth`` (m, 2).
+
+    Args:
+        table: ``line``, ``latitude`` and ``longitude`` of n rows.
+        distances: (n,) by column, in km, m or miles.
+        rows: (n,) of the truth, −1 for none.
+        truth: in degrees.
+    """
+    placed = table[["latitude", "longitude"]].to_numpy(np.float64)
+    errors = np.full(len(table), np.nan)
+    known = (rows >= 0) & np.isfinite(placed).all(axis=1)
+    errors[known] = haversine_km(placed[known], truth[rows[known]])
+    found = []
+    for name, stated in distances.items():
+        both = np.isfinite(errors) & np.isfinite(stated)
+        if np.count_nonzero(both) <= TOLD_FROM or np.isin(stated[both], (0, 1)).all():
+            continue
+        near = [
+            np.abs(stated[both] * km - errors[both]) <= 0.01 * errors[both] + 0.05 * max(km, 0.1)
+            for km in (1.0, 0.001, 1.609344)
+        ]
+        agree = max(near, key=np.count_nonzero)
+        if 2 * np.count_nonzero(agree) >= len(agree):
+            continue
+        row = int(np.flatnonzero(both)[np.flatnonzero(~agree)[0]])
+        found.append(
+            f"the column {name!r} has other distances than those from the positions read to the true ones (line "
+            f"{table['line'].iloc[row]}: {stated[row]:g}, not {errors[row]:,.1f} km): if it is the error, the file "
+            "was scored with other positions, images or truth"
+        )
+    return found

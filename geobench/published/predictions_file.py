@@ -12,21 +12,32 @@ import numpy.typing as npt
 
 from geobench.data.tables.choice import Column, Resolve, choose_axis, choose_image_column
 from geobench.data.tables.columns import AXES
-from geobench.data.tables.coordinates import apply_hemispheres, hemisphere_column
 from geobench.errors import DatasetError, ResultError
-from geobench.geo import FloatArray, valid_if_swapped
+from geobench.geo import FloatArray
 from geobench.predictions import UNPARSEABLE
-from geobench.published.answers import Answers, positions, read_answers, with_reasons
-from geobench.published.file_columns import Pair, Roles, check_roles, find_roles, remedy_for, truth_of
+from geobench.published.answers import Answers, not_stated, positions_in, read_answers, with_reasons
+from geobench.published.file_columns import (
+    Roles,
+    beside_of,
+    check_roles,
+    find_roles,
+    flags_of,
+    remedy_for,
+)
+from geobench.published.flags import with_flags
+from geobench.published.groups import notes_on_parts, refuse_merged
 from geobench.published.matching import check_order
 from geobench.published.ordering import order_of
+from geobench.published.ordinates import complete
+from geobench.published.pairs import Pair, words_of
+from geobench.published.ranges import refuse_out_of_range
 from geobench.published.records import Record, Records, read_records, text_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SWAPPED_SHARE = 0.05
-"""Share of the positions out of range from which on a file is refused if swapping its columns mends all of them."""
+DISTANCES = frozenset({"distance", "dist", "error", "err", "haversine", "geodesic"})
+"""Words in the name of a column of distances to the truth."""
 SHOWN = 3  # unusable answers that a note names
 
 
@@ -41,12 +52,14 @@ class Answered:
             is a rank) and ``status``.
         columns: the file's name for each role.
         notes: lines on how it was read, for the user.
+        distances: the numbers (n,) in columns that are called like a distance to the truth.
     """
 
     model: str
     table: pd.DataFrame
     columns: dict[str, str]
     notes: list[str] = field(default_factory=list)
+    distances: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 def read_predictions(
@@ -77,7 +90,15 @@ def read_predictions(
     found = []
     for pair in roles.answers:
         label = pair.label if len(roles.answers) > 1 else ""
-        own = Roles(roles.others, [pair], notes=roles.notes)
+        others, flags = roles.others, roles.flags
+        if label:
+            names = list(dict.fromkeys(name for record in records.found for name in record.values))
+            others = {
+                **others,
+                **{role: [name] for role, name in beside_of(pair, names).items() if role not in columns},
+            }
+            flags = flags_of(pair, names)
+        own = Roles(others, [pair], flags=flags, notes=roles.notes)
         found += _of_models(path, records, own, label, columns, resolve, as_given)
     return found
 
@@ -100,8 +121,11 @@ def _of_models(
         named = [(name, text_of(record.values.get(name)) or "unnamed") for name in telling]
         called = [value if name == telling[0] and not value.isdigit() else f"{name} {value}" for name, value in named]
         models.setdefault(" ".join(filter(None, (label, *called))), []).append(record)
+    told = notes_on_parts(records.found, [name for name in candidates if name not in telling])
     return [
-        _read(path, records._replace(found=own), roles, model, columns, resolve, as_given)
+        _read(
+            path, records._replace(found=own, notes=(*records.notes, *told)), roles, model, columns, resolve, as_given
+        )
         for model, own in models.items()
     ]
 
@@ -120,16 +144,23 @@ def _of_ranks(
     path: Path, records: Records, roles: Roles, columns: Mapping[str, str], resolve: Resolve | None, as_given: bool
 ) -> Answered:
     """Return the predictions of a file that has the best, the second and so on in columns of one row."""
-    first = {axis: names[0] for axis, names in roles.answers[0].columns.items()}
+    first = {axis: called[0] for axis, called in roles.answers[0].columns.items()}
+    names = list(dict.fromkeys(name for record in records.found for name in record.values))
+    besides = [beside_of(pair, names) for pair in roles.answers]
+    flags = [flags_of(pair, names) for pair in roles.answers]
+    called_so = {called: called for each in flags for called in each.values()}
     long = []
     for record in records.found:
-        for rank, pair in enumerate(roles.answers, 1):
+        for place, (pair, beside) in enumerate(zip(roles.answers, besides, strict=True), 1):
             own = {name: record.values.get(pair.columns[axis][0]) for axis, name in first.items()}
-            long.append(
-                Record(record.line, {**record.values, **own, "rank": rank, "score": record.values.get(f"score_{rank}")})
-            )
+            rank = record.values.get(beside["rank"]) if "rank" in beside else place
+            score = record.values.get(beside.get("score", f"score_{place}"))
+            said = {called: record.values.get(name) for name, called in flags[place - 1].items()}
+            long.append(Record(record.line, {**record.values, **own, **said, "rank": rank, "score": score}))
     others = {**roles.others, "rank": ["rank"], "score": ["score"]}
-    ranked = Roles(others, [Pair("", {axis: [name] for axis, name in first.items()})])
+    ranked = Roles(
+        others, [Pair("", {axis: [name] for axis, name in first.items()})], flags=called_so, notes=roles.notes
+    )
     return _read(path, records._replace(found=long), ranked, "", columns, resolve, as_given)
 
 
@@ -150,36 +181,45 @@ def _read(
     lines = [record.line for record in records.found]
     if "" in text["image"]:
         raise ResultError(f"{path}: {records.unit} {lines[text['image'].index('')]} names no image.")
-    latitudes, longitudes = positions(text["position"]) if "position" in text else (text["latitude"], text["longitude"])
+    latitudes, longitudes = positions_in(text, found)
     answers = read_answers(latitudes, longitudes)
     if not as_given:
-        _refuse_swapped(path, latitudes, longitudes, found)
-    _sign(path, records, answers)
+        numbers = [_as_numbers([text.replace(",", ".") for text in texts])[0] for texts in (latitudes, longitudes)]
+        refuse_out_of_range(path, np.stack(numbers, axis=1), found)
+    complete(path, records, answers.coordinates, found)
     if not model:
         _refuse_none(path, records.unit, answers, lines, found)
+    placed = int(np.isfinite(answers.coordinates[:, 0]).sum())
     answers = with_reasons(answers, *(text.get(role, ()) for role in ("status", "error", "response")))
+    if fewer := placed - int(np.isfinite(answers.coordinates[:, 0]).sum()):
+        notes.append(
+            f"the column {found['status']!r} says of {fewer:,} {records.unit}s with a position that they are no "
+            "answer; those positions do not count"
+        )
+    notes += _not_stated(text.get("status", ()), found, lines, records.unit)
+    flags = {name: called for name, called in roles.flags.items() if name not in found.values()}
+    stated = {name: [text_of(record.values.get(name)) for record in records.found] for name in flags}
+    answers, flagged = with_flags(answers, stated, flags, records.unit)
+    notes += flagged
     score, told = _scores(path, records.unit, text, lines, found, columns)
     rank = _ranks(path, records.unit, text.get("rank"), lines)
     axes = {axis: answers.coordinates[:, number] for number, axis in enumerate(AXES)}
     table = pd.DataFrame({"line": lines, "image": text["image"], **axes, "score": score, "status": answers.status})
     table["order"] = order_of(path, records.unit, table, rank, columns)
     table["ranked"] = rank is not None
+    if rank is None and "score" in found and not {"score", "rank", "model"} & {*columns}:
+        refuse_merged(path, records.unit, records.found, table, found)
     used = {role: name for role, name in found.items() if role not in ("error", "response", "model")}
-    return Answered(
-        model, table, used, [*records.notes, *roles.notes, *notes, *told, *_unusable(answers, lines, records.unit)]
-    )
+    notes = [*records.notes, *roles.notes, *notes, *told, *_unusable(answers, lines, records.unit)]
+    return Answered(model, table, used, notes, {} if model else _distances(records, found))
 
 
-def _sign(path: Path, records: Records, answers: Answers) -> None:
-    """Give unsigned degrees the signs of columns of hemispheres; raise ``ResultError`` for one that says nothing."""
+def _distances(records: Records, found: Mapping[str, str]) -> dict[str, FloatArray]:
+    """Return the numbers in columns that are called like a distance to the truth and have no other role."""
     names = dict.fromkeys(name for record in records.found for name in record.values)
-    for number, axis in enumerate(AXES):
-        name = hemisphere_column(names, axis)
-        if name is None:
-            continue
-        given = [text_of(record.values.get(name)) for record in records.found]
-        for row, reason in apply_hemispheres(answers.coordinates[:, number], axis, {name: given}).items():
-            raise ResultError(f"{path}: {records.unit} {records.found[row].line}: {reason}.")
+    called = [n for n in names if words_of(n) & DISTANCES and n not in [c for r, c in found.items() if r != "error"]]
+    numbers = {name: _as_numbers([text_of(record.values.get(name)) for record in records.found]) for name in called}
+    return {name: values for name, (values, wrong) in numbers.items() if not wrong.any()}
 
 
 def _chosen(path: Path, records: Records, roles: Roles, resolve: Resolve | None) -> tuple[dict[str, str], list[str]]:
@@ -252,21 +292,13 @@ def _as_numbers(texts: Sequence[str]) -> tuple[FloatArray, npt.NDArray[np.bool_]
     return np.where(empty, np.nan, numbers), wrong
 
 
-def _refuse_swapped(path: Path, latitudes: Sequence[str], longitudes: Sequence[str], found: Mapping[str, str]) -> None:
-    """Raise ``ResultError`` if positions are out of range and none is with latitude and longitude swapped."""
-    given = np.stack([_as_numbers(latitudes)[0], _as_numbers(longitudes)[0]], axis=1)
-    given = given[np.isfinite(given).all(axis=1)]
-    beyond = int((np.abs(given) > (AXES["latitude"], AXES["longitude"])).any(axis=1).sum())
-    if beyond and beyond >= SWAPPED_SHARE * len(given) and valid_if_swapped(given):
-        advice = (
-            f"name the columns latitude={found['longitude']},longitude={found['latitude']}"
-            if "longitude" in found
-            else "write the latitude first; of a list in JSON name the parts: latitude=NAME.1,longitude=NAME.0"
-        )
-        raise ResultError(
-            f"{path}: {beyond:,} of {len(given):,} positions are out of range (latitude ±90, longitude ±180), and none "
-            f"is the other way round: they look swapped: {advice}; to count them as no position: --as-given"
-        )
+def _not_stated(texts: Sequence[str], found: dict[str, str], lines: Sequence[int], unit: str) -> list[str]:
+    """Return a note on a column of statuses that is not taken for one, because a value is none."""
+    row = not_stated(texts)
+    if row is None:
+        return []
+    name = found.pop("status")
+    return [f"the column {name!r} is not taken for the status: {unit} {lines[row]}: {texts[row][:40]!r} is none known"]
 
 
 def _refuse_none(path: Path, unit: str, answers: Answers, lines: Sequence[int], found: Mapping[str, str]) -> None:
@@ -289,43 +321,3 @@ def _unusable(answers: Answers, lines: Sequence[int], unit: str) -> list[str]:
     shown = "; ".join(f"{unit} {lines[row]}: {answers.reasons[row]}" for row in rows[:SHOWN])
     more = "; …" if len(rows) > SHOWN else ""
     return [f"answers that are no position, counted as unparseable ({len(rows):,}): {shown}{more}"]
-
-
-def read_truth(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return the true positions in ``path``, each image once: ``image``, ``latitude``, ``longitude``.
-
-    Args:
-        path: CSV, JSON, JSON Lines or a spreadsheet; it may be a file of predictions with true positions beside them.
-        columns: the file's names for ``image``, ``truth_latitude`` and so on, if they are not recognised.
-
-    Raises:
-        ResultError: it has no true positions; one cannot be read, or an image has two.
-    """
-    import pandas as pd
-
-    check_roles(columns)
-    records = read_records(path)
-    image, truth = truth_of(path, records.found, columns)
-    text = {
-        role: [text_of(record.values.get(names[0])) for record in records.found]
-        for role, names in truth.columns.items()
-    }
-    answers = read_answers(
-        *(positions(text["position"]) if "position" in text else (text["latitude"], text["longitude"]))
-    )
-    table = pd.DataFrame({"image": [text_of(record.values.get(image)) for record in records.found]})
-    table["latitude"], table["longitude"] = answers.coordinates.T
-    wrong = np.flatnonzero(np.isnan(answers.coordinates[:, 0]))
-    named = " and ".join(name for names in truth.columns.values() for name in names)
-    if len(wrong):
-        row = int(wrong[0])
-        raise ResultError(
-            f"{path}: {records.unit} {records.found[row].line}: no true position in {named}"
-            f"{f': {answers.reasons[row]}' if answers.reasons[row] else ''} (such {records.unit}s: {len(wrong):,}); "
-            "correct it or remove it: every image of a test set needs one."
-        )
-    table = table.drop_duplicates()
-    if (again := table["image"].duplicated()).any():
-        name = table.loc[again, "image"].iloc[0]
-        raise ResultError(f"{path}: {name!r} has two true positions in {named}; a test set has one for each image.")
-    return table.reset_index(drop=True)

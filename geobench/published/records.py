@@ -7,11 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from geobench.data.tables.parsing import SEPARATORS, TextRows, encoding_of, first_row, footer_at, stated_separator
+from geobench.data.tables.parsing import (
+    SEPARATORS,
+    TextRows,
+    encoding_of,
+    encoding_of_head,
+    first_row,
+    footer_at,
+    stated_separator,
+)
 from geobench.errors import DatasetError, ResultError
 from geobench.published.coordinate_text import split_position
 
 ROWS_AT_ONCE = 100_000
+MANY_ROWS = 10  # from which on a short number at the end tells of a file that was cut off
 ARCHIVE = b"PK\x03\x04"  # a spreadsheet is a zip archive
 EXAMPLE = '{"id": "a.jpg", "latitude": 48.85, "longitude": 2.35}'
 
@@ -51,7 +60,7 @@ def read_records(path: Path) -> Records:
     head = _head(path)
     if head.startswith(ARCHIVE) and path.suffix.lower() in (".xlsx", ".xlsm"):
         return _spreadsheet(path)
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+    if head.decode(encoding_of_head(head), errors="replace").lstrip()[:1] in ("{", "["):
         return _json(path)
     return _csv(path)
 
@@ -87,15 +96,53 @@ def _csv(path: Path) -> Records:
     names = [name.strip() for name in rows[0]]
     _refuse_repeated(path, names)
     end = footer_at(lines[1:], rows[1:])
-    notes = () if end is None else (_footer(lines[end + 1 :], rows[end + 1]),)
+    notes = [] if end is None else [_footer(lines[end + 1 :], rows[end + 1])]
     body = slice(1, None if end is None else end + 1)
+    found, again = [], []
     for line, row in zip(lines[body], rows[body], strict=True):
+        if _is_header(path, line, row, names):
+            again.append(line)
+            continue
         if len(row) != len(names):
             raise ResultError(f"{path}: line {line} has {len(row)} values, the header {len(names)}.")
-    found = [
-        Record(line, dict(zip(names, row, strict=True))) for line, row in zip(lines[body], rows[body], strict=True)
+        found.append(Record(line, dict(zip(names, row, strict=True))))
+    if again:
+        notes.append(f"the header stands again on line {', '.join(map(str, again[:3]))}: the file is several joined")
+    if end is None:
+        notes += _cut_off(path, encoding, [list(record.values.values()) for record in found], lines[-1])
+    return Records(found, notes=tuple(notes))
+
+
+def _is_header(path: Path, line: int, row: Sequence[str], names: Sequence[str]) -> bool:
+    """Return whether a row is the header again; raise ``ResultError`` if it is the header of another table."""
+    own = [field.strip() for field in row]
+    if own == list(names):
+        return True
+    shared = {field.lower() for field in own if field} & {name.lower() for name in names if name}
+    if len(shared) >= 2:
+        raise ResultError(
+            f"{path}: line {line} is another header ({', '.join(own)[:60]}), with other columns than line 1 "
+            f"({', '.join(names)[:60]}); split the file there."
+        )
+    return False
+
+
+def _cut_off(path: Path, encoding: str, rows: Sequence[Sequence[str]], line: int) -> list[str]:
+    """Return a note if the last line ends without a line break, in a number that is shorter than all above it."""
+    with path.open("rb") as file:
+        file.seek(-min(4, path.stat().st_size), 2)
+        ends = b"\n" in file.read() if encoding.startswith("utf-16") or encoding.startswith("utf-32") else None
+        file.seek(-1, 2)
+        ends = file.read() in (b"\n", b"\r") if ends is None else ends
+    if ends or len(rows) < MANY_ROWS or not rows[-1]:
+        return []
+    decimals = [len(row[-1].strip().partition(".")[2]) for row in rows]
+    if decimals[-1] >= min(decimals[:-1]):
+        return []
+    return [
+        f"line {line} ends without a line break, in {rows[-1][-1]!r}, shorter than the numbers above: if the writing "
+        "was interrupted, remove the line"
     ]
-    return Records(found, notes=notes)
 
 
 def _footer(lines: Sequence[int], first: Sequence[str]) -> str:
@@ -111,12 +158,17 @@ def _refuse_repeated(path: Path, names: list[str]) -> None:
 
 def _json(path: Path) -> Records:
     """Return the records of a JSON document, or of JSON Lines."""
+    content = path.read_bytes()
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = content.decode(encoding_of_head(content))
     except UnicodeDecodeError as error:
         raise ResultError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from None
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_object)
+    except _RepeatedKeyError as error:
+        if _is_document(text):
+            raise ResultError(f"{path}: an object has {error} twice, with different values; keep one.") from None
+        return Records(list(_json_lines(path, text)))
     except ValueError:
         return Records(list(_json_lines(path, text)))
     except RecursionError:
@@ -130,7 +182,9 @@ def _json_lines(path: Path, text: str) -> Iterator[Record]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=_object)
+        except _RepeatedKeyError as error:
+            raise ResultError(f"{path}: line {number} has {error} twice, with different values; keep one.") from None
         except ValueError as error:
             raise ResultError(
                 f"{path}: line {number} is not JSON ({error}); write one object per line, or all in one list."
@@ -141,6 +195,27 @@ def _json_lines(path: Path, text: str) -> Iterator[Record]:
                 f"{EXAMPLE}."
             )
         yield Record(number, flat(record))
+
+
+class _RepeatedKeyError(ValueError):
+    """An object has a name twice: a parser takes the last without a word."""
+
+
+def _is_document(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found and found[name] != value:
+            raise _RepeatedKeyError(repr(name[:60]))
+        found[name] = value
+    return found
 
 
 def _elements(path: Path, document: Any) -> Iterator[dict[str, Any]]:
@@ -185,6 +260,8 @@ def flat(value: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     {'id': 1, 'at.lat': 2, 'at.lon': 3}
     >>> flat({"at": [48.85, 2.35]})
     {'at': [48.85, 2.35], 'at.0': 48.85, 'at.1': 2.35}
+    >>> flat({"at": {"type": "Point", "coordinates": [2.35, 48.85]}})["at.coordinates"]
+    'POINT(2.35 48.85)'
     """
     found: dict[str, Any] = {}
     for name, inner in value.items():
@@ -193,6 +270,8 @@ def flat(value: Mapping[str, Any], above: str = "") -> dict[str, Any]:
             found |= flat(inner, f"{key}.")
             continue
         found[key] = inner
+        if name == "coordinates" and value.get("type") == "Point" and isinstance(inner, list) and len(inner) >= 2:
+            found[key] = f"POINT({inner[0]} {inner[1]})"  # GeoJSON: longitude first (RFC 7946)
         if isinstance(inner, list):
             found |= flat({str(number): element for number, element in enumerate(inner)}, f"{key}.")
     return found

@@ -22,7 +22,13 @@ from geobench.predictions import NOT_ASKED, OK, STATUSES, UNPARSEABLE, Predictio
 from geobench.progress import SILENT, Progress
 from geobench.provenance import now
 from geobench.published.matching import Matched, match_ids, matches
-from geobench.published.plausibility import TRUTH_KM, check_plausible, score_from_truth
+from geobench.published.plausibility import (
+    TRUTH_KM,
+    check_plausible,
+    contrary_distances,
+    score_from_truth,
+    several_tries,
+)
 from geobench.published.predictions_file import Answered, read_predictions
 from geobench.published.test_sets import name_for, set_of_truth
 from geobench.published.verdicts import close_name
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
 
 SHOWN = 3  # ids that a message names
+STAND_INS = ((0, 0), (-1, -1), (-90, -180), (90, 180), (-90, 180), (90, -180))
+"""Positions that some write for a failure."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +196,12 @@ def _score(
         progress.say(f"{told}.")
     unknown = [image for image, row in zip(ids, matched.rows, strict=True) if row < 0]
     _report(progress, predictions, unknown, matched, dataset.name)
+    for note in (
+        several_tries(answered.table),
+        *contrary_distances(answered.table, answered.distances, matched.rows, truth),
+    ):
+        if note:
+            progress.say(f"{note}.")
     origin = {"columns": answered.columns, "unknown_ids": len(set(unknown))}
     origin |= {"of": answered.model} if answered.model else {}
     result = _result(path, dataset, name, table, predictions, origin)
@@ -257,7 +271,8 @@ def _refuse_doubled(known: pd.DataFrame, images: Sequence[str], path: Path) -> N
         first = known.loc[(known["row"] == second["row"]) & (known["order"] == second["order"])].iloc[0]
         raise ResultError(
             f"{path}: lines {first['line']} and {second['line']} are both for {second['image']!r}, and nothing says "
-            "which is better; keep one, or add a column rank (1 is best) or score for several predictions of an image."
+            "which is better; keep one, or add a column rank (1 is best) or score for several predictions of an image; "
+            "of several models or runs name the column that tells them apart: model=NAME."
         )
 
 
@@ -279,9 +294,12 @@ def _report(progress: Progress, predictions: Predictions, unknown: list[str], ma
             f"partial: {absent:,} of {n:,} images of {dataset} were not asked for; they count as misses, and the "
             "result is not ranked with those of whole sets."
         )
-    at_zero = int((predictions.coordinates[:, 0] == 0).all(axis=1).sum())
-    if at_zero:
-        progress.say(f"predictions exactly at 0, 0, which some use for a failure, are scored as given: {at_zero:,}.")
+    for place in STAND_INS:
+        if count := int((predictions.coordinates[:, 0] == place).all(axis=1).sum()):
+            progress.say(
+                f"predictions exactly at {place[0]}, {place[1]}, which some use for a failure, are scored as given: "
+                f"{count:,}."
+            )
     if unknown:
         progress.say(f"ids that are not in {dataset} are left out ({len(set(unknown)):,}): {_some(unknown)}.")
     if matched.loosely:

@@ -12,7 +12,7 @@ from geobench.errors import DatasetError, ResultError
 from geobench.models import hash_table
 from geobench.plugins import get_datasets
 from geobench.progress import SILENT, Progress
-from geobench.published.predictions_file import read_truth
+from geobench.published.truth_file import read_truth
 
 if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
@@ -24,7 +24,7 @@ def set_of_truth(path: Path, name: str, columns: Mapping[str, str], progress: Pr
     Args:
         path: a table of true positions, or of predictions with true positions beside them.
         name: of the set.
-        columns: the file's names for roles, as for :func:`geobench.published.predictions_file.read_truth`.
+        columns: the file's names for roles, as for :func:`geobench.published.truth_file.read_truth`.
         progress: reports that a set was registered.
 
     Raises:

@@ -116,6 +116,11 @@ def encoding_of(path: Path) -> str:
     content = describe_content(head)
     if content:
         raise DatasetError(f"{path} is {content}, not a CSV file; unpack, fetch or save it as CSV (UTF-8) first.")
+    return encoding_of_head(head)
+
+
+def encoding_of_head(head: bytes) -> str:
+    """Return the encoding of the byte order mark that ``head`` begins with, UTF-8 without one."""
     return next((encoding for mark, encoding in _MARKS.items() if head.startswith(mark)), "utf-8")
 
 
