@@ -75,7 +75,7 @@ def test_a_page_has_the_photos_that_were_tested_and_is_refused_of_others(cli, ow
     with pytest.raises(DatasetError, match="not the ones that the result is of"):
         sample_page(other, tmp_path / "other.png")
     assert not (tmp_path / "other.png").exists()
-    assert "ends in .png" in cli("samples", record, "--output", "page.txt", exit_code=1).output
+    assert "ends in .png" in cli("samples", record, "--output", "page.txt", exit_code=2).output
 
 
 def test_models_side_by_side_are_told_apart_by_the_settings_in_which_they_differ():
