@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from geobench import files
 from geobench.data.dataset import Dataset
-from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, as_plugin_error
+from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, SettingError, as_plugin_error
 from geobench.evaluate import Options, encoder_for, locate, rows_in_training
 from geobench.features.cache import extract
 from geobench.gallery import choose_gallery, warn_if_small
@@ -33,6 +33,8 @@ DEFAULT_GALLERY = "100k"
 MAP_COLUMNS = 540  # grid points along the equator: 74 km apart, some 45,000 of them on land
 BLOCK = 8192  # places compared with the queries at a time
 THUMBNAIL_PIXELS = 300
+MOST_SETTINGS = 2  # that tell models apart in the title of a map
+NOWHERE = np.empty((0, 2))
 
 
 class _Photos(Dataset, kind="photos"):
@@ -59,6 +61,7 @@ def predict(
     *,
     texts: Sequence[str] = (),
     map_to: Path | None = None,
+    beside: Sequence[Model] = (),
     progress: Progress = SILENT,
 ) -> pd.DataFrame:
     """Return ``query``, ``rank``, ``latitude``, ``longitude``, ``score``, ``error`` for each query, best first.
@@ -70,6 +73,7 @@ def predict(
         top_k: predictions for each query.
         texts: queries in words, such as ``Desert``; they follow the photos.
         map_to: PNG, PDF or SVG file for a map of the similarity of all land to each readable query, one panel each.
+        beside: other models whose maps are drawn after that of ``model``, such as ones of fewer hierarchies.
         progress: reports the work.
 
     Raises:
@@ -80,7 +84,10 @@ def predict(
 
     photos, texts = list(dict.fromkeys(photos)), list(dict.fromkeys(texts))
     if map_to is not None:
-        _check_map(model, map_to, len(photos) + len(texts))
+        for each in (model, *beside):
+            _check_map(each, map_to, (len(photos) + len(texts)) * (1 + len(beside)))
+    elif beside:
+        raise SettingError("models are compared on a map; say where to save it (map_to).")
     words = text_features(model, texts, progress)
     chosen, _ = choose_gallery(model, gallery, DEFAULT_GALLERY)
     warn_if_small(chosen, top_k, progress)
@@ -99,7 +106,7 @@ def predict(
         failed = set(table.loc[table["error"] != "", "query"])
         readable = [photo for photo in photos if str(photo) not in failed]
         if readable or texts:
-            _draw(model, table, readable, texts, words, map_to, progress)
+            _draw((model, *beside), table, readable, texts, map_to, progress)
     return table
 
 
@@ -142,24 +149,45 @@ def _check_map(model: Model, output: Path, n: int) -> None:
 
 
 def _draw(
-    model: Model,
+    models: Sequence[Model],
     table: pd.DataFrame,
     photos: Sequence[Path],
     texts: Sequence[str],
-    words: npt.NDArray[np.float32],
     output: Path,
     progress: Progress,
 ) -> None:
-    """Draw a panel with the predictions in ``table`` for each of ``photos`` and ``texts``."""
+    """Draw a panel for each of ``photos`` and ``texts`` by each model, the first one with its predictions."""
     grid = land_grid(MAP_COLUMNS)
-    features = np.concatenate([part for part in (_photo_features(model, photos), words) if len(part)])
-    similarity = _similarity(model, features, grid.coordinates, progress)
+    maps = [_map(model, photos, texts, grid.coordinates, progress) for model in models]
+    names = [""] if len(models) == 1 else [f", {name}" for name in told_apart(models)]
     panels = [
-        Panel(title, values, _places(table, query), photo)
-        for (title, query, photo), values in zip(_shown(photos, texts), similarity, strict=True)
+        Panel(title + name, values[number], _places(table, query) if first else NOWHERE, photo)
+        for number, (title, query, photo) in enumerate(_shown(photos, texts))
+        for first, name, values in zip([True] + [False] * len(models), names, maps, strict=False)
     ]
-    spec = model.checkpoint.spec if model.checkpoint is not None else model.name
-    draw_similarity(panels, grid, output, f"Similarity of places to the query, {spec}")
+    of = f", {_spec(models[0])}" if len(models) == 1 else ""
+    draw_similarity(panels, grid, output, f"Similarity of places to the query{of}")
+
+
+def _map(
+    model: Model, photos: Sequence[Path], texts: Sequence[str], places: FloatArray, progress: Progress
+) -> npt.NDArray[np.float32]:
+    parts = (_photo_features(model, photos), text_features(model, texts, progress))
+    return _similarity(model, np.concatenate([part for part in parts if len(part)]), places, progress)
+
+
+def told_apart(models: Sequence[Model]) -> list[str]:
+    """Return a name for each of ``models``: the settings in which checkpoints of one model differ, else its spec."""
+    configs = [dict(model.checkpoint.config) if model.checkpoint is not None else {} for model in models]
+    keys = sorted({key for config in configs for key in config})
+    differ = [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
+    if len({model.name for model in models}) > 1 or not all(configs) or not 0 < len(differ) <= MOST_SETTINGS:
+        return [_spec(model) for model in models]
+    return [", ".join(f"{key} {config.get(key)}" for key in differ) for config in configs]
+
+
+def _spec(model: Model) -> str:
+    return model.checkpoint.spec if model.checkpoint is not None else model.name
 
 
 def _shown(photos: Sequence[Path], texts: Sequence[str]) -> Iterator[tuple[str, str, Image.Image | None]]:

@@ -23,6 +23,7 @@ from geobench.progress import ConsoleProgress
     type=click.Path(path_type=Path, dir_okay=False),
     help="Draw the similarity of all land to each query: .png, .pdf or .svg.",
 )
+@click.option("--beside", multiple=True, metavar="MODEL", help="Draw this model's map too; repeatable.")
 @DEVICE
 @AS_JSON
 def predict(
@@ -32,6 +33,7 @@ def predict(
     gallery: str | None,
     top_k: int,
     map_to: Path | None,
+    beside: tuple[str, ...],
     device: str,
     as_json: bool,
 ) -> None:
@@ -41,7 +43,8 @@ def predict(
     geobench predict holiday.jpg
     geobench predict --text Desert --text "a fishing village" --map places.png
 
-    Texts need a model whose encoder has a text tower: any CLIP. The map has a panel for each query.
+    Texts need a model whose encoder has a text tower: any CLIP. The map has a panel for each query and model:
+    with --beside, checkpoints of one, two and three hierarchies are compared.
     """
     from geobench import get_model
     from geobench.predict import predict as place
@@ -50,11 +53,14 @@ def predict(
         raise click.UsageError("give at least one PHOTO or --text.")
     if not all(text.strip() for text in texts):
         raise click.UsageError("a --text is empty.")
+    if beside and map_to is None:
+        raise click.UsageError("--beside draws another model's map; add --map FILE.")
     ready = get_model(model, device)
+    others = [get_model(other, device) for other in beside]
     if ready.checkpoint is not None:
         about = f"{ready.checkpoint.spec}, trained on {ready.checkpoint.dataset}"
         click.echo(f"model: {about}", err=True)
-    table = place(ready, photos, gallery, top_k, texts=texts, map_to=map_to, progress=ConsoleProgress())
+    table = place(ready, photos, gallery, top_k, texts=texts, map_to=map_to, beside=others, progress=ConsoleProgress())
     failed = table[table["error"] != ""]
     found = table[table["error"] == ""].drop(columns="error")
     shown = found if as_json else found.astype({"score": float}).round({"latitude": 5, "longitude": 5, "score": 6})

@@ -27,8 +27,8 @@ def samples(result: Path, output: Path, per_level: int, seed: int, thresholds_km
     \b
     geobench samples results/im2gps3k_geoclip_*.json --output samples.png
 
-    The images of each level are drawn at random, not chosen. RESULT is a file results/*.json, or a predictions file; the
-    photos of its test set must be on this machine and unchanged since. The page contains small copies of photos: mind
+    The images of each level are drawn at random, not chosen. RESULT is a file results/*.json, or a predictions file;
+    the photos of its test set must be on this machine, as when tested. The page has small copies of photos: mind
     their licences before you pass it on.
     """
     from geobench.analysis.details import load_detailed

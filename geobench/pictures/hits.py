@@ -1,4 +1,4 @@
-"""Where the right predictions lie: for each threshold, a map of the images that are placed within it, and of the rest."""
+"""Where the right predictions lie: for each threshold, a map of the images placed within it, and of the rest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MISSED = "#8c8c8c"
 
 
 def draw_hits(result: Result, label: str, thresholds_km: Sequence[float]) -> Figure:
-    """Draw a map for each of ``thresholds_km``: images of ``result`` at their true positions, those within it marked."""
+    """Draw a map for each of ``thresholds_km``: images of ``result`` where they were taken, those within it marked."""
     rows = -(-len(thresholds_km) // 2)
     figure = new_figure(1.85 * rows + 0.55, WIDTH_INCHES, PRINT_DPI)
     axes = figure.subplots(rows, 2, squeeze=False).flatten()

@@ -36,7 +36,7 @@ class Panel:
     Attributes:
         title: the query.
         similarity: (m,) of the query to the grid's places.
-        places: (k, 2) predictions, best first.
+        places: (k, 2) predictions, best first; (0, 2) for a map of similarity alone.
         photo: shown next to the map.
     """
 
@@ -137,6 +137,8 @@ def _similarity_panel(figure: Figure, ax: Axes, panel: Panel, grid: Grid, small:
 
 def _mark(ax: Axes, places: FloatArray, small: bool) -> None:
     """Mark the predictions, the best one with a star."""
+    if not len(places):
+        return
     x, y = equal_earth(places).T
     size = 0.6 if small else 1.0
     star: Any = {"marker": "*", "facecolor": MARK, "edgecolor": "white", "linewidth": 0.6}
