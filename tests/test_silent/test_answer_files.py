@@ -216,3 +216,11 @@ def test_a_flag_says_what_became_of_an_answer_and_a_column_of_other_words_does_n
     assert "they count as misses: 10 unparseable" in score(flagged("is_valid", "no", "yes"))[1]
     words = [(n, "yes" if k < 10 else "perhaps", a, b) for k, (n, a, b) in enumerate(ANSWERS)]
     assert score(table(*words, head=("id", "refused", "lat", "lon")))[0] == HALF
+
+
+@pytest.mark.parametrize("called", ["{}_pred_ref", "{}_ref_pred"])
+def test_of_two_columns_of_hemispheres_each_is_of_its_own_position(score, called):
+    """The truth has its own, here the opposite of the answer's."""
+    rows = [(n, s, "SN"[a < 0], t, "WE"[b < 0], *hemisphere(a, "NS"), *hemisphere(b, "EW")) for n, s, t, a, b in BOTH]
+    names = ("lat_pred", called.format("lat"), "lon_pred", called.format("lon"))
+    assert score(table(*rows, head=("id", "lat", "lat_ref", "lon", "lon_ref", *names)))[0] == HALF
