@@ -196,7 +196,7 @@ def test_a_home_that_can_only_be_read_answers_with_what_was_prepared(disk, photo
         assert done.exit_code == 0, (command, done.output)
     audit = call("datasets", "audit", "mine", "--against", "mine")
     assert "test_images" in audit.output, "the audit itself needs nothing that is written"
-    assert f"{disk}/home/subsets" in assert_one_line(audit, disk), "but the subset that it makes does"
+    assert str(disk / "home" / "subsets") in assert_one_line(audit, disk), "but the subset that it makes does"
     for command in (TRAIN_KNN, ("datasets", "add", "other", *add[3:])):
         done = call(*command)
         assert done.exit_code == 1, done.output
