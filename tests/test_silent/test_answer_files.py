@@ -204,6 +204,8 @@ def test_a_rank_by_another_name_and_one_value_for_failures_are_no_reason_to_refu
     assert score(table(*rows, head=("id", "candidate", "lat", "lon", "score")))[0] == HALF
     rows = [(n, 9999, 9999) if k >= 15 else (n, a, b) for k, (n, a, b) in enumerate(ANSWERS)]
     assert score(table(*rows))[0] == {"theirs": (37.5, 15)}
+    rows = [(n, 9999, 9999) if k else (n, a, b) for k, (n, a, b) in enumerate(ANSWERS)]
+    assert score(table(*rows))[0] == {"theirs": (2.5, 1)}
 
 
 def test_a_number_with_an_underscore_is_no_position(score):
