@@ -260,7 +260,7 @@ def test_every_figure_is_drawn_for_any_number_of_thresholds(result, tmp_path, th
         result(50),
         *(result(30_000 / size, model="geoclip", gallery=f"land:{size}", gallery_size=size) for size in (100, 1000)),
     ]
-    assert len(draw(made, tmp_path, thresholds_km=thresholds)) == 18
+    assert len(draw(made, tmp_path, thresholds_km=thresholds)) == 27
     found = rows(made, "none", thresholds_km=thresholds)
     shown = texts_inside(drawn(lambda: draw_error_map(made[0], "knn", thresholds)))
     assert [text.partition(" (")[0] for text in shown if text.startswith(("≤", ">"))] == [

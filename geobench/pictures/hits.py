@@ -16,7 +16,7 @@ from geobench.results import Result
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MISSED = "#8c8c8c"
+MISSED = "#6b6b6b"
 
 
 def draw_hits(result: Result, label: str, thresholds_km: Sequence[float]) -> Figure:
