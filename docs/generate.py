@@ -40,7 +40,7 @@ def datasets() -> str:
         {
             "Data set": f"`{name}`",
             "Title": dataset.title,
-            "Images": f"{dataset.count:,}",
+            "Images": f"{dataset.count:,}" if dataset.count is not None else "–",
             "Status": dataset.status,
             "Default gallery": dataset.default_gallery,
         }

@@ -106,6 +106,9 @@ def given(coordinates: FloatArray, paths: Sequence[Path]) -> Partitions:
     if (fine < 0).all():
         raise TrainingError(f"none of the {len(coordinates):,} training images lies in a cell of {paths[-1]}.")
     ancestors = np.stack([labels_in(centres, cells) for cells in files])
+    for of_fine, cells in zip(ancestors, files, strict=True):  # a finer cell may hold the centre of a larger one
+        is_smaller = (of_fine >= 0) & (_lowest_bits(cells)[of_fine] < _lowest_bits(files[-1]))
+        of_fine[is_smaller] = -1
     for partition, (path, of_fine) in enumerate(zip(paths, ancestors, strict=True)):
         if (of_fine < 0).any() and partition < len(paths) - 1:
             raise TrainingError(
@@ -116,6 +119,11 @@ def given(coordinates: FloatArray, paths: Sequence[Path]) -> Partitions:
     numbers = np.searchsorted(inside, fine[fine >= 0])
     centres[inside] = mean_positions(numbers, coordinates[fine >= 0], len(inside))
     return Partitions(labels, tuple(map(len, files)), ancestors, centres)
+
+
+def _lowest_bits(cells: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return the lowest bit of each S2 id, which is higher the larger the cell is."""
+    return cells & (~cells + np.uint64(1))
 
 
 def of_hierarchy(labels: Labels, coordinates: FloatArray, cells: np.ndarray | None = None) -> Partitions:

@@ -8,6 +8,7 @@ from geobench import DatasetError, SettingError, TrainingError, get_dataset, get
 from geobench.cells import adaptive_cells, ancestors_of, cell_centres, labels_in, leaf_cells, parent_cells
 from geobench.classification import CellConfig
 from geobench.data.land import sample_land
+from geobench.data.tables.cell_files import read_cells
 from geobench.geo import mean_position
 from geobench.partitions import crossed, given, nested
 from geobench.settings import configure
@@ -201,6 +202,7 @@ WRONG = {
     "a token that is none": ("hex_id\nxyz\n", DatasetError, "line 2: 'xyz' is not the token of an S2 cell"),
     "a token that a spreadsheet rounded": ("hex_id\n4.7E+06\n", DatasetError, "was made a number by a spreadsheet"),
     "a token twice": ("hex_id\n47a1\n47a1\n", DatasetError, "the cell 47a1 stands 2 times"),
+    "a line that is cut off": ("class_label,hex_id\n0,47a1\n1\n2,47a3\n", DatasetError, "line 3: '' is not the token"),
     "a cell within another": ("hex_id\n47a1\n47a3\n47a1c\n", DatasetError, "47a1 and 47a1c overlap"),
 }
 
@@ -216,6 +218,15 @@ def test_a_file_of_cells_that_cannot_be_used_is_one_line(what, tmp_path):
         config = configure(CellConfig, {"cells": str(path)}, "classifier")
         Classifier(config).partition(np.array([[48.8, 2.3]]))
     assert "\n" not in str(told.value)
+
+
+def test_files_named_fine_to_coarse_are_refused(tmp_path):
+    (tmp_path / "coarse.csv").write_text("hex_id\n47a1\n")
+    (tmp_path / "fine.csv").write_text("hex_id\n47a04\n47a0c\n47a14\n47a1c\n")  # its four children
+    inside = cell_centres(read_cells(tmp_path / "fine.csv"))
+    assert given(inside, [tmp_path / "coarse.csv", tmp_path / "fine.csv"]).sizes == (1, 4)
+    with pytest.raises(TrainingError, match="coarse to fine"):
+        given(inside, [tmp_path / "fine.csv", tmp_path / "coarse.csv"])
 
 
 def test_files_of_two_hierarchies_are_refused(points, tmp_path):

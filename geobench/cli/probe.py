@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import counted, main, names, numbers, print_rows
+from geobench.cli.group import AS_JSON, DEVICE, counted, main, names, numbers, print_rows
 from geobench.probe.paper import PUBLISHED, published
 from geobench.progress import ConsoleProgress, Progress
 
@@ -47,8 +47,8 @@ The paper's rows, on geotagged NUS-WIDE, which is another task if the one above 
 @click.option(
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A setting of the classifier, such as hidden=512."
 )
-@click.option("--device", default="auto", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@DEVICE
+@AS_JSON
 def probe(
     features: list[str],
     visual: str | None,

@@ -47,10 +47,10 @@ def _tokens(path: Path) -> tuple[list[int], list[str]]:
             if column is None:
                 continue
             found = [
-                (at, row[column].strip())
+                (at, row[column].strip() if len(row) > column else "")
                 for lines, block in rows.blocks(ROWS_AT_ONCE)
                 for at, row in zip(lines, block, strict=True)
-                if at > line and len(row) > column
+                if at > line and any(field.strip() for field in row)
             ]
             if not found:
                 raise DatasetError(f"{path} has no cells below its header.")
