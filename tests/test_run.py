@@ -132,7 +132,7 @@ def test_a_gallery_larger_than_its_source_is_one_failed_cell(cli):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "geoclop"), "unknown model 'geoclop'; did you mean geoclip?"),
+        (("train", "geoclop"), "unknown model 'geoclop'; did you mean geoclip or geodecoder?"),
         (("train", "geoclip", "--data", "blumarble"), "unknown data set 'blumarble'; did you mean bluemarble?"),
         (("train", "geoclip", "--encoder", "efficientnet"), "unknown encoder 'efficientnet'; did you mean"),
         (
