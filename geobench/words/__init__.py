@@ -1,0 +1,1 @@
+"""Answers in words: what they claim, and the place that they mean."""
