@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from geobench import GeobenchError
 from geobench.data.registration import add_dataset
-from geobench.published.coordinate_text import degrees, split_position
 from geobench.published.scoring import Options, score_models
+from geobench.words.coordinate_text import degrees, split_position
 
 on_disk = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 LETTERS = {"latitude": {1: ("N", "n", "north", "North"), -1: ("S", "s", "south")}}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from geobench.data.tables.columns import AXES
 from geobench.geo import FloatArray, invalid_rows
 from geobench.predictions import FAILED, NOT_ASKED, OK, REFUSED, SERVICE, UNPARSEABLE, UNREADABLE
-from geobench.published.coordinate_text import degrees, split_position
+from geobench.words.coordinate_text import degrees, split_position
 
 NOTHING = ("", "nan", "none", "null", "n/a", "na", "<na>")
 """Values that mean no prediction."""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from geobench.data.tables.columns import AXES, RECOGNISED, recognised
 from geobench.errors import ResultError, SettingError
-from geobench.published.coordinate_text import split_position
 from geobench.published.flags import FLAGS, flags_in
 from geobench.published.pairs import AXIS, COMPLETING, EDGE, PREDICTED, TOKEN, TRUE, Pair, in_order, pairs_of, words_of
 from geobench.published.records import Record, text_of
+from geobench.words.coordinate_text import split_position
 
 ROLES = ("image", "latitude", "longitude", "position", "rank", "score", "status", "model")
 TRUTH_ROLES = ("truth_latitude", "truth_longitude", "truth_position")

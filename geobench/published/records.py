@@ -17,7 +17,7 @@ from geobench.data.tables.parsing import (
     stated_separator,
 )
 from geobench.errors import DatasetError, ResultError
-from geobench.published.coordinate_text import split_position
+from geobench.words.coordinate_text import split_position
 
 ROWS_AT_ONCE = 100_000
 MANY_ROWS = 10  # from which on a short number at the end tells of a file that was cut off
