@@ -397,10 +397,10 @@ def opened(chromium, two_models, tmp_path):
 
 
 @in_browser
-def test_the_page_opens_without_an_error_or_a_request(opened, photos, tmp_path):
+def test_the_page_opens_without_an_error_or_a_request(opened, two_models, photos, tmp_path):
     images, metadata = photos(6)
     add_dataset("mine", images, metadata)
-    browser = opened()
+    browser = opened([replace(result, images_key="") for result in two_models])
     assert browser.js("return document.querySelectorAll('#card-list img').length") > 0
     browser.screenshot(tmp_path / "desktop.png")
     messages = [json.loads(entry["message"])["message"] for entry in browser.driver.get_log("performance")]
@@ -643,3 +643,148 @@ def test_the_levels_of_filter_legend_and_regions_change_with_the_test_set(opened
     exceeded = np.searchsorted([1, 25, 200, 750, 2500], one.errors)
     assert data[1] == [error_colours(5)[exceeded[image]] for image in data[0]]
     assert [entry for entry in browser.driver.get_log("browser") if entry["level"] not in ("INFO", "DEBUG")] == []
+
+
+# -- a phone, and what leaves the page
+
+
+def test_a_line_under_the_model_says_what_the_narrow_table_folds_in(answering):
+    bare = answering("two", [0.0, 1.0], gallery="", gallery_size=0)
+    text = html_page(rows([answering("one", [0.0, None], gallery="training:9", gallery_size=9), bare]))
+    folded = [line.replace("\N{NO-BREAK SPACE}", " ") for line in re.findall(r'data-folded="(.*?)"', text)]
+    assert folded == ["training:9 · seed 0 · n 2 · failed 1", "n 2"]
+    assert all(head in text for head in ('folds">Gallery<', 'folds">Seed<', 'folds">Failed<'))
+
+
+@in_browser
+def test_the_first_screen_of_a_phone_shows_models_with_scores(opened, answering):
+    names = [f"model-{number}-with-a-long-name" for number in range(4)]
+    galleries = {"gallery": "training:100000", "gallery_size": 100000}
+    browser = opened([answering(name, [0.0, 9.0, 0.5], **galleries) for name in names], (390, 844))
+    seen = browser.js(
+        "return [...document.querySelectorAll('#results-1 tbody tr')].map((row) => [...row.cells]"
+        ".filter((cell) => cell.offsetParent).map((cell) => cell.getBoundingClientRect())"
+        ".filter((box) => box.right <= 390 && box.bottom <= 844).length)"
+    )
+    assert seen == [4] * 4, "the model and three scores of every row"
+    shown = browser.js("return getComputedStyle(document.querySelector('#results-1 tbody th'), '::after').content")
+    assert "training:100000 · seed" in shown
+    browser.js("document.querySelector('.scroll').scrollLeft = 200")
+    assert browser.js("return document.querySelector('#results-1 tbody th').getBoundingClientRect().left") >= 0, (
+        "the model stays"
+    )
+
+
+@pytest.fixture
+def downloaded(chromium, tmp_path):
+    """Return a function that presses a button of a page and returns the file that it saves."""
+    folder = tmp_path / "downloads"
+
+    def press(browser, selector):
+        before = set(folder.glob("*.csv"))
+        chromium.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+        browser.js("document.querySelector(arguments[0]).click()", selector)
+        end = time.monotonic() + 20
+        while not (new := set(folder.glob("*.csv")) - before):
+            assert time.monotonic() < end, selector
+            time.sleep(0.02)
+        return new.pop()
+
+    return press
+
+
+@in_browser
+def test_tables_are_saved_as_csv_as_they_are_shown_but_unrounded(opened, answering, downloaded):
+    names = (("aa", 3), ("bb", 7), ('cc, "quoted"', 5))
+    results = [answering(name, [0.0] * k + [9.0] * (9 - k), dataset="im2gps3k") for name, k in names]
+    browser = opened(results)
+    heads = browser.texts("#results-1 thead th")
+    browser.js("document.querySelectorAll('#results-1 thead button')[arguments[0]].click()", heads.index("City 25 km"))
+    browser.js("document.querySelector('.table-published').click()")
+    path = downloaded(browser, ".table-csv")
+    assert path.name == "geobench-im2gps3k.csv"
+    table = pd.read_csv(path)
+    assert [model.split("@")[0] for model in table["Model"]] == ["bb", 'cc, "quoted"', "aa"], "sorted, ours alone"
+    expected = {row.model: row for row in rows(results) if row.results}
+    for _, line in table.iterrows():
+        row = expected[line["Model"]]
+        assert line["City 25 km"] == row.scores["acc_25km"]
+        assert (line["City 25 km low"], line["City 25 km high"]) == row.intervals["acc_25km"]
+    regions_csv = pd.read_csv(downloaded(browser, "#regions-csv"))
+    assert regions_csv["Group"].iloc[-1] == "all images"
+    assert "aa low" in regions_csv
+
+
+@in_browser
+def test_predictions_saved_from_the_page_are_a_predictions_file(opened, two_models, downloaded):
+    one, two = two_models
+    browser = opened()
+    browser.choose("order", "listed")
+    path = downloaded(browser, "#predictions-csv")
+    assert path.name == "geobench-mine-one-predictions.csv"
+    read, table = Predictions.load(path)
+    assert table["image"].tolist() == one.names.tolist(), "a name with quotes, commas and tags is one field"
+    np.testing.assert_allclose(read.coordinates, one.predictions.coordinates, atol=2e-5)
+    np.testing.assert_allclose(read.scores, one.predictions.scores, rtol=1e-6)
+    np.testing.assert_allclose(table["error_km"].astype(float), one.errors, rtol=1e-6)
+    assert read.status.tolist() == one.predictions.status.tolist()
+    browser.choose("model", 1)
+    browser.choose("which", "wrong")
+    browser.choose("level", 3)
+    path = downloaded(browser, "#predictions-csv")
+    wrong = two.names[two.errors > 750]
+    assert path.name == f"geobench-mine-two-{len(wrong)}-of-60-images-predictions.csv"
+    assert sorted(Predictions.load(path)[1]["image"]) == sorted(wrong)
+
+
+@in_browser
+def test_what_became_of_an_unanswered_image_is_in_the_saved_predictions(opened, two_models, downloaded):
+    status = np.where(two_models[0].predictions.failed, "refused", "ok").astype(object)
+    refusing = replace(two_models[0], predictions=replace(two_models[0].predictions, reasons=status))
+    read, _ = Predictions.load(downloaded(opened([refusing]), "#predictions-csv"))
+    assert sorted(read.status.tolist()) == sorted(status.tolist())
+    assert "refused" in read.status
+
+
+@in_browser
+def test_a_card_links_to_a_map_service_that_the_page_does_not_load(opened):
+    browser = opened()
+    link = "return document.querySelector('.card[data-image=\"0\"] a.place')[arguments[0]]"
+    assert (
+        browser.js(link, "href") == "https://www.openstreetmap.org/?mlat=48.85000&mlon=2.35000#map=10/48.85000/2.35000"
+    )
+    assert browser.js(link, "rel") == "noopener noreferrer"
+
+
+@in_browser
+def test_lines_of_many_images_are_some_of_them_evenly_chosen_and_the_page_says_so(opened, answering):
+    browser = opened([answering("one", list(np.linspace(0, 30, 1000)))])
+    browser.js("document.querySelector('input[name=place][value=both]').click()")
+    assert browser.js("return source(drawn.get(mapElement()), 'lines').data.xs.length") == 800
+    assert browser.texts("#map-note") == ["Lines of 800 of 1,000 images, evenly chosen in the order above."]
+    lined = browser.js("return thinned(state.images)")
+    ordered = browser.js("return state.images")
+    assert lined[0] == ordered[0]
+    assert lined[-1] in ordered[-3:], "the best are among them, too"
+    browser.choose("name", "photo-99")
+    assert browser.texts("#map-note") == [""]
+
+
+@in_browser
+def test_the_table_of_regions_scrolls_beside_its_groups_with_many_models(opened, answering):
+    browser = opened([answering(f"model-{number}", [0.0, 9.0, 30.0]) for number in range(15)])
+    box = "document.querySelector('.scroll.tall')"
+    assert browser.js(f"return {box}.scrollWidth - {box}.clientWidth") > 0
+    assert browser.js("return document.documentElement.scrollWidth") <= 1440
+    assert (
+        browser.js(
+            "return Math.min(...[...document.querySelectorAll('#regions td:nth-child(n+3)')].map((e) => e.offsetWidth))"
+        )
+        >= 112
+    )
+    browser.js(f"{box}.scrollLeft = 10000")
+    left = browser.js(
+        "const [cell, box] = ['#regions tbody th', '.scroll.tall'].map((part) => document.querySelector(part));"
+        "return cell.getBoundingClientRect().left - box.getBoundingClientRect().left"
+    )
+    assert 0 <= left <= 2

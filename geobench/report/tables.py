@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 TEXTUAL = frozenset({"Model", "Subset", "Gallery", "Published", "Of", "Test set"})
 """Headings of columns of text, which are aligned left; those of numbers are aligned right."""
-FIXED = TEXTUAL | {"Crops", "Seed", "n", "Failed", "Not asked"}
+CONDITIONS = ("Gallery", "Subset", "Crops", "Seed", "n", "Failed", "Not asked")
+"""Headings of what a result was measured with: where there is no room for columns, a line under the model's name."""
+FIXED = TEXTUAL | set(CONDITIONS)
 """Headings that no metric can have."""
 NONE = "–"
 
@@ -30,12 +32,15 @@ class Entry:
         below: small, below it: the confidence interval.
         best: whether it is marked as best.
         value: the score unrounded, to sort by; None if it is not a score.
+        parts: what else ``text`` and ``below`` say, unrounded: ``low`` and ``high``, ends of the confidence interval;
+            ``sd``, standard deviation over seeds; ``answered``, the score of the answered images.
     """
 
     text: str
     below: str = ""
     best: bool = False
     value: float | None = None
+    parts: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,21 @@ def _score(row: Row, metric: Metric) -> Entry:
     interval = row.intervals.get(metric.name, ())
     below = f"[{', '.join(f'{end:,.{digits}f}' for end in interval)}]" if interval else ""
     answered = f" ({row.answered[metric.name]:,.{digits}f})" if metric.name in row.answered else ""
-    return Entry(f"{value:,.{digits}f}{spread}{answered}", below, metric.name in row.best, value)
+    parts = dict(zip(("low", "high"), interval, strict=False))
+    parts |= {"sd": row.spread[metric.name]} if row.spread else {}
+    parts |= {"answered": row.answered[metric.name]} if metric.name in row.answered else {}
+    parts = {name: part for name, part in parts.items() if math.isfinite(part)}
+    return Entry(f"{value:,.{digits}f}{spread}{answered}", below, metric.name in row.best, value, parts)
+
+
+def conditions(entries: Mapping[str, Entry]) -> str:
+    """Return the conditions among the ``entries`` of a row as one line, without those that do not apply."""
+    stated = {head: entries[head].text for head in CONDITIONS if head in entries}
+    return " · ".join(
+        text if head in TEXTUAL else f"{head if head == 'n' else head.lower()}\N{NO-BREAK SPACE}{text}"
+        for head, text in stated.items()
+        if text not in ("", NONE) and (head, text) not in (("Failed", "0"), ("Not asked", "0"))
+    )
 
 
 def as_published(value: float) -> str:

@@ -19,6 +19,14 @@ function place(latitude, longitude) {
   return `${side(latitude, "N", "S")}, ${side(longitude, "E", "W")}`;
 }
 
+// A link to a map of a position; the page itself loads nothing from there.
+function mapLink(latitude, longitude) {
+  const [y, x] = [latitude.toFixed(5), longitude.toFixed(5)];
+  const href = `https://www.openstreetmap.org/?mlat=${y}&mlon=${x}#map=10/${y}/${x}`;
+  const elsewhere = { target: "_blank", rel: "noopener noreferrer", title: "Open this position on openstreetmap.org" };
+  return make("a", { href, class: "place", ...elsewhere }, place(latitude, longitude));
+}
+
 // A dot in the colour that the error has on the map; the text next to it says the same.
 function dot(set, level) {
   const element = make("span", { class: "dot", "aria-hidden": "true" });
@@ -42,7 +50,7 @@ function card(set, row, image, choose) {
       picture ? make("img", { src: picture, alt: `Photo ${name}` }) : null,
       make("div", {},
         make("h4", {}, name),
-        make("p", {}, `${set.countries[set.country[image]]}, ${place(...truthOf(set, image))}`),
+        make("p", {}, `${set.countries[set.country[image]]}, `, mapLink(...truthOf(set, image))),
         make("p", { class: "error" }, dot(set, row.level[image]), ` ${row.label}: `, make("strong", {}, errorText(row, image))),
         on)),
     predictions(set, row, image),
@@ -66,7 +74,7 @@ function predictions(set, row, image) {
     const where = placeOf(row, image, rank);
     const away = haversineKm(...truthOf(set, image), ...where, DATA.radius);
     const score = row.scores[image * row.k + rank];
-    const texts = [`${rank + 1}`, place(...where), km(rank ? away : row.errors[image]), Number.isNaN(score) ? "" : score.toPrecision(2)];
+    const texts = [`${rank + 1}`, mapLink(...where), km(rank ? away : row.errors[image]), Number.isNaN(score) ? "" : score.toPrecision(2)];
     lines.push(make("tr", {}, ...texts.map((text) => make("td", {}, text))));
   }
   const heads = ["", "prediction", "error", "score"].map((text) => make("th", { scope: "col" }, text));

@@ -4,11 +4,11 @@ const DATA = JSON.parse(document.getElementById("data")?.textContent ?? "null");
 const PER_PAGE = 24;
 const at = (id) => document.getElementById(id);
 const state = { images: [], page: 0, chosen: null, filling: false };
-const TYPES = { names: JSON.parse, regions: JSON.parse, pictures: JSON.parse, country: Uint16Array, level: Uint8Array };
+const TYPES = { names: JSON.parse, regions: JSON.parse, pictures: JSON.parse, reasons: JSON.parse, country: Uint16Array, level: Uint8Array };
 
 // Arrays and JSON of a set or a row are decoded when they are first needed.
 function ready(thing) {
-  for (const key of ["names", "regions", "pictures", "truth", "country", "places", "scores", "errors", "level"]) {
+  for (const key of ["names", "regions", "pictures", "reasons", "truth", "country", "places", "scores", "errors", "level"]) {
     if (typeof thing[key] !== "string") continue;
     const text = block(thing[key]);
     const type = TYPES[key] ?? Float32Array;
@@ -70,6 +70,7 @@ function filterChanged() {
   at("other").disabled = !compares || set.rows.length < 2;
   state.images = row === null ? [] : sorted(set, row, currentRow("other"));
   state.page = 0;
+  at("predictions-csv").disabled = row === null || state.images.length === 0;
   const all = set.n.toLocaleString("en");
   at("count").textContent = row === null ? "This page contains no predictions for this test set." : `${state.images.length.toLocaleString("en")} of ${all} images`;
   showCards();
@@ -151,6 +152,7 @@ function startTheme() {
 
 function start() {
   startTables();
+  startDownloads();
   startTheme();
   if (DATA === null) return;
   setChanged();

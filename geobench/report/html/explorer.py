@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from geobench import predictions
 from geobench.analysis.details import DetailedResult
 from geobench.analysis.groupings import AT_SEA
 from geobench.data.countries import country_name
@@ -176,8 +177,15 @@ def _row(prefix: str, label: str, images: ImageSet, ranks: int, data: PageData) 
         "places": data.array(f"{prefix}-places", detailed.predictions.coordinates[:, :k], "<f4"),
         "scores": data.array(f"{prefix}-scores", detailed.predictions.scores[:, :k], "<f4"),
         "errors": data.array(f"{prefix}-errors", detailed.errors, "<f4"),
+        "reasons": data.json(f"{prefix}-reasons", _reasons(detailed)),
         "level": data.array(f"{prefix}-level", np.where(detailed.predictions.failed, FAILED, levels), "u1"),
     }
+
+
+def _reasons(detailed: DetailedResult) -> dict[int, str]:
+    """Return the status of each failed image whose status says more than that, by its number."""
+    stated = enumerate(detailed.predictions.status.tolist())
+    return {image: status for image, status in stated if status not in (predictions.OK, predictions.FAILED)}
 
 
 def _pictures(

@@ -1,6 +1,6 @@
 // The map: the images that pass the filter, lines to their predictions, and the chosen image.
 
-const MOST_LINES = 400;
+const MOST_LINES = 800;
 
 function mapElement() {
   return document.querySelector(".chart.map");
@@ -19,13 +19,30 @@ function showMap() {
   forgetClicks(figure);
   source(figure, "truth").data = points(set, row, where === "prediction" ? [] : state.images, truthOf.bind(null, set));
   source(figure, "prediction").data = points(set, row, where === "truth" ? [] : placed, placeOf.bind(null, row));
-  const lines = where === "both" ? placed.slice(0, MOST_LINES).map((image) => arc(...truthOf(set, image), ...placeOf(row, image))) : [];
+  const lined = where === "both" ? thinned(placed) : [];
+  const lines = lined.map((image) => arc(...truthOf(set, image), ...placeOf(row, image)));
   source(figure, "lines").data = { xs: lines.map(([xs]) => xs), ys: lines.map(([, ys]) => ys), colour: lines.map(() => "") };
+  showLines(figure, lined.length);
+  const thin = where === "both" && lined.length < placed.length;
+  at("map-note").textContent = thin ? `Lines of ${lined.length.toLocaleString("en")} of ${placed.length.toLocaleString("en")} images, evenly chosen in the order above.` : "";
   const size = pointSize(state.images.length);
   for (const renderer of figure.renderers) {
     if (["truth", "prediction"].includes(renderer.name)) renderer.glyph.size = { value: size + 2 * (renderer.name === "prediction") };
   }
   showLevels(set, row);
+}
+
+// At most so many of the images, evenly chosen: the first alone would be the worst or the best.
+function thinned(images) {
+  const step = Math.max(1, images.length / MOST_LINES);
+  return Array.from({ length: Math.min(images.length, MOST_LINES) }, (_, index) => images[Math.floor(index * step)]);
+}
+
+// Many lines are thinner and fainter, so that the map under them remains visible.
+function showLines(figure, n) {
+  const { glyph } = figure.renderers.find((renderer) => renderer.name === "paint-lines");
+  glyph.line_alpha = { value: Math.max(0.25, Math.min(0.55, 5.5 / Math.sqrt(n))) };
+  glyph.line_width = { value: n > 200 ? 0.6 : 0.8 };
 }
 
 // Points are smaller if there are many, or the map is narrow.

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from geobench.progress import SILENT, Progress
 from geobench.report.html.page_data import PageData, as_json
 from geobench.report.html.thumbnails import MOST
-from geobench.report.tables import TEXTUAL, tables
+from geobench.report.tables import CONDITIONS, TEXTUAL, conditions, tables
 
 if TYPE_CHECKING:
     from geobench.report.html.explorer import ImageSet
     from geobench.report.rows import Row
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("tables.js", "sphere.js", "charts.js", "cards.js", "map.js", "regions.js", "explorer.js")
+SCRIPTS = ("tables.js", "downloads.js", "sphere.js", "charts.js", "cards.js", "map.js", "regions.js", "explorer.js")
 """Concatenated in this order to one script."""
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes}"
 """Only the page's own scripts run, and it makes no requests."""
@@ -50,6 +50,8 @@ def html_page(
         style=_file("page.css"),
         tables=tables(rows, damaged),
         textual=TEXTUAL,
+        folds=CONDITIONS,
+        folded=conditions,
         start=start,
         start_json=as_json(start),
         charts=charts,

@@ -18,6 +18,7 @@ function shareEntry([share, low, high]) {
   if (share === null) return make("td", { class: "number" }, "");
   const entry = make("td", { class: "number share", "data-value": share }, share.toFixed(1));
   if (low !== null) entry.append(make("small", {}, `[${low.toFixed(1)}, ${high.toFixed(1)}]`));
+  if (low !== null) entry.dataset.parts = JSON.stringify({ low, high });
   entry.style.setProperty("--share", `${share}%`);
   return entry;
 }
