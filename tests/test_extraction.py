@@ -250,6 +250,8 @@ def test_a_batch_never_has_more_views_than_asked_for(mine, tiny_encoder):
     sizes = []
 
     class Noticing(type(tiny_encoder)):
+        tile = 32
+
         def encode_images(self, batch):
             sizes.append(int(batch.flatten(1).any(dim=1).sum()))  # padding is zero
             return super().encode_images(batch)

@@ -18,6 +18,7 @@ from geobench import (
     get_metric,
 )
 from geobench.features.cache import is_cached
+from geobench.features.wrappers import wrapped
 from geobench.files import locked
 from geobench.geo import errors_km
 from geobench.progress import Progress
@@ -84,6 +85,25 @@ def test_features_of_the_real_encoder_are_the_same_to_the_last_bit_for_every_bat
     assert len(np.unique(arrays[0].reshape(-1, 1280), axis=0)) == len(table) * crops
     for other in arrays[1:]:
         np.testing.assert_array_equal(arrays[0], other)
+
+
+@pytest.mark.parametrize(("n", "encoded"), [(1, 4), (4, 4 + 4), (10, 12 + 4)])
+def test_a_photo_is_encoded_in_a_tile_of_the_encoders_size_and_costs_no_more(mine, tiny_encoder, n, encoded):
+    """The first of several is encoded once more, among blank ones."""
+    sizes = []
+
+    class Noticing(type(tiny_encoder)):
+        def encode_images(self, batch):
+            sizes.append(len(batch))
+            return super().encode_images(batch)
+
+    extract(mine, mine.table("test", n), Noticing())
+    assert (set(sizes), sum(sizes)) == ({4}, encoded)
+
+
+def test_a_large_tower_has_a_small_tile_and_so_has_what_is_made_of_it():
+    assert [get_encoder(name).tile for name in ("ViT-L-14/openai", "ViT-B-32/openai", "RN50/openai")] == [2, 4, 4]
+    assert wrapped(get_encoder("ViT-L-14/openai"), "tokens").tile == 2
 
 
 def test_features_do_not_depend_on_which_process_decodes(tmp_path, monkeypatch, one_thread):

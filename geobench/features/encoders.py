@@ -34,12 +34,16 @@ class Encoder(ABC):
         device: that it computes on.
         normalisation: mean and standard deviation of each channel by which ``preprocess`` scales pixels in [0, 1]; None
             if it does something else. Known before ``load``.
+        tile: images that a CPU encodes together, always exactly so many, the last ones padded: the choice of kernels,
+            and with it the last bit of every feature, then does not depend on the batch size. One photo costs as much
+            as a tile, so a large network has a small one. In no key: another tile changes no more than the last bits.
     """
 
     name: str
     dim: int
     device: str = "cpu"
     normalisation: Normalisation | None = None
+    tile: int = 4
 
     @abstractmethod
     def load(self, device: str = "cpu") -> None:

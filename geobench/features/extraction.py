@@ -24,9 +24,8 @@ from geobench.progress import Advance, Progress
 if TYPE_CHECKING:
     import pandas as pd
 
-TILE = 32
-"""On a CPU images are encoded in groups of exactly this size, the last one padded, so that the choice of kernels, and
-with it the last bit of every feature, does not depend on the batch size."""
+GPU_TILE = 32
+"""A GPU encodes at least this many images together. On a CPU the encoder says how many (:attr:`Encoder.tile`)."""
 POLL_S = 2.0  # how often the main process checks, at most, which shards the other processes have finished
 STARVED = 0.8  # if the encoder is busy for less than this share of the time, the user is advised to add workers
 
@@ -98,7 +97,7 @@ class FeatureExtraction:
         """Compute the ``assigned`` shards in order, decoding the images of the next one in the meantime."""
         views, encoder = self.decoder.views, self.decoder.encoder
         images = max(1, min(shards.rows, batch_size // views))
-        tile = TILE if encoder.device == "cpu" else max(TILE, images * views)
+        tile = encoder.tile if encoder.device == "cpu" else max(GPU_TILE, images * views)
         with decoded(self.decoder, self._names(assigned, images), workers) as batches:
             started = time.monotonic()
             previous: ShardBuilder | None = None  # written while a GPU encodes the first batch of the next shard

@@ -25,7 +25,7 @@ class Wrapper(Encoder):
 
     def __init__(self, base: Encoder, name: str) -> None:
         self.base, self.name = base, name
-        self.normalisation = base.normalisation
+        self.normalisation, self.tile = base.normalisation, base.tile
 
     def load(self, device: str = "cpu") -> None:
         """Load the base."""

@@ -17,6 +17,9 @@ from .weights_file import OPENAI
 
 DEFAULT = "ViT-L-14/openai"
 SUFFIXES = (".safetensors", ".pt", ".bin")
+LARGE_WIDTH = 1024
+"""Of an image tower such as that of ViT-L/14, to whose 257 tokens more images add no speed: measured, 3.0 s of one core
+for each image in groups of two and of four."""
 FOLDER = "weights"
 """In ``GEOBENCH_HOME``: ``weights/ViT-L-14/openai.pt`` is read instead of downloading ``ViT-L-14/openai``."""
 
@@ -68,6 +71,15 @@ class OpenClip(Encoder):
     def normalisation(self):
         """Return mean and standard deviation of each channel."""
         return self.preprocessing.mean, self.preprocessing.std
+
+    @property
+    def tile(self):
+        """Return 2 for a large image tower, so that one photo is quick; else what is fastest for many."""
+        import open_clip
+
+        vision = (open_clip.get_model_config(self.architecture) or {}).get("vision_cfg", {})
+        width = vision.get("width")
+        return 2 if isinstance(width, int) and width >= LARGE_WIDTH else super().tile
 
     def load(self, device: str = "cpu") -> None:
         """Build the model and read its weights: from a local file, else as open_clip finds them (it may download)."""
