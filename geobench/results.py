@@ -145,13 +145,14 @@ class Result(Identity):
         """Return what a table calls it by: of two results for one entry the newer counts.
 
         Results against other true positions, another gallery's coordinates or with other weights of the encoder are
-        different entries. What a record of form 1 does not state is empty.
+        different entries; results that keep more or fewer predictions for each image are one. What a record of form 1
+        does not state is empty.
         """
         settings = "" if self.checkpoint else files.digest(self.config, self.weights)
         return (
             *(self.dataset, self.subset, self.n, self.test_hash),
             *(self.model, self.checkpoint, settings, self.encoder, self.encoder_weights, self.crops),
-            *(self.gallery, self.gallery_size, self.gallery_hash, self.seed, self.top_k),
+            *(self.gallery, self.gallery_size, self.gallery_hash, self.seed),
         )
 
     @cached_property

@@ -226,4 +226,4 @@ def test_what_cannot_be_grouped_is_one_line(detailed, cli):
     for by, code in (("scene", 1), ("training-distance", 1), ("contient", 2)):
         told = cli("breakdown", path, "--by", by, exit_code=code).output
         assert told.startswith("Error: ") and told.count("\n") == 1
-    assert "no result" in cli("breakdown", "nothing.json", exit_code=1).output
+    assert "no such file" in cli("breakdown", "nothing.json", exit_code=1).output

@@ -148,7 +148,7 @@ def test_a_result_without_its_predictions_is_one_line(make_result, cli):
     path.with_name(path.stem + ".predictions.csv").unlink()
     told = cli("calibration", path, exit_code=1).output
     assert "are not next to" in told and told.count("\n") == 1
-    assert "no result" in cli("calibration", "results/none.json", exit_code=1).output
+    assert "no such file" in cli("calibration", "results/none.json", exit_code=1).output
 
 
 def test_predictions_without_scores_are_not_said_to_be_in_no_order(make_result, cli):

@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import binomtest
 
 from geobench import ResultError, UnknownNameError, get_metrics
-from geobench.statistics.compare import aligned, compare, find_result
+from geobench.named import find_result
+from geobench.statistics.compare import aligned, compare
 
 FOLDER = Path("results")
 

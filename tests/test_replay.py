@@ -164,8 +164,10 @@ def test_the_command_prints_json(cli, make_result):
 def test_a_file_that_is_no_predictions_file_is_one_line(cli):
     with pytest.raises(ResultError, match=r"nowhere\.predictions\.csv"):
         replay_file(Path("nowhere.json"))
-    told = cli("replay", "nowhere.csv", exit_code=1)
-    assert "nowhere.csv is not a readable predictions file" in told.stderr
+    assert "nowhere.csv: no such file." in cli("replay", "nowhere.csv", exit_code=1).stderr
+    Path("notes.csv").write_text("a,b\n1,2\n")
+    told = cli("replay", "notes.csv", exit_code=1)
+    assert "notes.csv is not a readable predictions file" in told.stderr
     assert told.stderr.count("\n") == 1
 
 

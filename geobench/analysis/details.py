@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +12,9 @@ from geobench.data.places import Places
 from geobench.errors import ResultError
 from geobench.geo import FloatArray
 from geobench.metrics import ScoredImages
+from geobench.named import find_result, find_results
 from geobench.predictions import Predictions
-from geobench.results import PREDICTIONS, Result, load_result, record_of
+from geobench.results import FOLDER, PREDICTIONS, Result
 from geobench.statistics.intervals import Clusters, clusters_of
 
 if TYPE_CHECKING:
@@ -90,15 +92,14 @@ class DetailedResult:
         return self.scored.places
 
 
-def load_detailed(path: Path) -> DetailedResult:
-    """Return a result in detail: ``path`` is its record, ``results/….json``, or the predictions next to it.
+def load_detailed(name: str | Path, folder: Path = FOLDER, dataset: str | None = None) -> DetailedResult:
+    """Return the one result called ``name``, in detail: see :func:`geobench.named.find_result`."""
+    return DetailedResult(find_result(name, folder, dataset))
 
-    Raises:
-        ResultError: there is no such result, or a file is damaged.
-    """
-    path = record_of(path)
-    if not path.is_file():
-        raise ResultError(
-            f"there is no result {path}; name a file results/*.json. To make one: geobench run, or geobench score."
-        )
-    return DetailedResult(load_result(path, predictions=True))
+
+def all_detailed(
+    names: Iterable[str | Path], folder: Path = FOLDER, dataset: str | None = None
+) -> list[DetailedResult]:
+    """Return every result that one of ``names`` means, in detail, none twice: see :func:`find_results`."""
+    found = {result.key: result for name in names for result in find_results(name, folder, dataset)}
+    return [DetailedResult(result) for result in found.values()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, RESULTS, THRESHOLDS, main, print_doubts, print_rows
+from geobench.cli.group import AS_JSON, DATASET, RESULTS, THRESHOLDS, main, print_doubts, print_rows
 
 if TYPE_CHECKING:
     from geobench.statistics.compare import Comparison, Line
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @main.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--dataset", help="Search only the results on this test set.")
+@DATASET
 @THRESHOLDS
 @click.option("--fail-if-worse", is_flag=True, help="Exit with 1 if B is significantly worse than A.")
 @click.option(
@@ -46,17 +46,17 @@ def compare(
     geobench compare geoclip@mp16-s0-1a2b3c4d geoclip@mp16-s0-5e6f7a8b --thresholds 25 --fail-if-worse
     geobench compare 1a2b3c4d 5e6f7a8b --output changed.csv
 
-    A and B are MODEL, MODEL@CHECKPOINT, the first digits of a result's key, or the file of a result. For each accuracy
-    and other share: the difference in percentage points with its 95 % confidence interval, the p-value of the exact
-    paired test (McNemar's, with images of one photographer or place swapped together), the same adjusted for the number
-    of shares (Holm), and the images gained and lost. With --fail-if-worse, B is worse if it is lower at one of them
-    with an adjusted p-value below 0.05.
+    A and B are MODEL, MODEL@CHECKPOINT, MODEL@TRAINING SET, the first digits of a result's key, or its file. For each
+    accuracy and other share: the difference in percentage points with its 95 % confidence interval, the p-value of the
+    exact paired test (McNemar's, with images of one photographer or place swapped together), the same adjusted for the
+    number of shares (Holm), and the images gained and lost. With --fail-if-worse, B is worse if it is lower at one of
+    them with an adjusted p-value below 0.05.
     """
     import json
 
     from geobench import files
+    from geobench.named import find_result
     from geobench.statistics.compare import compare as compare_results
-    from geobench.statistics.compare import find_result
 
     found = compare_results(find_result(a, folder, dataset), find_result(b, folder, dataset), thresholds_km)
     if as_json:

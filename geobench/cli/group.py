@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 RESULTS = click.option(
     "--results", "folder", type=click.Path(path_type=Path), default="results", show_default=True, help="Results folder."
 )
+DATASET = click.option("--dataset", help="Only the results on this test set.")
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 CROPS = click.option(

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from geobench.cli.group import THRESHOLDS, main, print_doubts
+from geobench.cli.group import DATASET, RESULTS, THRESHOLDS, main, print_doubts
 
 
 @main.command()
-@click.argument("result", type=click.Path(path_type=Path))
+@click.argument("result")
+@DATASET
 @click.option(
     "--output",
     required=True,
@@ -21,20 +22,29 @@ from geobench.cli.group import THRESHOLDS, main, print_doubts
 @click.option("--per-level", type=click.IntRange(1, 8), default=5, show_default=True, help="Images of each level.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw.")
 @THRESHOLDS
-def samples(result: Path, output: Path, per_level: int, seed: int, thresholds_km: list[float] | None) -> None:
+@RESULTS
+def samples(
+    result: str,
+    dataset: str | None,
+    output: Path,
+    per_level: int,
+    seed: int,
+    thresholds_km: list[float] | None,
+    folder: Path,
+) -> None:
     """Draw a page of sample queries by error level: photo, true position, best prediction, error.
 
     \b
-    geobench samples results/im2gps3k_geoclip_*.json --output samples.png
+    geobench samples geoclip --dataset im2gps3k --output samples.png
 
-    The images of each level are drawn at random, not chosen. RESULT is a file results/*.json, or a predictions file;
-    the photos of its test set must be on this machine, as when tested. The page has small copies of photos: mind
-    their licences before you pass it on.
+    The images of each level are drawn at random, not chosen. RESULT is MODEL, MODEL@CHECKPOINT,
+    MODEL@TRAINING SET, the first digits of a result's key, or its file; the photos of its test set must be on this
+    machine, as when tested. The page has small copies of photos: mind their licences before you pass it on.
     """
     from geobench.analysis.details import load_detailed
     from geobench.report.samples import sample_page
 
-    detailed = load_detailed(result)
+    detailed = load_detailed(result, folder, dataset)
     sample_page(detailed, output, per_level, seed, thresholds_km)
     click.echo(f"wrote {output}", err=True)
     print_doubts([detailed.result], aside=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from geobench.cli.group import AS_JSON, RESULTS, main, print_doubts, print_rows
+from geobench.cli.group import AS_JSON, DATASET, RESULTS, main, print_doubts, print_rows
 from geobench.progress import ConsoleProgress
 
 
@@ -81,20 +81,25 @@ def score(
 
 
 @main.command()
-@click.argument("predictions", type=click.Path(path_type=Path))
+@click.argument("result")
+@DATASET
 @AS_JSON
-def replay(predictions: Path, as_json: bool) -> None:
-    """Score the same PREDICTIONS by the rules of others, and show how many points are due to convention alone.
+@RESULTS
+def replay(result: str, dataset: str | None, as_json: bool, folder: Path) -> None:
+    """Score the same predictions by the rules of others, and show how many points are due to convention alone.
 
     \b
+    geobench replay geoclip --dataset im2gps3k
     geobench replay results/im2gps3k_geoclip_training-100000_s0_1a2b3c4d.predictions.csv
 
     A rule is a model of the Earth, whether an error of exactly the threshold counts, and how an image without a
-    prediction is scored. PREDICTIONS is a predictions file in the results folder, or the .json record next to it.
+    prediction is scored. RESULT is MODEL, MODEL@CHECKPOINT, MODEL@TRAINING SET, the first digits of a result's key, or
+    its file; a predictions file may be without its record.
     """
-    from geobench.published.replay import replay_file, rows, spread, summary, table
+    from geobench.published.replay import named_predictions, replay_file, rows, spread, summary, table
     from geobench.results import load_result, record_of
 
+    predictions = named_predictions(result, folder, dataset)
     replayed, metrics = replay_file(predictions)
     record = record_of(predictions)
     if record.suffix == ".json" and record.is_file():

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from geobench.geo import EARTH_RADIUS_KM, FARTHEST_KM, FloatArray, as_coordinates, haversine_km
 from geobench.metrics import Metric, ScoredImages, accuracies, headings, scores_of, thresholds_of
+from geobench.named import find_result
 from geobench.plugins import get_metrics
 from geobench.predictions import Predictions
-from geobench.results import PREDICTIONS, load_result, record_of
+from geobench.results import FOLDER, PREDICTIONS, load_result, record_of
 
 Distance = Callable[[FloatArray, FloatArray], FloatArray]
 
@@ -158,6 +159,17 @@ def replay(
     """
     chosen = [metric for metric in (get_metrics() if metrics is None else metrics) if metric.needs == "errors"]
     return [_by(rule, predictions, truth, chosen) for rule in rules]
+
+
+def named_predictions(name: str, folder: Path = FOLDER, dataset: str | None = None) -> Path:
+    """Return the predictions file called ``name``, which may have no record: see :func:`geobench.named.find_result`."""
+    path = Path(name)
+    recorded = record_of(path) != path and record_of(path).exists()
+    if dataset is None and path.suffix == ".csv" and path.is_file() and not recorded:
+        return path
+    found = find_result(name, folder, dataset).path
+    assert found is not None
+    return found.with_name(found.stem + PREDICTIONS)
 
 
 def replay_file(path: Path) -> tuple[list[Replayed], list[Metric]]:

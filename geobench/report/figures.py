@@ -182,7 +182,7 @@ def frontiers(found: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
         first = row.results[0]
         if first.gallery and not (row.oracle or row.outdated):
             source = first.gallery.rpartition(":")[0]
-            models.setdefault((first.model, row.model, source, first.crops, first.top_k), []).append(row)
+            models.setdefault((first.model, row.model, source, first.crops), []).append(row)
     models = {key: rows for key, rows in models.items() if len({row.results[0].gallery_size for row in rows}) > 1}
     for key, several in models.items():
         alone = sum(other[0] == key[0] for other in models) == 1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from geobench.errors import ResultError, unknown_name
 from geobench.metrics import Metric, accuracies
+from geobench.named import NO_RESULTS
 from geobench.progress import SILENT, Progress
 from geobench.report.doubts import doubts
 from geobench.report.rows import Row, rows, score_of
@@ -21,10 +22,6 @@ from geobench.results import FOLDER, Result, left_behind, read_results
 
 if TYPE_CHECKING:
     import pandas as pd
-
-NO_RESULTS = (
-    "no results in {folder}; to make some: geobench demo, or geobench run --models geoclip --datasets bluemarble"
-)
 
 
 @dataclass(frozen=True)

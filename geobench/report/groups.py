@@ -8,10 +8,13 @@ from itertools import groupby
 from typing import Any
 
 from geobench.gallery import is_file, needs_training
+from geobench.named import newest
 from geobench.results import Result
 
 SEEDED = frozenset({"checkpoint", "weights", "gallery_hash", "seed"})
 """Parts of an identity that differ between seeds."""
+KEPT = frozenset({"top_k"})
+"""Parts of an identity that no first prediction depends on: results that differ in them alone are of one row."""
 Facts = Mapping[str, str]
 
 
@@ -33,10 +36,11 @@ class Group:
 def facts(result: Result) -> dict[str, str]:
     """Return everything that the results of a row have in common, by name; what the record does not state is left out.
 
-    They are the identity of the result and the recipe of its training, without what depends on seeds.
+    They are the identity of the result and the recipe of its training, without what depends on seeds, and without
+    the number of predictions kept.
     """
     seeded = SEEDED if result.checkpoint else SEEDED - {"weights"}  # fitted by hand: nothing tells from what
-    found: dict[str, Any] = {name: value for name, value in result.identity().items() if name not in seeded}
+    found: dict[str, Any] = {name: value for name, value in result.identity().items() if name not in seeded | KEPT}
     found |= {"table_hash": result.test_hash, "trained_on": result.trained_on, "form": 1 if result.stated_key else 2}
     found |= {"training_images": result.training_images}
     recipe = {name: value for name, value in result.training.items() if name not in ("model", "config")}
@@ -74,15 +78,15 @@ def group(
         join_seeds: put results that differ only by seed into one row.
         standing: of the results for one entry that with the highest standing counts, of several the newest.
     """
-    newest, older = _newest(results, standing)
-    names = _names_of_contents(newest)
-    ordered = sorted(((_order(result, names), result) for result in newest), key=lambda pair: pair[0])
+    counting, older = newest(results, standing)
+    names = _names_of_contents(counting)
+    ordered = sorted(((_order(result, names), result) for result in counting), key=lambda pair: pair[0])
     found = []
     for _, pairs in groupby(ordered, key=lambda pair: pair[0][:-1]):
         alike = [result for _, result in pairs]
         for several in _joined(alike) if join_seeds else [[result] for result in alike]:
             kept, repeats = without_repeats(several)
-            superseded = tuple(name for result in several for name in older[result.key])
+            superseded = tuple(file_name(each) for result in several for each in older[result.key])
             found.append(Group(tuple(kept), superseded, tuple(map(file_name, repeats))))
     return found
 
@@ -90,33 +94,6 @@ def group(
 def file_name(result: Result) -> str:
     """Return the name of the record of ``result``."""
     return result.path.name if result.path is not None else f"{result.stem}.json"
-
-
-def _newest(results: Iterable[Result], standing: Callable[[Result], Any]) -> tuple[list[Result], dict[str, list[str]]]:
-    """Return the result of each entry that counts, and by its key the names of the files of the others."""
-    entries: dict[tuple[Any, ...], list[Result]] = {}
-    for result in sorted(results, key=lambda result: (standing(result), result.created)):
-        entries.setdefault(result.entry, []).append(result)
-    for entry in [entry for entry, found in entries.items() if found[-1].stated_key]:
-        if (heir := _heir(entry, entries)) is not None:
-            entries[heir][:0] = entries.pop(entry)
-    newest = [found[-1] for found in entries.values()]
-    return newest, {found[-1].key: [file_name(result) for result in found[:-1]] for found in entries.values()}
-
-
-def _heir(entry: tuple[Any, ...], entries: Mapping[tuple[Any, ...], list[Result]]) -> tuple[Any, ...] | None:
-    """Return the entry of a newer result that takes the place of a record of form 1, which states less."""
-    old = entries[entry][-1]
-    return next(
-        (
-            other
-            for other, found in entries.items()
-            if other != entry
-            and found[-1].created > old.created
-            and all(ours in ("", theirs) for ours, theirs in zip(entry, other, strict=True))
-        ),
-        None,
-    )
 
 
 def _names_of_contents(results: Iterable[Result]) -> dict[tuple[str, str], str]:
@@ -142,7 +119,7 @@ def _order(result: Result, names: Mapping[tuple[str, str], str]) -> tuple[Any, .
     name = names[_content(result)]
     alike = facts(result) | ({"trained_on": name, "training.dataset": name} if result.training else {})
     training = (name, result.training_images, result.encoder, sorted(map(repr, result.config.items())))
-    measured = (result.subset, result.n, result.gallery_size, result.gallery, result.crops, result.top_k)
+    measured = (result.subset, result.n, result.gallery_size, result.gallery, result.crops)
     return result.model, training, measured, sorted(alike.items()), (result.trained_on, result.checkpoint, result.seed)
 
 

@@ -5,23 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from geobench.errors import ResultError, unknown_name
+from geobench.errors import ResultError
 from geobench.geo import FloatArray, place_keys
 from geobench.metrics import Metric, image_values
 from geobench.plugins import get_metrics
-from geobench.results import FOLDER, PREDICTIONS, Result, load_result, read_results, record_of
+from geobench.results import Result
 from geobench.statistics.intervals import Clusters, clusters_of
 from geobench.statistics.paired import ALPHA, Difference, difference, holm, linearised
-
-KEY_DIGITS = 4  # of a key that name a result
-FILES = (".json", PREDICTIONS)
-VERSIONS = {"table_hash": "table", "gallery_hash": "gallery content", "encoder_weights": "encoder weights"}
 
 
 class SameResultError(ResultError):
@@ -220,57 +215,3 @@ def _order(a: npt.NDArray[np.object_], b: npt.NDArray[np.object_], who: str) -> 
             f"first, {len(only_b):,} only in the second, such as {example}; run both on the whole set."
         )
     return np.array([places[name] for name in a], dtype=np.intp)
-
-
-def find_result(name: str, folder: Path = FOLDER, dataset: str | None = None) -> Result:
-    """Return the result called ``name``, with its predictions.
-
-    Args:
-        name: a file (``….json`` or its ``….predictions.csv``), the first digits of a key, ``MODEL``, or
-            ``MODEL@CHECKPOINT``. Of an entry that was measured twice the newest is taken.
-        folder: of results.
-        dataset: search only the results on this test set.
-
-    Raises:
-        UnknownNameError: there is no such result.
-        ResultError: several match, or the file is damaged.
-    """
-    if name.endswith(FILES):
-        return load_result(record_of(Path(name)), predictions=True)
-    found, damaged = read_results(folder, predictions=False)
-    there = [result for result in found if dataset in (None, result.dataset)]
-    matching = [result for result in there if _is_called(result, name)]
-    if not matching:
-        where = f"result in {folder}" + (f" on {dataset}" if dataset else "")
-        hint = f"Damaged: {' '.join(damaged)}" if damaged else ""
-        raise unknown_name(where, name, {result.spec for result in there} | {result.model for result in there}, hint)
-    newest = {result.entry: result for result in matching}
-    if len(newest) > 1:
-        versions = _versions(list(newest.values()))
-        shown = "; ".join(f"{r.key[:8]} ({r.spec} on {_where(r, versions)})" for r in list(newest.values())[:6])
-        more = f" and {len(newest) - 6} more" if len(newest) > 6 else ""
-        raise ResultError(
-            f"{name} matches {len(newest)} results; name one by the first digits of its key: {shown}{more}."
-        )
-    (chosen,) = newest.values()
-    assert chosen.path is not None
-    return load_result(chosen.path, predictions=True)
-
-
-def _is_called(result: Result, name: str) -> bool:
-    by_key = len(name) >= KEY_DIGITS and result.key.startswith(name)
-    return by_key or name in (result.model, result.spec, result.stem)
-
-
-def _versions(results: Sequence[Result]) -> list[str]:
-    """Return which of test set, gallery, and weights of the encoder have several versions among ``results``."""
-    alike: dict[Any, list[Result]] = {}
-    for result in results:
-        alike.setdefault((_where(result), result.spec), []).append(result)
-    return [n for n in VERSIONS if any(len({getattr(r, n) for r in several}) > 1 for several in alike.values())]
-
-
-def _where(result: Result, versions: Sequence[str] = ()) -> str:
-    parts = [result.subset, result.gallery, f"seed {result.seed}" if result.gallery else "", f"{result.n:,} images"]
-    parts += [f"{VERSIONS[name]} {getattr(result, name)[:6]}" for name in versions if getattr(result, name)]
-    return ", ".join([result.dataset, *filter(None, parts)])
