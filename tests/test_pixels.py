@@ -419,13 +419,17 @@ def test_blocks_of_a_timm_network_are_those_it_states():
     assert {names[id(p)].partition(".")[0] for p in layers[-1]} <= {"conv_head", "bn2", "blocks"}
 
 
-SCRIPT = """
+THESE_TESTS = """
 import importlib.util
 import geobench
+from geobench.devices import peak_memory_mb
 from geobench.plugins import registry
 spec = importlib.util.spec_from_file_location("pixels", {tests!r})
 tests = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tests)
+"""
+
+ALL_STEPS = """
 registry().encoders["small"] = lambda name: tests.SmallEncoder()
 settings = tests.SMALL | {{"backbone": "whole", "optimiser": "sgd", "accumulate": 2}}
 geobench.train("classifier", settings=settings, encoder="small", limit=96, device="cpu", workers=0)
@@ -436,7 +440,7 @@ def test_two_processes_learn_from_pixels_what_one_learns(tmp_path):
     found = []
     for processes in (1, 2):
         script = tmp_path / "script.py"
-        script.write_text(SCRIPT.format(tests=__file__))
+        script.write_text((THESE_TESTS + ALL_STEPS).format(tests=__file__))
         launch = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--master-port=0", "--standalone"]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "GEOBENCH_HOME": str(tmp_path / str(processes))}
         command = [sys.executable, *(launch if processes > 1 else []), str(script)]
@@ -446,6 +450,39 @@ def test_two_processes_learn_from_pixels_what_one_learns(tmp_path):
         found.append(load_file(weights))
     for name, array in found[0].items():
         assert np.abs(found[1][name] - array).max() <= 1e-5 * max(np.abs(array).max(), 1e-6), name
+
+
+SIX_STEPS = """
+def pixels(self, image):
+    return tests.torch.from_numpy(tests.np.array(image.resize((64, 64)), dtype="float32")).permute(2, 0, 1) / 255
+
+def stop():
+    raise tests.Killed
+
+tests.SmallEncoder.preprocess = pixels
+registry().encoders["small"] = lambda name: tests.SmallEncoder()
+settings = tests.SMALL | {{"backbone": "whole", "max_images": [200]}}
+try:
+    geobench.train("classifier", settings=settings, encoder="small", limit={images}, device="cpu", workers=0,
+                   progress=tests.KillAfterSteps(6, stop))
+except tests.Killed:
+    print(peak_memory_mb())
+"""
+
+
+def test_memory_does_not_grow_with_the_set(tmp_path):
+    many, allowed_mb = (100_000, 200) if "GEOBENCH_SLOW_TESTS" in os.environ else (3_000, 50)  # pixels: 47 KB an image
+    peaks = []
+    for images in (1_000, many):
+        script = tmp_path / "script.py"
+        script.write_text((THESE_TESTS + SIX_STEPS).format(tests=__file__, images=images))
+        environment = os.environ | {"GEOBENCH_HOME": str(tmp_path / str(images))}
+        done = subprocess.run(
+            [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        peaks.append(float(done.stdout))
+    assert peaks[1] - peaks[0] < allowed_mb
 
 
 def test_parts_that_processes_cannot_hold_are_refused():
