@@ -74,6 +74,10 @@ class PluginError(GeobenchError):
     """A plugin that raises an exception, returns a wrong shape, or claims a name that is already taken."""
 
 
+class ServiceError(GeobenchError):
+    """A service that cannot be asked: a wrong key, no such model or address, or it is away. Its answers are kept."""
+
+
 class ExperimentError(GeobenchError):
     """An experiment whose definition cannot be used."""
 

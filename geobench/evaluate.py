@@ -6,7 +6,7 @@ Read this file first. Expensive steps (features, gallery embeddings, checkpoints
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +22,17 @@ from geobench.features.wrappers import wrapped
 from geobench.gallery import Gallery, gallery_for, warn_if_small
 from geobench.images.batches import decoded_batches
 from geobench.images.decoding import CROPS
-from geobench.images.digests import Digests, read_digests
+from geobench.images.digests import NONE, Digests, as_array, digest_of, read_digests
 from geobench.metrics import ScoredImages, scores_of
 from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset, get_encoder, get_metrics, who
-from geobench.predictions import Predictions
+from geobench.predictions import Predictions, status_counts
 from geobench.progress import SILENT, Progress
 from geobench.provenance import Identity, circumstances, identify, training_overlap
 from geobench.results import Result
+from geobench.services.asking import Questions
+from geobench.services.contract import Asking, Photo, Service
+from geobench.services.outcomes import predictions_of, summary_of
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,14 @@ class Options:
         top_k: predictions kept for each image; scores count the first.
         batch_size: images encoded together; it never changes a result.
         workers: processes that decode images; None chooses.
+        asking: what may be asked of services, and what is asked again.
     """
 
     crops: int = 1
     top_k: int = 1
     batch_size: int = 64
     workers: int | None = None
+    asking: Asking = field(default_factory=Asking)
 
     def __post_init__(self) -> None:
         """Refuse what would be taken for something else: a top −1 is all but the last."""
@@ -102,7 +107,9 @@ def evaluate(
         **identity_of(model, test_set, gallery, options).identity(),
         **circumstances(model, test_set, gallery, _cached_features(model, test_set, options)),
         scores=scores_of(images, metrics),
-        failed=int(predictions.failed.sum()),
+        failed=predictions.count_failed(),
+        statuses=status_counts(predictions) if predictions.reasons is not None else {},
+        service=summary_of(model, predictions) if isinstance(model, Service) else {},
         in_training=None if learnt is None else int(learnt.sum()),
         distinct_images=_distinct_images(model, test_set, options),
         seconds=seconds,
@@ -124,6 +131,8 @@ def locate(
     Raises:
         PluginError: the model raises, or returns something other than predictions for these images.
     """
+    if isinstance(model, Service):
+        return _ask(model, test_set, options.asking, progress)
     if model.input == "images":
         return _locate_pixels(model, test_set, gallery, options.top_k, progress)
     if model.input == "none":
@@ -160,6 +169,24 @@ def _locate_pixels(
     return Predictions.scatter(found, np.concatenate(ok))
 
 
+def _ask(model: Service, test_set: TestSet, asking: Asking, progress: Progress) -> Predictions:
+    """Return the predictions of a service, each with its status; what is in its log of answers is not asked again."""
+    dataset = test_set.dataset
+
+    def photo(name: str) -> Photo:
+        content = dataset.image_bytes(name, "test")
+        return Photo(name, content, digest_of(content).hex(), lambda: dataset.decode_image(content, name))
+
+    what = f"{model.name} on {test_set.name}"
+    with dataset.unchanged(test_set.table, "test", test_set.images_key) as read:
+        questions = Questions(model, list(test_set.images), photo, asking, progress, what)
+        entries = questions.ask()
+        read[:] = as_array([bytes.fromhex(digest) if digest else NONE for digest in questions.digests])
+    with as_plugin_error(who(model), f"on {test_set.name}"):
+        found = predictions_of(model, entries)
+        return replace(found.check(len(test_set), who(model)), reasons=found.reasons, answers=found.answers)
+
+
 def overlap_warning(result: Result) -> str:
     """Return a line on the test images that the model of ``result`` was trained on; empty if there are none."""
     return training_overlap(result.spec, result.dataset, result.trained_on, result.in_training, result.n)
@@ -190,7 +217,7 @@ def _digests(model: Model, test_set: TestSet, options: Options) -> Digests | Non
     """Return the digests (n, 2) of what ``model`` is given, without decoding or encoding any image."""
     if model.input == "none":
         return row_digests(test_set.images, test_set.truth)
-    if model.input == "images":
+    if model.input in ("images", "photos"):
         return read_digests(test_set.dataset, test_set.images, "test")
     features = _cached_features(model, test_set, options)
     return features.digests if features is not None else None

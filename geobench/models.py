@@ -21,6 +21,7 @@ from geobench.geo import FloatArray
 from geobench.images.digests import Digests, read_digests
 from geobench.predictions import Predictions
 from geobench.progress import SILENT, Progress
+from geobench.settings import stated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,8 +260,8 @@ class Model(ABC):
 
     Attributes:
         Config: a frozen dataclass of its hyper-parameters.
-        input: what it predicts from: ``features`` (``locate``), ``images`` (``predict``) or ``none`` (``locate`` with
-            features of width 0).
+        input: what it predicts from: ``features`` (``locate``), ``images`` (``predict``), ``none`` (``locate`` with
+            features of width 0) or ``photos`` (a :class:`geobench.services.Service`, asked for one photo at a time).
         uses_gallery: False for a model that predicts positions without a gallery.
         variants: named groups of settings, for ``train --variant``.
         fraction_settings: settings that go with a fraction of the training data, for ``train --fraction``.
@@ -276,7 +277,7 @@ class Model(ABC):
     name: ClassVar[str]
     summary: ClassVar[str] = ""
     Config: ClassVar[type[Any]] = NoConfig
-    input: ClassVar[Literal["features", "images", "none"]] = "features"
+    input: ClassVar[Literal["features", "images", "none", "photos"]] = "features"
     uses_gallery: ClassVar[bool] = True
     probabilities: ClassVar[bool] = False
     trainable: ClassVar[bool] = True
@@ -359,6 +360,10 @@ class Model(ABC):
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:  # noqa: B027  a model may have no state
         """Restore what ``state`` returned; ``config`` is that of the training."""
+
+    def stated_config(self) -> dict[str, Any]:
+        """Return what results state of its settings and are keyed by: those that its predictions depend on."""
+        return stated(self.config)
 
     @property
     def tunes_encoder(self) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,12 @@ STATUSES = {
     NOT_ASKED: "not asked",
 }
 """What became of an image, and how a count of it reads. In a run of ours a failed image is one that cannot be read."""
-_OURS = re.compile(r"image|latitude|longitude|status|error_km|(latitude|longitude|score)_[1-9]\d*")
+ANSWER = "answer_"
+"""Prefix of a column of what is known of the answers of a service."""
+ANSWER_TEXTS = ("text", "level", "country", "region", "city", "rule", "reason", "at")
+"""Those that hold text; the others are numbers."""
+_OURS = re.compile(r"image|latitude|longitude|status|error_km|(latitude|longitude|score)_[1-9]\d*|answer_[a-z_0-9]+")
+_TEXTS = {"image", "status"} | {f"{ANSWER}{name}" for name in ANSWER_TEXTS}
 MISREAD_AT_LEAST = 10
 """With fewer images it cannot be told that coordinates are swapped or in radians."""
 PREFIX = "table_"
@@ -48,13 +53,17 @@ class Predictions:
         coordinates: (n, k, 2) latitude, longitude in degrees, best first; NaN in the rows of failed images.
         scores: (n, k), higher is better; what they mean is up to the model.
         failed: (n,), True where there is no prediction: in a run of ours, because the image could not be read.
-        reasons: (n,), for predictions of others: which of :data:`STATUSES` each image has; None for those of a run.
+        reasons: (n,), for predictions of others and of services: which of :data:`STATUSES` each image has; None for
+            those of a model that runs here.
+        answers: columns (n,) of what is known of each answer of a service: :data:`ANSWER_TEXTS` and numbers; None for
+            other models.
     """
 
     coordinates: FloatArray
     scores: FloatArray
     failed: npt.NDArray[np.bool_]
     reasons: npt.NDArray[np.object_] | None = None
+    answers: Mapping[str, npt.NDArray[Any]] | None = None
 
     def __len__(self) -> int:
         return len(self.coordinates)
@@ -104,7 +113,8 @@ class Predictions:
     def __getitem__(self, rows: npt.NDArray[np.generic]) -> Predictions:
         """Return the predictions of the images ``rows``: indices, or a mask (n,)."""
         reasons = None if self.reasons is None else self.reasons[rows]
-        return Predictions(self.coordinates[rows], self.scores[rows], self.failed[rows], reasons)
+        answers = None if self.answers is None else {name: column[rows] for name, column in self.answers.items()}
+        return Predictions(self.coordinates[rows], self.scores[rows], self.failed[rows], reasons, answers)
 
     @classmethod
     def scatter(cls, located: Predictions, ok: npt.NDArray[np.bool_]) -> Predictions:
@@ -212,6 +222,7 @@ class Predictions:
             columns[f"latitude_{rank + 1}"] = self.coordinates[:, rank, 0]
             columns[f"longitude_{rank + 1}"] = self.coordinates[:, rank, 1]
             columns[f"score_{rank + 1}"] = self.scores[:, rank]
+        columns |= {f"{ANSWER}{name}": column for name, column in (self.answers or {}).items()}
         for name in () if extra is None else extra.columns:
             free = str(name)
             while _OURS.fullmatch(free) or free in columns:
@@ -253,8 +264,9 @@ class Predictions:
                 f"{path} is not a readable predictions file ({error}); run the model again. To score predictions of "
                 "another program: geobench score"
             ) from error
-        reasons = None if set(status) <= {OK, FAILED} else status
-        return cls(coordinates, scores, failed, reasons), table
+        answers = {n.removeprefix(ANSWER): table[n].to_numpy() for n in table.columns if n.startswith(ANSWER)}
+        reasons = None if set(status) <= {OK, FAILED} and not answers else status
+        return cls(coordinates, scores, failed, reasons, answers or None), table
 
 
 def status_counts(predictions: Predictions) -> dict[str, int]:
@@ -274,6 +286,6 @@ def _read(text: str) -> pd.DataFrame:
 
     table = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)  # an image may be called NA, and a country is
     for column in table.columns:
-        if _OURS.fullmatch(column) and column not in ("image", "status"):
+        if _OURS.fullmatch(column) and column not in _TEXTS:
             table[column] = table[column].replace("", "nan").to_numpy(object).astype(np.float64)
     return table

@@ -17,7 +17,6 @@ from geobench.devices import describe_device, peak_memory_mb
 from geobench.errors import as_plugin_error
 from geobench.features.code import LIBRARIES, features_code, installed
 from geobench.plugins import registry, who
-from geobench.settings import as_dict
 from geobench.source import class_code
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ def identify(
     learnt: dict[str, Any] = (
         {"checkpoint": checkpoint.id, "weights": checkpoint.weights, "config": checkpoint.config}
         if checkpoint is not None
-        else {"weights": _fitted(model), "config": as_dict(model.config)}
+        else {"weights": _fitted(model), "config": model.stated_config()}
     )
     code = {"source": model_code(type(model))} | (versions_of(type(model)) if checkpoint is None else {})
     encoded: dict[str, Any] = (

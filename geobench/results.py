@@ -30,7 +30,7 @@ FOLDER = Path("results")
 SCHEMA = 2
 """Version of the record's form; it is raised when an entry changes its meaning. Form 1 lacks parts of the identity."""
 READABLE = (1, 2)
-LATER = frozenset({"distinct_images", "encoded_with", "training_encoded_with", "statuses"})
+LATER = frozenset({"distinct_images", "encoded_with", "training_encoded_with", "statuses", "service"})
 """What the first records of form 2 do not state."""
 SAME = 1e-9
 """Recomputed scores may differ by this share: sums of another order."""
@@ -43,8 +43,10 @@ class Result(Identity):
     Attributes:
         failed: how many of the n images the model was asked for without an answer; in a run of ours, those that could
             not be read.
-        statuses: of predictions of others, how many images have each of :data:`geobench.predictions.STATUSES`; they sum
-            to n. Empty for a run of ours.
+        statuses: of predictions of others and of services, how many images have each of
+            :data:`geobench.predictions.STATUSES`; they sum to n. Empty for a model that runs here.
+        service: of a service, who answered, when, and what it took
+            (:func:`geobench.services.outcomes.summary_of`); otherwise empty.
         scores: by the name of the metric, in its unit; NaN where it could not be computed. Of a result read
             with its predictions, computed from these by the metrics that are registered now.
         expected: images that the set's authors state; another n is not comparable with published rows.
@@ -70,6 +72,7 @@ class Result(Identity):
     failed: int
     scores: dict[str, float]
     statuses: dict[str, int] = field(default_factory=dict)
+    service: dict[str, Any] = field(default_factory=dict)
     expected: int | None = None
     images: str = ""
     trained_on: str = ""
@@ -184,11 +187,11 @@ class Result(Identity):
     def record(self) -> dict[str, Any]:
         """Return everything but the predictions, as JSON has it: the key, then the fields; a score of NaN is None.
 
-        Those of a run have no ``statuses``.
+        Those of a model that runs here have no ``statuses`` and no ``service``.
         """
         scores = {name: None if math.isnan(score) else score for name, score in self.scores.items()}
         values = {name: getattr(self, name) for name in _recorded()}
-        stated = {name: value for name, value in values.items() if value or name != "statuses"}
+        stated = {name: value for name, value in values.items() if value or name not in ("statuses", "service")}
         return {"key": self.key} | stated | {"scores": scores}
 
     def row(self) -> dict[str, Any]:

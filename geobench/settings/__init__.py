@@ -8,6 +8,7 @@ from geobench.settings.hyperparameters import (
     setting,
     setting_names,
     settings,
+    stated,
 )
 
-__all__ = ["as_dict", "configure", "described", "parse_assignments", "setting", "setting_names", "settings"]
+__all__ = ["as_dict", "configure", "described", "parse_assignments", "setting", "setting_names", "settings", "stated"]

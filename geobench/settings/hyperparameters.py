@@ -30,6 +30,7 @@ def setting(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
+    operational: bool = False,
 ) -> Any:
     """Declare a field of a class made with :func:`settings`.
 
@@ -38,10 +39,12 @@ def setting(
         meaning: what ``geobench models show`` says about it.
         source: of the default: the paper's equation, table or section, ``released code``, or empty.
         ge, gt, le, lt: valid values are at least, above, at most, below.
+        operational: it changes how the work is done, but no answer; results are not keyed by it.
     """
     bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
     metadata = {name: bound for name, bound in bounds.items() if bound is not None}
-    return field(default=default, metadata={"description": meaning, "source": source, **metadata})
+    described = {"description": meaning, "source": source, "operational": operational}
+    return field(default=default, metadata={**described, **metadata})
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(setting, field))
@@ -112,6 +115,12 @@ def setting_names(config_class: type[Any]) -> list[str]:
 def as_dict(config: Any) -> dict[str, Any]:
     """Return the values of a config dataclass by name."""
     return asdict(config)
+
+
+def stated(config: Any) -> dict[str, Any]:
+    """Return the values of a config dataclass that results are keyed by: all but the operational ones."""
+    without = {each.name for each in fields(config) if each.metadata.get("operational")}
+    return {name: value for name, value in as_dict(config).items() if name not in without}
 
 
 def _texts(hint: Any) -> bool:

@@ -1,0 +1,18 @@
+"""Services: models that are asked for one photo at a time, with a log of answers, retries, budgets and statuses."""
+
+from geobench.services.contract import Asking, Photo, Reading, Reply, Service, ServiceConfig
+from geobench.services.faults import Busy, Fault, Refused, Rejected, Unparseable
+
+__all__ = [
+    "Asking",
+    "Busy",
+    "Fault",
+    "Photo",
+    "Reading",
+    "Refused",
+    "Rejected",
+    "Reply",
+    "Service",
+    "ServiceConfig",
+    "Unparseable",
+]

@@ -1,0 +1,32 @@
+"""What may become of a request to a service, other than an answer."""
+
+from __future__ import annotations
+
+
+class Fault(Exception):  # noqa: N818  of an image, not an error of the user's
+    """A request without an answer; the reason is one line for the record of that image."""
+
+
+class Busy(Fault):
+    """A passing failure: too many requests, an overloaded or absent server, a timeout. It is tried again.
+
+    Attributes:
+        retry_after: seconds that the service asks to wait; None if it does not say.
+        late: the request was sent and may be paid for.
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None, *, late: bool = False) -> None:
+        super().__init__(reason)
+        self.retry_after, self.late = retry_after, late
+
+
+class Refused(Fault):
+    """The service declines to answer for this photo: a content filter, a refusal in words."""
+
+
+class Rejected(Fault):
+    """The service does not take this request and would not the next time: an image too large, a context too long."""
+
+
+class Unparseable(Fault):
+    """An answer that states no position that can be read."""
