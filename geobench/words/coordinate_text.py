@@ -26,6 +26,8 @@ _PARTS = re.compile(
 )
 _PLAIN_PARTS = re.compile(rf"(?P<d>\d+)(?:\s+|\s*:\s*|,)(?P<m>{_NUMBER})(?:(?:\s+|\s*:\s*|,)(?P<s>{_NUMBER}))?\s*")
 """Degrees, minutes and seconds without their signs: only with a hemisphere, as in XMP's ``41,24.2028N``."""
+_DECIMAL_COMMA = re.compile(r"(\d+),(?:(\d{3,})\s*(?:°|º|˚)?|(\d+)\s*(?:°|º|˚))\s*")
+"""A comma that no minutes follow: they have two digits, and stand after the sign of degrees."""
 _AMBIGUOUS = re.compile(r"\d+,\d+\s*")  # 41,24 with a letter: a decimal comma, or minutes
 _FENCE = re.compile(r"^```(?:json)?|```$", re.I)
 """Around JSON, as language models write it."""
@@ -68,6 +70,8 @@ def degrees(text: str, axis: str) -> float | None:
 
 def _magnitude(body: str, with_letter: bool) -> float | None:
     """Return degrees, minutes and seconds without their sign as degrees."""
+    if comma := _DECIMAL_COMMA.fullmatch(body):
+        return float(f"{comma[1]}.{comma[2] or comma[3]}")
     if with_letter and _AMBIGUOUS.fullmatch(body):
         return None
     found = _PARTS.fullmatch(body) or (_PLAIN_PARTS.fullmatch(body) if with_letter else None)
