@@ -14,6 +14,7 @@ from tabulate import tabulate
 from geobench import get_datasets, get_encoders, get_models
 from geobench.cli import main
 from geobench.plugins import registry
+from geobench.rounding import shown
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "results" / "reference"
@@ -81,7 +82,7 @@ def _experiment(name: str, columns: Mapping[str, str]) -> Iterator[dict[str, str
     for _, row in record[record["of"] == "ours"].iterrows():
         spread = {score: row[f"{score}_sd"] for score in columns.values()}
         yield {"Row": str(row["title"])} | {
-            head: f"{row[score]:.2f}" + ("" if pd.isna(spread[score]) else f" ± {spread[score]:.2f}")
+            head: shown(row[score], 2) + ("" if pd.isna(spread[score]) else f" ± {shown(spread[score], 2)}")
             for head, score in columns.items()
         }
 

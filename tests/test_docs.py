@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from geobench.cli import main
+from geobench.rounding import shown
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -177,7 +178,9 @@ def test_the_tables_of_the_readme_hold_the_figures_of_the_records():
         record = json.loads(path.read_text(encoding="utf-8"))
         spec = f"| {record['model']}@{record['checkpoint']} "
         rows = [line for line in lines if line.startswith(spec) and record["gallery"] in line]
-        assert any(all(f" {value:.1f}" in row.replace("**", " ") for value in accuracies(record)) for row in rows), path
+        assert any(
+            all(f" {shown(value, 1)}" in row.replace("**", " ") for value in accuracies(record)) for row in rows
+        ), path
 
 
 def accuracies(record):

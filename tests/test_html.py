@@ -24,6 +24,7 @@ from geobench.report.html.explorer import image_sets
 from geobench.report.html.page import html_page
 from geobench.report.html.regions import regions
 from geobench.report.rows import rows
+from geobench.rounding import shown
 from geobench.statistics.compare import compare
 from geobench.statistics.intervals import clusters_of, share_interval
 
@@ -422,6 +423,10 @@ def test_the_arithmetic_of_the_page_is_that_of_geobench(opened):
         "return arguments[0].map((place) => haversineKm(...place, ...arguments[0][1], DATA.radius))", places.tolist()
     )
     np.testing.assert_allclose(kilometres, haversine_km(places, np.tile(places[1], (5, 1))), atol=1e-9)
+    numbers = [0.25, 0.35, 100 * (7 / 2000), 99.95, 2.5, 1234.5, 20015.0868, 0.0, -0.04, -12.35, 1e-9, 100 / 3]
+    for digits in (0, 1, 3):
+        printed = browser.js("return arguments[0].map((value) => shown(value, arguments[1]))", numbers, digits)
+        assert printed == [shown(value, digits) for value in numbers]
     # From Sydney to New York the shortest way crosses the Pacific: cut once at 180°, north of Fiji, never by Africa.
     xs, _ = browser.js("return arc(-33.87, 151.2, 40.71, -74.0)")
     assert xs.count(None) == 1  # NaN comes back as None

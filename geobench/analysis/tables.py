@@ -15,6 +15,7 @@ from geobench.analysis.details import DetailedResult
 from geobench.errors import unknown_name
 from geobench.metrics import Metric, accuracies, headings
 from geobench.plugins import get_metrics, get_models
+from geobench.rounding import shown
 
 FORMATS = ("table", "markdown", "csv", "json")
 LAYOUTS = {"table": "simple", "markdown": "github"}
@@ -51,8 +52,8 @@ def _score(row: GroupScores, metric: Metric) -> str:
     if value is None:
         return "–"
     digits = metric.decimals(value)
-    ends = f" ({interval[0]:,.{digits}f}–{interval[1]:,.{digits}f})" if interval else ""
-    return f"{value:,.{digits}f}{ends}"
+    ends = f" ({'–'.join(shown(end, digits) for end in interval)})" if interval else ""
+    return f"{shown(value, digits)}{ends}"
 
 
 def show_calibration(
@@ -132,13 +133,11 @@ def _calibration_table(detailed: DetailedResult, rows: list[dict[str, Any]], sty
     lines = []
     for row in rows:
         line = {"Level": row["level"]}
-        line |= {f"Top {k}": f"{row[f'top_{k}']:.1f}" for k in _ranks(detailed.predictions.scores.shape[1])}
+        line |= {f"Top {k}": shown(row[f"top_{k}"], 1) for k in _ranks(detailed.predictions.scores.shape[1])}
         shares = {"half": "Surer half", "area": "Area", "best": "Best"}
-        line |= {head: "–" if row[name] is None else f"{row[name]:.1f}" for name, head in shares.items()}
-        line |= {
-            head: "–" if row[name] is None else f"{round(row[name], 2) + 0.0:.2f}" for name, head in _ORDER.items()
-        }
-        lines.append(line | {"ECE": "–" if row["ece"] is None else f"{row['ece']:.1f}"})
+        line |= {head: "–" if row[name] is None else shown(row[name], 1) for name, head in shares.items()}
+        line |= {head: "–" if row[name] is None else shown(row[name], 2) for name, head in _ORDER.items()}
+        lines.append(line | {"ECE": "–" if row["ece"] is None else shown(row["ece"], 1)})
     return _titled(detailed, "calibration", lines, _calibration_notes(detailed, rows), style)
 
 

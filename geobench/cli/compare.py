@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geobench.cli.group import AS_JSON, DATASET, RESULTS, THRESHOLDS, main, print_doubts, print_rows
+from geobench.rounding import shown
 
 if TYPE_CHECKING:
     from geobench.statistics.compare import Comparison, Line
@@ -89,14 +90,15 @@ def _show(found: Comparison) -> None:
 
 def _row(line: Line) -> Mapping[str, Any]:
     change, share = line.difference, line.metric.kind == "share"
-    shown = [abs(value) for value in (line.a, line.b, change.value) if not math.isnan(value)]
-    digits = line.metric.comparison_digits if share else line.metric.decimals(min(shown, default=0.0))
+    sizes = [abs(value) for value in (line.a, line.b, change.value) if not math.isnan(value)]
+    digits = line.metric.comparison_digits if share else line.metric.decimals(min(sizes, default=0.0))
+    low, high = (_number(end, digits, "+") for end in (change.low, change.high))
     return {
         "": f"Within {_short(line)}, %" if line.threshold_km is not None else _short(line) + (", %" if share else ""),
-        "A": _number(line.a, f",.{digits}f"),
-        "B": _number(line.b, f",.{digits}f"),
-        "B − A": _number(change.value, f"+,.{digits}f"),
-        "95 % CI": "" if math.isnan(change.low) else f"[{change.low:+,.{digits}f}, {change.high:+,.{digits}f}]",
+        "A": _number(line.a, digits),
+        "B": _number(line.b, digits),
+        "B − A": _number(change.value, digits, "+"),
+        "95 % CI": "" if math.isnan(change.low) else f"[{low}, {high}]",
         "p": _p_value(change.p),
         "p (Holm)": _p_value(line.adjusted) if share else "",
         "gained": "" if line.gained is None else f"{line.gained:,}",
@@ -108,8 +110,8 @@ def _short(line: Line) -> str:
     return f"{line.threshold_km:g} km" if line.threshold_km is not None else line.metric.heading
 
 
-def _number(value: float, form: str) -> str:
-    return "" if math.isnan(value) else format(value, form)
+def _number(value: float, digits: int, sign: str = "") -> str:
+    return "" if math.isnan(value) else shown(value, digits, sign)
 
 
 def _p_value(p: float) -> str:

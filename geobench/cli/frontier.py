@@ -69,14 +69,14 @@ def _frontier(found: Frontier) -> str:
 
     datasets = dict.fromkeys(point.dataset for point in found.points)
     metrics = {name: accuracies(get_metrics(name)) for name in datasets}
-    shown = headings(ordered(metric for of_set in metrics.values() for metric in of_set))
+    heads = headings(ordered(metric for of_set in metrics.values() for metric in of_set))
     rows = [
         {"Model": point.model, "Test set": point.dataset, "Gallery": point.gallery}
         | {
-            head.replace(" ", "\n", 1): "{:.1f}\n[{:.1f}, {:.1f}]".format(point.scores[name], *point.intervals[name])
+            head.replace(" ", "\n", 1): _with_ends(point.scores[name], *point.intervals[name])
             if name in point.intervals
             else ""
-            for name, head in shown.items()
+            for name, head in heads.items()
         }
         | {
             "Alone\nms": _figure(point.latency_ms),
@@ -96,6 +96,12 @@ def _frontier(found: Frontier) -> str:
             "mean time of one among many, given features and embeddings. Peak: of the process while it predicts."
         )
     return "\n\n".join(lines)
+
+
+def _with_ends(score: float, low: float, high: float) -> str:
+    from geobench.rounding import shown
+
+    return f"{shown(score, 1)}\n[{shown(low, 1)}, {shown(high, 1)}]"
 
 
 def _figure(value: float | None) -> str:

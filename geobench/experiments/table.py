@@ -17,6 +17,7 @@ from geobench.report.current import TestSetsHere
 from geobench.report.tables import FIXED, NONE, Entry, Table, as_published
 from geobench.report.text import LAYOUTS
 from geobench.results import FOLDER, load_result
+from geobench.rounding import shown
 
 FORMATS = (*LAYOUTS, "csv", "json")
 
@@ -136,7 +137,7 @@ def _score(line: Mapping[str, Any], metric: Metric) -> Entry:
         return Entry(as_published(value), value=value)
     best, deviation = name in line["best"], line.get(f"{name}_sd")
     if deviation is not None:
-        return Entry(f"{value:,.{digits}f} ± {deviation:,.{digits}f}", best=best, value=value)
+        return Entry(f"{shown(value, digits)} ± {shown(deviation, digits)}", best=best, value=value)
     low, high = line.get(f"{name}_low"), line.get(f"{name}_high")
-    below = "" if low is None else f"[{low:,.{digits}f}, {high:,.{digits}f}]"
-    return Entry(f"{value:,.{digits}f}", below, best, value)
+    below = "" if low is None else f"[{shown(low, digits)}, {shown(high, digits)}]"
+    return Entry(shown(value, digits), below, best, value)

@@ -16,6 +16,7 @@ from geobench.named import find_result
 from geobench.plugins import get_metrics
 from geobench.predictions import Predictions
 from geobench.results import FOLDER, PREDICTIONS, load_result, record_of
+from geobench.rounding import shown
 
 Distance = Callable[[FloatArray, FloatArray], FloatArray]
 
@@ -216,7 +217,7 @@ def table(replayed: Sequence[Replayed], metrics: Sequence[Metric]) -> list[dict[
             "Rule": one.rule.name,
             "n": f"{one.n:,}",
             **{
-                heads[m.name]: f"{one.scores[m.name]:,.{2 if m.kind == 'share' else 1}f}" if one.n else "–"
+                heads[m.name]: shown(one.scores[m.name], 2 if m.kind == "share" else 1) if one.n else "–"
                 for m in metrics
             },
             "Used by": ", ".join(name for name, _ in one.rule.users) or "nobody known",
@@ -228,7 +229,7 @@ def table(replayed: Sequence[Replayed], metrics: Sequence[Metric]) -> list[dict[
 def summary(replayed: Sequence[Replayed], metrics: Sequence[Metric]) -> str:
     """Return how far the rules are apart, and where each one was read."""
     points = spread(replayed)
-    apart = ", ".join(f"{points[m.name]:.2f} at {m.threshold_km:g} km" for m in accuracies(metrics))
+    apart = ", ".join(f"{shown(points[m.name], 2)} at {m.threshold_km:g} km" for m in accuracies(metrics))
     sources = [f"  {name}: {source}" for one in replayed for name, source in one.rule.users]
     return "\n".join([f"Points due to convention alone, lowest to highest rule: {apart}.", "Read in:", *sources])
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from geobench.metrics import Metric, headings
 from geobench.report.notes import MARKS, notes, sources
+from geobench.rounding import shown
 
 if TYPE_CHECKING:
     from geobench.report.rows import Row
@@ -147,15 +148,15 @@ def _score(row: Row, metric: Metric) -> Entry:
     if not row.results:
         return Entry(as_published(value), value=value)
     digits = metric.decimals(value)
-    spread = f" ± {row.spread[metric.name]:,.{digits}f}" if row.spread else ""
+    spread = f" ± {shown(row.spread[metric.name], digits)}" if row.spread else ""
     interval = row.intervals.get(metric.name, ())
-    below = f"[{', '.join(f'{end:,.{digits}f}' for end in interval)}]" if interval else ""
-    answered = f" ({row.answered[metric.name]:,.{digits}f})" if metric.name in row.answered else ""
+    below = f"[{', '.join(shown(end, digits) for end in interval)}]" if interval else ""
+    answered = f" ({shown(row.answered[metric.name], digits)})" if metric.name in row.answered else ""
     parts = dict(zip(("low", "high"), interval, strict=False))
     parts |= {"sd": row.spread[metric.name]} if row.spread else {}
     parts |= {"answered": row.answered[metric.name]} if metric.name in row.answered else {}
     parts = {name: part for name, part in parts.items() if math.isfinite(part)}
-    return Entry(f"{value:,.{digits}f}{spread}{answered}", below, metric.name in row.best, value, parts)
+    return Entry(f"{shown(value, digits)}{spread}{answered}", below, metric.name in row.best, value, parts)
 
 
 def conditions(entries: Mapping[str, Entry]) -> str:

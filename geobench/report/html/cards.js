@@ -9,9 +9,21 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// As geobench.rounding.shown: half to even of the decimal number to 12 digits, with separated thousands.
+function shown(value, digits) {
+  const size = Math.abs(value) < 1e-6 ? 0 : Math.abs(value);
+  const [whole, decimals = ""] = size.toPrecision(12).split(".");
+  const padded = decimals.padEnd(digits + 1, "0");
+  const [kept, rest] = [BigInt(whole + padded.slice(0, digits)), Number(`0.${padded.slice(digits)}`)];
+  const up = rest > 0.5 || (rest === 0.5 && kept % 2n === 1n);
+  const text = String(kept + (up ? 1n : 0n)).padStart(digits + 1, "0");
+  const at = text.length - digits;
+  const sign = value < 0 && /[1-9]/.test(text) ? "-" : "";
+  return sign + BigInt(text.slice(0, at)).toLocaleString("en") + (digits ? `.${text.slice(at)}` : "");
+}
+
 function km(distance) {
-  if (distance < 10) return `${distance.toFixed(distance < 0.095 ? 3 : 1)} km`;
-  return `${Math.round(distance).toLocaleString("en")} km`;
+  return `${shown(Number(distance.toPrecision(7)), distance < 0.095 ? 3 : distance < 10 ? 1 : 0)} km`; // of 32 bits
 }
 
 function place(latitude, longitude) {

@@ -16,8 +16,8 @@ function showRegions() {
 
 function shareEntry([share, low, high]) {
   if (share === null) return make("td", { class: "number" }, "");
-  const entry = make("td", { class: "number share", "data-value": share }, share.toFixed(1));
-  if (low !== null) entry.append(make("small", {}, `[${low.toFixed(1)}, ${high.toFixed(1)}]`));
+  const entry = make("td", { class: "number share", "data-value": share }, shown(share, 1));
+  if (low !== null) entry.append(make("small", {}, `[${shown(low, 1)}, ${shown(high, 1)}]`));
   if (low !== null) entry.dataset.parts = JSON.stringify({ low, high });
   entry.style.setProperty("--share", `${share}%`);
   return entry;

@@ -16,6 +16,7 @@ from geobench.report.rows import Row
 from geobench.statistics.intervals import Clusters
 
 EVERY = "all images"
+EXACT = 10  # decimals of a share: fewer would be rounded twice, here and where it is shown
 
 
 def shares_among(metrics: Sequence[Metric]) -> list[Metric]:
@@ -51,7 +52,7 @@ def _group(
     metrics: Sequence[Metric],
 ) -> dict[str, Any]:
     shares = [mean_scores(of_row, images, clusters, metrics) for of_row in values]
-    rounded = [[_known(found[metric.name].round(4)) for metric in metrics] for found in shares]
+    rounded = [[_known(found[metric.name].round(EXACT)) for metric in metrics] for found in shares]
     return {"name": name, "n": int(images.sum()), "shares": rounded}
 
 
