@@ -9,7 +9,7 @@ import pytest
 
 from geobench.data.countries import country_name
 from geobench.data.land import is_land
-from geobench.data.places import CONTINENTS, _settlements, find_places, settlements
+from geobench.data.places import CONTINENTS, find_places, gazetteer, settlements
 from geobench.geo import haversine_km, nearest_km, sample_sphere
 
 KNOWN = {
@@ -49,7 +49,7 @@ def test_of_nothing_comes_nothing():
 
 
 def test_the_polygons_agree_with_the_countries_that_geonames_gives_its_places():
-    known = _settlements()
+    known = gazetteer()
     found = find_places(known.coordinates)
     assert np.mean(found.countries == known.countries) > 0.999
 
@@ -59,7 +59,7 @@ def test_the_polygons_decide_where_the_nearest_place_is_across_the_border():
 
     from geobench.geo import unit_vectors
 
-    known = _settlements()
+    known = gazetteer()
     _, rows = cKDTree(unit_vectors(known.coordinates)).query(unit_vectors(known.coordinates), k=2)
     by_neighbour = np.mean(known.countries[rows[:, 1]] == known.countries)
     assert 0.98 < by_neighbour < 0.99  # one in a hundred is lost where only the nearest place is asked

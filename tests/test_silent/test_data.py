@@ -37,7 +37,7 @@ from geobench.audits.fingerprints import fingerprints
 from geobench.audits.overlap import same_photographer
 from geobench.audits.positions import check_positions
 from geobench.data.land import is_open_sea, sample_land
-from geobench.data.places import _settlements, find_places, settlements
+from geobench.data.places import find_places, gazetteer, settlements
 from geobench.data.plausibility import at_sea, evidence
 from geobench.data.registration import add_dataset
 from geobench.data.stores.layouts import open_store
@@ -953,7 +953,7 @@ def test_land_without_people_is_not_at_sea(place, country, continent):
 def test_no_populated_place_lies_in_what_counts_as_uninhabited():
     from geobench.data.places import _uninhabited
 
-    known = _settlements()
+    known = gazetteer()
     at_sea = np.array([zone.startswith("Etc/") for zone in known.zones])
     assert (_uninhabited(known.coordinates[at_sea]) == "").all()
 
