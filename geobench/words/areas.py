@@ -13,8 +13,8 @@ import numpy.typing as npt
 from geobench.data import countries
 from geobench.data.places import CONTINENTS
 from geobench.geo import unit_vectors
-from geobench.words.languages import pycountry, translated_countries, translated_divisions
 from geobench.words.index import index
+from geobench.words.languages import pycountry, translated_countries, translated_divisions
 from geobench.words.spelling import names_nothing, plain
 
 WITHOUT_SETTLEMENTS = {"AQ": (-77.85, 166.67)}
