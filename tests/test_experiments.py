@@ -129,7 +129,13 @@ def test_a_bundled_table_has_the_rows_of_the_published_one_in_their_order(name):
 
 def test_all_tables_of_the_paper_are_bundled():
     tables = {f"table-{name}" for name in ("1a", "1b", "2a", "2b", "s1", "s2", "s3", "s4", "s5", "s6")}
-    assert set(experiment_names()) == tables | {"figure-3", "figure-s1", "fine-tuning", "sigma-sweep", "system-ablations"}
+    assert set(experiment_names()) == tables | {
+        "figure-3",
+        "figure-s1",
+        "fine-tuning",
+        "sigma-sweep",
+        "system-ablations",
+    }
 
 
 @pytest.mark.parametrize("name", experiment_names())

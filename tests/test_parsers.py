@@ -302,7 +302,7 @@ def _cases():
 
 @pytest.mark.parametrize(("parser", "answer", "expected"), list(_cases()))
 def test_an_answer_is_what_it_says(parser, answer, expected):
-    read = get_parser(parser).read
+    read = get_parser(parser)
     if expected == REFUSED:
         with pytest.raises(Refusal):
             read(answer)

@@ -41,7 +41,7 @@ class Parser:
         """Return name and version as one word, for keys and records."""
         return f"{self.name}@{self.version}"
 
-    def read(self, text: str, finish: str = "") -> Claim:
+    def __call__(self, text: str, finish: str = "") -> Claim:
         """Return what the answer ``text`` claims.
 
         Args:
