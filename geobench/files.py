@@ -7,8 +7,9 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -218,7 +219,10 @@ def digest(*parts: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits; it is read once as long as it does not change."""
+    """Return the SHA-256 of a file in hexadecimal digits; it is read once as long as it does not change.
+
+    Those of large files are kept in ``GEOBENCH_HOME/digests``: weights of 1.7 GB take a second for every command.
+    """
     return _sha256(path.resolve(), stamp(path))
 
 
@@ -231,7 +235,31 @@ def stamp(path: Path) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
+KEPT_BYTES = 1 << 24
+"""Digests of smaller files are not kept: reading these takes no time."""
+SETTLED_NS = 2 * 10**9
+"""A file that changed less than this ago may change again without another time, as coarse as some systems keep it."""
+
+
 @lru_cache(maxsize=64)
 def _sha256(path: Path, stamp: tuple[int, ...]) -> str:
+    kept = home() / "digests" / f"{digest(str(path))}.json"
+    state = {"path": str(path), "stamp": list(stamp)}
+    if stamp[0] >= KEPT_BYTES and (known := _read_object(kept)).items() >= state.items() and "sha256" in known:
+        return str(known["sha256"])
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    settled = time.time_ns() - max(stamp[1:3]) > SETTLED_NS
+    if stamp[0] >= KEPT_BYTES and settled and may_write(kept.parent):
+        with suppress(StorageError):  # a full disk: it is read again next time
+            write_json(kept, state | {"sha256": found})
+    return found
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; an empty one if it is not there or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

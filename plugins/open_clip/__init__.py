@@ -10,45 +10,40 @@ from functools import cached_property
 from pathlib import Path
 from textwrap import shorten
 
-from geobench import Encoder, EncoderError, file_key, files, hookimpl, unknown_name
+from geobench import Encoder, EncoderError, file_key, hookimpl, unknown_name
 
-from . import preprocessing, weights_file
+from . import finding, preprocessing, weights_file
 from .weights_file import OPENAI
 
 DEFAULT = "ViT-L-14/openai"
-SUFFIXES = (".safetensors", ".pt", ".bin")
 LARGE_WIDTH = 1024
 """Of an image tower such as that of ViT-L/14, to whose 257 tokens more images add no speed: measured, 3.0 s of one core
 for each image in groups of two and of four."""
-FOLDER = "weights"
-"""In ``GEOBENCH_HOME``: ``weights/ViT-L-14/openai.pt`` is read instead of downloading ``ViT-L-14/openai``."""
 
 
 class OpenClip(Encoder):
     """A CLIP model of the package ``open_clip``: its image features, projected into the space shared with text.
 
-    The name is ``ARCHITECTURE/TAG``, or ``ARCHITECTURE/PATH`` of a weights file (``.safetensors``, ``.pt``, ``.bin``).
-    What a tag's weights need is known; for a file, ``preprocessing.py`` says where it is stated. OpenAI's own archive
-    is recognised by its digest.
+    The name is ``ARCHITECTURE/TAG``, or ``ARCHITECTURE/PATH`` of a weights file (``.safetensors``, ``.pt``, ``.bin``)
+    or of the folder with it, as open_clip or transformers save it. What a tag's weights need is known; for a file,
+    ``preprocessing.py`` says where it is stated. OpenAI's own files are recognised by their digest.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.architecture, _, self.tag = name.partition("/")
-        self.weights = Path(self.tag).expanduser() if Path(self.tag).suffix else None
+        path = Path(self.tag)
+        self.weights = path.expanduser() if path.suffix or len(path.parts) > 1 or self.tag.startswith(".") else None
 
     @property
     def file(self) -> Path | None:
-        """Return the local file of the weights: the one named, or that in ``FOLDER`` for the tag; else None."""
-        if self.weights is not None:
-            if not self.weights.is_file():
-                raise EncoderError(f"{self.name}: there is no weights file {self.weights}.")
-            return self.weights
-        places = [self._place(suffix) for suffix in SUFFIXES]
-        return next((place for place in places if place.is_file()), None)
-
-    def _place(self, suffix: str) -> Path:
-        return files.home() / FOLDER / self.architecture / f"{self.tag}{suffix}"
+        """Return the local file of the weights: the one named, or one that is here for the tag; else None."""
+        if self.weights is None:
+            return finding.of_tag(self.architecture, self.tag)
+        try:
+            return finding.named(self.weights)
+        except EncoderError as error:
+            raise EncoderError(f"{self.name}: {error}") from None
 
     @cached_property
     def preprocessing(self):
@@ -61,7 +56,7 @@ class OpenClip(Encoder):
         file = self.file
         openais = file is not None and weights_file.is_openais(self.architecture, file)
         if self.weights is None and openais and self.tag != OPENAI:
-            right = file.with_stem(OPENAI).name
+            right = f"{OPENAI}{file.suffix}"
             raise EncoderError(f"{file} holds OpenAI's weights, not those of {self.name}; rename it to {right}.")
         if self.weights is None or openais:
             return preprocessing.of_tag(self.architecture, OPENAI if openais else self.tag)
@@ -96,8 +91,12 @@ class OpenClip(Encoder):
 
     def check(self) -> None:
         """Raise if the weights are not available, or their preprocessing not known; those of a tag are downloaded."""
+        file = self.file
+        if file is not None:
+            with self._explained(file):
+                weights_file.check(file)
         self.describe()
-        if self.file is None:
+        if file is None:
             import open_clip
 
             with self._explained(None):
@@ -128,8 +127,13 @@ class OpenClip(Encoder):
         if file is not None:
             return f"{file} is damaged, or of another architecture than {self.architecture}"
         openais = " or OpenAI's own file as .pt" if self.tag == OPENAI else " or .pt, .bin"
+        right = finding.place(self.architecture, self.tag, ".safetensors")
+        copy = finding.copy_of_transformers(self.architecture) if self.tag == OPENAI else None
+        folder = f", or name the folder of transformers' copy: {self.architecture}/{copy.parent}" if copy else ""
+        there = finding.near(self.architecture)
+        near = f"; {there[0]} is there: rename it if these are the weights" if there else ""
         return (
-            f"without a network, put a file with them at {self._place('.safetensors')}{openais}; "
+            f"without a network, put a file with them at {right}{openais}{folder}{near}; "
             f"the encoder efficientnet_lite0 needs no download"
         )
 
@@ -158,7 +162,8 @@ class OpenClip(Encoder):
             raise unknown_name("open_clip architecture", self.architecture, open_clip.list_models())
         tags = open_clip.list_pretrained_tags_by_model(self.architecture)
         if self.weights is None and self.tag not in tags:
-            raise unknown_name(f"tag of {self.architecture}", self.tag, tags, "A weights file works as well.")
+            here = f" The folder here is ./{self.tag}." if Path(self.tag).is_dir() else ""
+            raise unknown_name(f"tag of {self.architecture}", self.tag, tags, f"A weights file works as well.{here}")
 
     def describe(self) -> str:
         """Return preprocessing, activation, and where they are stated."""
@@ -202,7 +207,7 @@ class OpenClip(Encoder):
         )
 
     def _is_published(self, file) -> bool:
-        """Return whether ``file`` is OpenAI's own archive, in the place of its weights."""
+        """Return whether ``file`` is OpenAI's own file, in the place of its weights."""
         return self.tag == OPENAI and weights_file.is_openais(self.architecture, file)
 
     def preprocess(self, image):

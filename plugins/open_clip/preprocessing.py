@@ -16,6 +16,8 @@ from typing_extensions import TypedDict
 from geobench import EncoderError, unknown_name
 from geobench.settings.declarations import validate
 
+from . import from_transformers
+
 HUB_CONFIG = "open_clip_config.json"
 """What open_clip writes next to the weights that it uploads to the Hugging Face Hub."""
 QUICK = "-quickgelu"
@@ -76,7 +78,8 @@ def of_tag(architecture, tag):
 def of_file(architecture, path):
     """Return what the weights in the file ``path`` were trained with.
 
-    It is read from ``NAME.toml`` next to ``NAME.safetensors``, else from open_clip's config of the Hugging Face Hub.
+    It is read from ``NAME.toml`` next to ``NAME.safetensors``, else from open_clip's config of the Hugging Face Hub or
+    from those that transformers writes.
     What is stated in neither is that of the architecture's released weights, if all of these agree.
 
     Raises:
@@ -85,6 +88,9 @@ def of_file(architecture, path):
     values, source = stated(architecture, path), f"as stated in {beside(path).name}"
     if not values and path.with_name(HUB_CONFIG).is_file():
         values, source = _of_hub(architecture, path.with_name(HUB_CONFIG)), f"as stated in {HUB_CONFIG}"
+    if not values and (theirs := from_transformers.stated(architecture, path.parent)):
+        config = path.with_name(from_transformers.CONFIG)
+        values, source = _checked(architecture, theirs, config), "as stated in the configs of transformers beside it"
     released = _released(architecture)
     if "tag" in values:
         values = released[values["tag"]] | values
