@@ -1,0 +1,53 @@
+"""The settings of a chat model, and what is refused before anything is asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+from urllib.parse import urlsplit
+
+from geobench.services import ServiceConfig
+from geobench.settings import setting, settings
+from geobench.words.prompts import load_prompt
+
+LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104  compared, not listened on
+
+
+@settings
+class ChatConfig(ServiceConfig):
+    """What is asked, of which model, how. Those of ServiceConfig come first."""
+
+    model: str = setting("", "name that the endpoint knows the model by; chat:NAME sets it")
+    base_url: str = setting("https://api.openai.com/v1", "address of the endpoint, up to and without /chat/completions")
+    key_env: str = setting("OPENAI_API_KEY", "environment variable that holds the key", operational=True)
+    prompt: str = setting("json", "a prompt that comes with geobench, or a TOML file of your own")
+    prompt_digest: str = setting("", "what the prompt says; found out when it is named")
+    parser: str = setting("", "how answers are read: json, country-city, lat-lon or free; empty: the prompt's own way")
+    temperature: float | None = setting(None, "none: the prompt's", ge=0)
+    send_temperature: bool = setting(True, "false for a model that takes none")
+    max_tokens: int | None = setting(None, "most tokens of an answer; none: the prompt's", ge=1)
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = setting(
+        "max_tokens", "what the endpoint calls it; OpenAI's reasoning models take the second"
+    )
+    structured: bool = setting(True, "ask the endpoint to enforce the prompt's JSON schema, if it has one")
+    seed: int | None = setting(None, "sent with each request, plus the number of the sample; none: not sent")
+    image_size: int = setting(1024, "longest side in pixels that photos are reduced to", ge=16)
+    image_quality: int = setting(90, "quality of the JPEG that is sent; it has no metadata", ge=1, le=100)
+    detail: Literal["auto", "low", "high"] = setting("auto", "how closely the model looks, where it has the choice")
+
+    def __post_init__(self) -> None:
+        """Find out what the prompt says, and refuse an address with a secret in it: it would be in every record."""
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"base_url must be an address such as http://localhost:8080/v1, not {self.base_url!r}")
+        if parts.username or parts.password or parts.query:
+            raise ValueError("base_url must hold no key, user or password; name an environment variable: key_env=NAME")
+        object.__setattr__(self, "prompt_digest", load_prompt(self.prompt).digest)
+
+    @property
+    def is_local(self) -> bool:
+        """Return whether the endpoint is on this machine, where a key is usually not needed."""
+        return urlsplit(self.base_url).hostname in LOCAL
+
+
+__all__ = ["ChatConfig", "replace"]
