@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -15,7 +14,7 @@ LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104  compared, no
 
 @settings
 class ChatConfig(ServiceConfig):
-    """What is asked, of which model, how. Those of ServiceConfig come first."""
+    """What is asked, of which model, how."""
 
     model: str = setting("", "name that the endpoint knows the model by; chat:NAME sets it")
     base_url: str = setting("https://api.openai.com/v1", "address of the endpoint, up to and without /chat/completions")
@@ -49,5 +48,3 @@ class ChatConfig(ServiceConfig):
         """Return whether the endpoint is on this machine, where a key is usually not needed."""
         return urlsplit(self.base_url).hostname in LOCAL
 
-
-__all__ = ["ChatConfig", "replace"]

@@ -9,6 +9,8 @@ import os
 from contextlib import asynccontextmanager
 from functools import cached_property
 
+import numpy as np
+
 from geobench.errors import ServiceError
 from geobench.services import Reading, Refused, Reply, Service, Unparseable
 from geobench.words.geocoding import locate
@@ -39,6 +41,10 @@ class Chat(Service):
     def parser(self):
         """Return how answers are read."""
         return get_parser(self.config.parser or self.prompt.parser)
+
+    def stated_config(self):
+        """Return what results are keyed by: by which version of which parser, too."""
+        return super().stated_config() | {"parser": self.parser.label}
 
     def request(self):
         """Return what is sent besides the photo, and to whom; how an answer is read is no part of it."""
@@ -108,7 +114,7 @@ class Chat(Service):
     def read(self, reply):
         """Return the position that the answer states or names."""
         try:
-            claim = self.parser(reply.text)
+            claim = self.parser.read(reply.text, reply.finish)
         except Refusal as refusal:
             raise Refused(str(refusal)) from None
         except NoPosition as fault:
@@ -134,8 +140,8 @@ class Chat(Service):
     def _question(self, photo, sample):
         """Return the body of a request."""
         config, prompt = self.config, self.prompt
-        url = f"data:image/jpeg;base64,{base64.b64encode(jpeg(photo.image, config.image_size, config.image_quality)).decode()}"
-        picture = {"type": "image_url", "image_url": {"url": url, "detail": config.detail}}
+        content = base64.b64encode(jpeg(photo.image, config.image_size, config.image_quality)).decode()
+        picture = {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{content}", "detail": config.detail}}
         messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
         messages.append({"role": "user", "content": [{"type": "text", "text": prompt.user}, picture]})
         body = {"model": config.model, "messages": messages, config.token_limit: self._max_tokens}
@@ -160,10 +166,10 @@ def jpeg(image, size, quality):
     """Return ``image`` as JPEG, its longest side at most ``size``, without metadata: they may hold the position."""
     from PIL import Image
 
-    reduced = image.copy()
+    reduced = Image.fromarray(np.asarray(image))
     reduced.thumbnail((size, size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    Image.fromarray(__import__("numpy").asarray(reduced)).save(buffer, "JPEG", quality=quality)
+    reduced.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
@@ -181,7 +187,7 @@ def settings_in(path):
     try:
         return tomllib.loads(Path(path).expanduser().read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise SettingError(f"{path} is no file of settings ({error}); it holds lines such as model = \"gpt-4o\".") from error
+        raise SettingError(f'{path} is no file of settings ({error}); it holds lines such as model = "gpt-4o".') from error
 
 
 def client_library():
