@@ -92,7 +92,11 @@ def write_vision_tower(path):
     writer = gguf.GGUFWriter(str(path), "clip")
     for name in ("has_vision_encoder", "has_llava_projector", "use_gelu"):
         writer.add_bool(f"clip.{name}", True)
-    for name, text in (("general.type", "mmproj"), ("clip.projector_type", "mlp"), ("clip.vision.projector_type", "mlp")):
+    for name, text in (
+        ("general.type", "mmproj"),
+        ("clip.projector_type", "mlp"),
+        ("clip.vision.projector_type", "mlp"),
+    ):
         writer.add_string(name, text)
     sizes = {"image_size": SIDE, "patch_size": PATCH, "embedding_length": TOWER, "feed_forward_length": FORWARD}
     sizes |= {"projection_dim": WIDTH, "attention.head_count": HEADS, "block_count": LAYERS}

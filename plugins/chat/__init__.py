@@ -1,4 +1,4 @@
-"""Models that answer in words, behind any endpoint that speaks OpenAI's chat completions: hosted, vLLM, llama.cpp, Ollama."""
+"""Models that answer in words, behind any endpoint of OpenAI's protocol: hosted, vLLM, llama.cpp, Ollama."""
 
 from geobench import hookimpl
 from geobench_plugins.chat.model import Chat

@@ -9,7 +9,7 @@ from geobench.services import ServiceConfig
 from geobench.settings import setting, settings
 from geobench.words.prompts import load_prompt
 
-LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104  compared, not listened on
+LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
 
 
 @settings
@@ -22,6 +22,7 @@ class ChatConfig(ServiceConfig):
     prompt: str = setting("json", "a prompt that comes with geobench, or a TOML file of your own")
     prompt_digest: str = setting("", "what the prompt says; found out when it is named")
     parser: str = setting("", "how answers are read: json, country-city, lat-lon or free; empty: the prompt's own way")
+    samples: int | None = setting(None, "answers to each photo; their medoid or mode counts; none: the prompt's", ge=1)
     temperature: float | None = setting(None, "none: the prompt's", ge=0)
     send_temperature: bool = setting(True, "false for a model that takes none")
     max_tokens: int | None = setting(None, "most tokens of an answer; none: the prompt's", ge=1)
@@ -41,10 +42,14 @@ class ChatConfig(ServiceConfig):
             raise ValueError(f"base_url must be an address such as http://localhost:8080/v1, not {self.base_url!r}")
         if parts.username or parts.password or parts.query:
             raise ValueError("base_url must hold no key, user or password; name an environment variable: key_env=NAME")
-        object.__setattr__(self, "prompt_digest", load_prompt(self.prompt).digest)
+        prompt = load_prompt(self.prompt)
+        found = {"prompt_digest": prompt.digest, "parser": self.parser or prompt.parser}
+        for name in ("samples", "temperature", "max_tokens"):
+            found[name] = getattr(prompt, name) if getattr(self, name) is None else getattr(self, name)
+        for name, value in found.items():  # what is in effect, for the record
+            object.__setattr__(self, name, value)
 
     @property
     def is_local(self) -> bool:
         """Return whether the endpoint is on this machine, where a key is usually not needed."""
         return urlsplit(self.base_url).hostname in LOCAL
-

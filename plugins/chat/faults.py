@@ -27,27 +27,30 @@ def fault_of(error: Exception, model: str, key_env: str) -> Fault | ServiceError
         model: name of the model, for messages.
         key_env: environment variable of the key, for messages.
     """
-    if isinstance(error, openai.APITimeoutError):
-        return Busy("the endpoint did not answer in time", late=True)
-    if isinstance(error, openai.APIConnectionError):
-        return Busy(f"no connection to the endpoint ({_first(error.__cause__ or error)})")
+    if isinstance(error, openai.APIConnectionError):  # a timeout is one, and may be paid for
+        late = isinstance(error, openai.APITimeoutError)
+        return Busy(f"no connection to the endpoint ({_first(error.__cause__ or error)})", late=late)
     if not isinstance(error, openai.APIStatusError):
         return Busy(f"the endpoint's answer cannot be read ({_first(error)})", late=True)
-    status, code, said = error.status_code, str(error.code or ""), f"HTTP {error.status_code}: {_first(error)}"
-    if code in FILTERED or any(word in said for word in FILTERED):
+    said = f"HTTP {error.status_code}: {_first(error)}"
+    if error.code in FILTERED or any(word in said for word in FILTERED):
         return Refused(said)
-    if code in OUT_OF_CREDIT:
-        return ServiceError(f"{model}: the account has no credit left ({said}). What was answered is kept.")
-    if status in PASSING or status >= 500:
+    if remedy := _remedy(error, key_env):
+        return ServiceError(f"{model}: {remedy} ({said}). What was answered is kept.")
+    if error.status_code in PASSING or error.status_code >= 500:
         return Busy(said, _retry_after(error))
-    if status in (401, 403):
-        return ServiceError(f"{model}: the key in {key_env} is not accepted ({said}); set that variable, or key_env=NAME.")
-    if status == 404:
-        return ServiceError(f"{model}: the endpoint knows no such model or address ({said}); see base_url and model.")
-    wrong = next((name for name in SETTINGS if name == str(error.param or "").split(".")[0]), None)
-    if wrong is not None:
-        return ServiceError(f"{model}: {SETTINGS[wrong]} ({said})")
     return Rejected(said)
+
+
+def _remedy(error: openai.APIStatusError, key_env: str) -> str:
+    """Return what to do about an error that every request will meet; empty for an error of one request."""
+    if error.code in OUT_OF_CREDIT:
+        return "the account has no credit left"
+    if error.status_code in (401, 403):
+        return f"the key in {key_env} is not accepted; set that variable, or --set key_env=NAME"
+    if error.status_code == 404:
+        return "the endpoint knows no such model or address; see base_url and model"
+    return SETTINGS.get(str(error.param or "").partition(".")[0], "")
 
 
 def _retry_after(error: openai.APIStatusError) -> float | None:

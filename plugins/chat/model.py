@@ -22,7 +22,8 @@ from geobench_plugins.chat.config import ChatConfig
 IMAGE_TOKENS = 1105
 """About what a photo counts: 85 and 170 for each of 6 tiles, OpenAI's rule for 1,024 pixels. For estimates alone."""
 CHARACTERS_PER_TOKEN = 4
-DEFAULT_MAX_TOKENS = 1024
+MANY_TOKENS = 4096
+"""Taken as the most of an answer without a limit. For estimates alone."""
 
 
 class Chat(Service):
@@ -69,8 +70,8 @@ class Chat(Service):
             )
         # The client's own retries would hide how often it asked; its timeout is ours.
         how = {"base_url": self.config.base_url, "timeout": self.config.timeout_s, "max_retries": 0}
-        async with openai.AsyncOpenAI(api_key=key or "none", **how) as self._client:
-            self._key = key
+        async with openai.AsyncOpenAI(api_key=key or "none", **how) as client:
+            self._key, self._completions = key, client.chat.completions  # which loads what the first request needs
             yield
 
     async def ask(self, photo, sample):
@@ -79,7 +80,7 @@ class Chat(Service):
 
         question = await asyncio.to_thread(self._question, photo, sample)
         try:
-            completion = await self._client.chat.completions.create(**question)
+            completion = await self._completions.create(**question)
             return self._reply(completion)
         except (Refused, ServiceError):
             raise
@@ -122,7 +123,7 @@ class Chat(Service):
         place = locate(claim)
         if place is None:
             raise Unparseable("no place is known by the names in it")
-        stated = {"level": claim.level, "country": place.country, "region": place.region, "city": place.city}
+        stated = {"level": place.level, "country": place.country, "region": place.region, "city": place.city}
         return Reading(
             *(place.latitude, place.longitude, claim.confidence),
             **stated | {"candidates": place.candidates, "rule": place.rule},
@@ -131,27 +132,26 @@ class Chat(Service):
     def expected_tokens(self, photo=None):
         """Return about how many tokens a request sends, and at most how many it is answered."""
         text = len(self.prompt.system) + len(self.prompt.user)
-        return text // CHARACTERS_PER_TOKEN + IMAGE_TOKENS, self._max_tokens
-
-    @property
-    def _max_tokens(self):
-        return self.config.max_tokens or self.prompt.max_tokens or DEFAULT_MAX_TOKENS
+        return text // CHARACTERS_PER_TOKEN + IMAGE_TOKENS, self.config.max_tokens or MANY_TOKENS
 
     def _question(self, photo, sample):
         """Return the body of a request."""
         config, prompt = self.config, self.prompt
         content = base64.b64encode(jpeg(photo.image, config.image_size, config.image_quality)).decode()
-        picture = {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{content}", "detail": config.detail}}
-        messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
-        messages.append({"role": "user", "content": [{"type": "text", "text": prompt.user}, picture]})
-        body = {"model": config.model, "messages": messages, config.token_limit: self._max_tokens}
-        temperature = prompt.temperature if config.temperature is None else config.temperature
-        if config.send_temperature and temperature is not None:
-            body["temperature"] = temperature
+        url = {"url": f"data:image/jpeg;base64,{content}", "detail": config.detail}
+        system, user = prompt.filled()
+        parts = [{"type": "text", "text": user}, {"type": "image_url", "image_url": url}]
+        messages = [{"role": "system", "content": system}] if system else []
+        messages.append({"role": "user", "content": parts[::-1] if prompt.image_first else parts})
+        body = {"model": config.model, "messages": messages, **prompt.parameters}
+        if config.max_tokens is not None:
+            body[config.token_limit] = config.max_tokens
+        if config.send_temperature and config.temperature is not None:
+            body["temperature"] = config.temperature
         if config.seed is not None:
             body["seed"] = config.seed + sample
         if config.structured and prompt.schema:
-            named = {"name": "answer", "schema": prompt.schema, "strict": True}
+            named = {"name": "answer", "schema": dict(prompt.schema), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         return body
 
@@ -187,7 +187,9 @@ def settings_in(path):
     try:
         return tomllib.loads(Path(path).expanduser().read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise SettingError(f'{path} is no file of settings ({error}); it holds lines such as model = "gpt-4o".') from error
+        raise SettingError(
+            f'{path} is no file of settings ({error}); it holds lines such as model = "gpt-4o".'
+        ) from error
 
 
 def client_library():
