@@ -793,3 +793,178 @@ def test_the_table_of_regions_scrolls_beside_its_groups_with_many_models(opened,
         "return cell.getBoundingClientRect().left - box.getBoundingClientRect().left"
     )
     assert 0 <= left <= 2
+
+
+@pytest.fixture
+def reopened(opened):
+    """Return a function that opens the page of some results with the part of an address after the #."""
+
+    def show(fragment, *arguments):
+        browser = opened(*arguments)
+        browser.driver.get("about:blank")
+        browser.driver.get(f"{browser.path.as_uri()}#{fragment}")
+        browser.until("return document.documentElement.dataset.map === 'drawn'")
+        return browser
+
+    return show
+
+
+@in_browser
+def test_an_address_names_every_choice_and_brings_it_back(opened, answering):
+    degrees = [30.0, 2.0, None, *np.linspace(0, 20, N - 3)]
+    results = [answering("one", degrees, dataset=name) for name in ("im2gps3k", "mine")]
+    results += [answering(name, degrees[:3] + degrees[:2:-1], dataset="mine") for name in ("two", "three & more")]
+    browser = opened(results)
+    for control, value in (
+        ("set", 1), ("model", 1), ("which", "wrong"), ("level", 1), ("other", 2), ("name", "photo"),
+        ("order", "best"), ("by", 1), ("by-share", 3),
+    ):  # fmt: skip
+        browser.choose(control, value)
+    browser.choose("country", browser.js("return currentSet().countries.indexOf('Brazil')"))
+    browser.js("document.getElementById('beside').click()")
+    browser.js("document.querySelector('input[name=place][value=both]').click()")
+    browser.js("document.querySelector('.of-set:not([hidden]) .legend.curves input').click()")
+    browser.js("document.querySelector('.table-published').click()")
+    browser.js("document.querySelector('.table-filter').value = 'one'")
+    browser.js("document.querySelector('.table-filter').dispatchEvent(new Event('input', {bubbles: true}))")
+    browser.js("document.querySelectorAll('#results-2 thead button')[1].click()")
+    image = browser.cards()[0]
+    browser.js("document.querySelector('.on-map').click()")
+    browser.until("return location.hash.includes('image=')")
+    address = browser.js("return location.hash")
+    assert address.count("=") == 17, "every choice, and nothing else"
+    state = (
+        "const texts = controls().map(([key, control]) => [key, textOf(control)]);"
+        "return [texts, whereOnMap(), hiddenCurves().map(labelOf), state.chosen, state.images,"
+        " [...document.querySelectorAll('#results-1 tbody tr:not([hidden])')].length,"
+        " document.querySelectorAll('#results-2 thead th')[1].ariaSort]"
+    )
+    before = browser.js(state)
+    assert before[3] == image
+    browser.driver.get("about:blank")
+    browser.driver.get(f"{browser.path.as_uri()}{address}")
+    browser.until("return document.documentElement.dataset.map === 'drawn'")
+    assert browser.js(state) == before
+    browser.until("return document.querySelector('#chosen .card') !== null")
+    browser.until(
+        "const curve = drawn.get(document.querySelector('.of-set:not([hidden]) .chart'));"
+        "return curve && curve.renderers[0].visible === false"
+    )
+    browser.js("location.hash = '#map?set=im2gps3k'")
+    browser.until("return at('set').selectedOptions[0].textContent === 'im2gps3k'")
+    rest = browser.js("return [at('which').value, at('name').value, state.chosen, whereOnMap(), at('beside').checked]")
+    assert rest == ["all", "", None, "truth", False]
+
+
+@in_browser
+def test_the_link_of_a_card_opens_its_image_and_a_page_of_cards_is_linked(reopened, opened):
+    browser = opened()
+    browser.choose("model", 1)
+    browser.js("document.querySelector('.pages button:last-child').click()")
+    browser.until("return location.hash.includes('page=2')")
+    shown = browser.cards()
+    link = browser.js("return document.querySelectorAll('.card .link')[5].getAttribute('href')")
+    there = reopened(browser.js("return location.hash.slice(1)"))
+    assert there.cards() == shown
+    there = reopened(link[1:])
+    there.until("return document.querySelector('#chosen .card') !== null")
+    assert there.texts("#chosen h4") == [f"photo-{shown[5]}.jpg"]
+    assert there.js("return at('model').selectedOptions[0].textContent") == "two"
+    assert there.js("return document.getElementById('link-note').hidden")
+
+
+@in_browser
+def test_what_an_address_asks_for_and_the_page_lacks_is_said(reopened):
+    browser = reopened("map?model=<img src=x onerror=hacked>&country=Brazil&page=9&image=none.jpg&map=nowhere")
+    (note,) = browser.texts("#link-note")
+    for lost in ("model “<img src=x onerror=hacked>”", "page “9”", "image “none.jpg”", "map “nowhere”"):
+        assert lost in note
+    assert "Brazil" not in note, "that one is there"
+    assert browser.texts("#count") == ["10 of 60 images"]
+    assert browser.js("return document.querySelector('#link-note img')") is None
+    assert not browser.js("return document.getElementById('link-note').hidden")
+
+
+@in_browser
+def test_two_models_stand_side_by_side_on_cards_and_maps(opened, two_models):
+    one, two = two_models
+    browser = opened()
+    assert browser.js("return at('other').disabled")
+    browser.js("document.getElementById('beside').click()")
+    browser.until("return [...document.querySelectorAll('.chart.map')].every((map) => drawn.has(map))")
+    assert browser.texts(".map-title") == ["one", "two"]
+    assert browser.texts("#card-list .card:nth-child(2) .error") == ["one: 3,336 km", "two: 3,336 km"]
+    assert len(browser.texts("#card-list .card:nth-child(2) .predictions")) == 2
+    browser.js("document.querySelector('input[name=place][value=prediction]').click()")
+    maps = "[...document.querySelectorAll('.chart.map')].map((map) => source(drawn.get(map), arguments[0]).data)"
+    for data, result in zip(
+        browser.js(f"return {maps}.map(({{image, x, y}}) => [image, [...x], [...y]])", "prediction"),
+        two_models,
+        strict=True,
+    ):
+        images, *xy = data
+        np.testing.assert_allclose(np.array(xy).T, equal_earth(result.predictions.coordinates[images, 0]), atol=1e-5)
+    browser.js("choose(5, false)")
+    browser.until(f"return {maps}.every(({{x}}) => x.length === 2)".replace("arguments[0]", "'chosen'"))
+    assert browser.texts("#chosen .ways li") == [
+        f"{result.model}: {round(result.errors[5]):,} km" for result in two_models
+    ]
+    levels = np.stack([np.searchsorted([1, 25, 200, 750, 2500], result.errors) for result in (one, two)])
+    assert browser.texts("#error-levels li")[0] == "≤ 1 km ({} | {})".format(*(levels == 0).sum(axis=1))
+    browser.js("drawn.get(mapElement()).x_range.setv({start: 0, end: 1})")
+    ends = "return [...document.querySelectorAll('.chart.map')].map((map) => drawn.get(map).x_range.end)"
+    assert browser.js(ends) == [1, 1], "the second map zooms with the first"
+    browser.js("document.getElementById('beside').click()")
+    assert browser.texts(".map-title") == ["", ""]
+    assert browser.js("return document.querySelectorAll('.map-of')[1].hidden")
+
+
+@in_browser
+def test_countries_are_coloured_by_accuracy_or_median_and_those_of_few_images_marked(opened, answering, downloaded):
+    # 35 images in France, the first 28 of them right; 3 in Monaco, which no map of the world can show.
+    places = np.array([(46.0 + 0.01 * image, 2.5) for image in range(35)] + [(43.7325, 7.4189)] * 3)
+    result = answering("one", [0.0] * 28 + [10.0] * 6 + [None] + [3.0] * 3)
+    there = result.predictions.coordinates + (places - result.truth)[:, None]
+    result = replace(result, truth=places, predictions=replace(result.predictions, coordinates=there))
+    result = replace(result, scores=scores_of(ScoredImages(result.errors, places, result.predictions), get_metrics()))
+    browser = opened([result])
+    browser.choose("which", "wrong")
+    browser.js("document.querySelector('input[name=place][value=accuracy]').click()")
+    shapes = "const {colour, name, n, share, median} = source(drawn.get(mapElement()), arguments[0]).data;"
+    one_of_each = "return [...new Set(name.map((_, i) => [name[i], colour[i], n[i], share[i], median[i]].join('; ')))]"
+    large, small = (browser.js(shapes + one_of_each, name) for name in ("countries", "small-countries"))
+    assert large == [f"France; {error_colours(4)[0]}; 35; 200 km: 80.0 %; 0.000 km"], "whatever the filter"
+    # 3° of latitude are 333.6 km.
+    assert small == [f"Monaco; {error_colours(4)[-1]}; 3, few; 200 km: 0.0 %; 334 km"]
+    assert browser.js("return source(drawn.get(mapElement()), 'small-countries').data.fill[0] === colour('land')"), (
+        "hollow"
+    )
+    assert browser.texts("#error-levels li")[-1] == "or a hollow dot: fewer than 30 images (1)"
+    inside = browser.js(
+        "const {left, right, top, bottom} = source(drawn.get(mapElement()), 'countries').data;"
+        "const inside = (x, y, i) => left[i] <= x && x <= right[i] && bottom[i] <= y && y <= top[i];"
+        "return arguments[0].map(([x, y]) => left.some((_, i) => inside(x, y, i)))",
+        equal_earth(np.array([(48.85, 2.35), (44.8, -0.4), (51.5, -0.1), (40.4, -3.7)])).tolist(),
+    )
+    assert inside == [True, True, False, False], "Paris and Bordeaux, neither London nor Madrid"
+    browser.js("document.querySelector('input[name=place][value=median]').click()")
+    assert browser.js(shapes + "return colour[0]", "small-countries") == error_colours(5)[3], "200 to 750 km"
+    browser.js("document.querySelector('#countries summary').click()")
+    browser.until("return document.querySelectorAll('#country-table tbody tr').length === 2")
+    table = pd.read_csv(downloaded(browser, "#countries-csv"))
+    assert table["one: within 200 km (%)"].tolist() == [80.0, 0.0]
+    browser.js("source(drawn.get(mapElement()), 'small-countries').selected.indices = [0]")
+    assert browser.texts("#count") == ["3 of 38 images"], "a click on a country is a filter"
+
+
+@in_browser
+def test_countries_of_few_images_are_striped(opened, two_models):
+    browser = opened()
+    browser.js("document.querySelector('input[name=place][value=accuracy]').click()")
+    widths = browser.js(
+        "const {left, right, name} = source(drawn.get(mapElement()), 'countries').data;"
+        "return name.flatMap((country, i) => country === 'Brazil' ? [right[i] - left[i]] : [])"
+    )
+    cell = browser.js("return 2 * DATA.atlas.size[0] / DATA.atlas.columns")
+    assert len(widths) > 500
+    assert max(widths) == pytest.approx(4 * cell, rel=1e-4), "10 images: no run without a gap"

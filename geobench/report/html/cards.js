@@ -1,5 +1,7 @@
 // Elements are created here, and names only ever become text, never HTML.
 
+const MANY_OTHERS = 5;
+
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -50,7 +52,12 @@ function errorText(row, image) {
   return row.level[image] === DATA.failed ? "failed" : km(row.errors[image]);
 }
 
-// The card of an image: picture, truth, the model's predictions, the other models' errors.
+// The models whose predictions a card shows: the chosen one, or two side by side.
+function shownOn(row) {
+  return beside() ? [currentRow(), currentRow("other")] : [row];
+}
+
+// The card of an image: picture, truth, the predictions of one model or two, the other models' errors.
 function card(set, row, image, choose) {
   const name = set.names[image];
   const picture = set.pictures[image];
@@ -63,10 +70,18 @@ function card(set, row, image, choose) {
       make("div", {},
         make("h4", {}, name),
         make("p", {}, `${set.countries[set.country[image]]}, `, mapLink(...truthOf(set, image))),
-        make("p", { class: "error" }, dot(set, row.level[image]), ` ${row.label}: `, make("strong", {}, errorText(row, image))),
-        on)),
-    predictions(set, row, image),
-    others(set, row, image));
+        beside() ? null : errorLine(set, row, image),
+        on, make("a", { class: "link", href: imageLink(image), "aria-label": `Link to ${name}` }, "Link"))),
+    beside() ? pair(set, row, image) : predictions(set, row, image),
+    others(set, shownOn(row), image));
+}
+
+function errorLine(set, row, image) {
+  return make("p", { class: "error" }, dot(set, row.level[image]), ` ${row.label}: `, make("strong", {}, errorText(row, image)));
+}
+
+function pair(set, row, image) {
+  return make("div", { class: "beside" }, ...shownOn(row).map((each) => make("div", {}, errorLine(set, each, image), predictions(set, each, image))));
 }
 
 function truthOf(set, image) {
@@ -93,9 +108,17 @@ function predictions(set, row, image) {
   return make("table", { class: "predictions" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...lines));
 }
 
-function others(set, row, image) {
-  const rest = set.rows.filter((other) => other !== row);
+// The errors of the other models; of many a summary, which opens.
+function others(set, shown, image) {
+  const rest = set.rows.filter((other) => !shown.includes(other));
   if (!rest.length) return null;
   const parts = rest.map((other) => make("li", {}, dot(set, other.level[image]), ` ${other.label}: ${errorText(other, image)}`));
-  return make("ul", { class: "others", "aria-label": "Other models" }, ...parts);
+  const list = make("ul", { class: "others", "aria-label": "Other models" }, ...parts);
+  if (rest.length <= MANY_OTHERS) return list;
+  const best = rest.reduce((a, b) => (b.errors[image] < a.errors[image] ? b : a));
+  return make("details", { class: "others" }, make("summary", {}, `${rest.length} other models: best ${best.label}, ${errorText(best, image)}`), list);
+}
+
+function beside() {
+  return at("beside").checked && currentSet().rows.length > 1;
 }

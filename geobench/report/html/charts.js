@@ -67,7 +67,7 @@ function paintRenderer(renderer, ink) {
   if (plain) glyph.fill_color = colour(plain);
   if (name === "paint-coast") glyph.line_color = colour("coast");
   if (name === "paint-lines" || name === "paint-hover") glyph.line_color = ink;
-  if (name === "truth" || name === "prediction") glyph.line_color = colour("rim");
+  if (["truth", "prediction"].includes(name)) glyph.line_color = colour("rim");
   if (name === "chosen") glyph.line_color = colour("paper");
 }
 

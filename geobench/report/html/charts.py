@@ -6,7 +6,7 @@ are set by the page: whatever is named ``paint-…`` gets the colour of that nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,7 @@ FRONTIER = OKABE_ITO[:4] + OKABE_ITO[5:6]
 LINES = tuple("#7f7f7f" if colour == "#000000" else colour for colour in OKABE_ITO)
 POINTS = 240  # of a curve: a step is 5 % of the distance
 MAP_TIPS = [("image", "@name"), ("truly in", "@country"), ("error", "@error{0,0.0} km")]
+COUNTRY_TIPS = [("country", "@name"), ("images", "@n"), ("within", "@share"), ("median", "@median")]
 
 
 def line_look(number: int) -> tuple[str, str]:
@@ -61,7 +62,7 @@ def item(figure: Figure) -> dict[str, Any]:
 
 
 def world_map() -> Figure:
-    """Return the world map with empty sources: truth, prediction, lines and the chosen image."""
+    """Return the world map with empty sources: countries, truth, prediction, lines and the chosen image."""
     from bokeh.models import BoxZoomTool, HoverTool, PanTool, Range1d, ResetTool, TapTool, WheelZoomTool
     from bokeh.plotting import figure
 
@@ -79,7 +80,10 @@ def world_map() -> Figure:
     plot.toolbar.logo = None  # it links to another site
     plot.axis.visible = False
     plot.grid.visible = False
-    _land(plot)
+    plot.update(background_fill_color=None, border_fill_color=None, outline_line_color=None)
+    countries = _land(plot)
+    countries.append(_country(plot.scatter, "small-countries", ("x", "y"), size=9, line_width=3))
+    plot.add_tools(HoverTool(renderers=countries, tooltips=COUNTRY_TIPS, visible=False))
     _line(plot, "lines", line_width=0.8, line_alpha=0.55)
     points: dict[str, Any] = {"color": "colour", "line_width": 0.5, "line_alpha": 0.7}
     drawn = [
@@ -87,21 +91,38 @@ def world_map() -> Figure:
         _scatter(plot, "truth", marker="circle", size=6, **points),
     ]
     _line(plot, "hover", line_width=2)
-    plot.add_tools(HoverTool(renderers=drawn, tooltips=MAP_TIPS, name="tip"))
+    plot.add_tools(HoverTool(renderers=drawn, tooltips=MAP_TIPS, name="tip", visible=False))
     _line(plot, "chosen-lines", line_color="colour", line_width=2.5)
     _scatter(plot, "chosen", marker="marker", size=15, fill_color="colour", line_width=1.5)
     return plot
 
 
-def _land(plot: Figure) -> None:
+def _land(plot: Figure) -> list[Any]:
+    """Draw sea, land, countries, lakes and coasts; return what draws the countries."""
     edge = np.stack([np.linspace(-90, 90, 91), np.full(91, 180.0)], axis=1)
     outline = _joined([np.concatenate([edge, (edge * (1, -1))[::-1]])])
     land, lakes = (coastlines(kinds, SMALLEST_KM2) for kinds in (LAND_KINDS, (LAKE,)))
-    for name, parts in (("sea", outline), ("land", _joined(land)), ("sea", _joined(lakes))):
-        plot.patch(*parts, fill_color="#888888", line_color=None, name=f"paint-{name}")
+    _patch(plot, "sea", outline)
+    _patch(plot, "land", _joined(land))
+    countries = _country(plot.quad, "countries", ("left", "right", "top", "bottom"), line_width=0.5)
+    _patch(plot, "sea", _joined(lakes))
     shores = _joined([part for line in land for part in shore(line)])
     for parts, width in ((shores, 0.6), (_joined(borders()), 0.3), (outline, 0.8)):
         plot.line(*parts, line_color="#888888", line_width=width, name="paint-coast")
+    return [countries]
+
+
+def _patch(plot: Figure, name: str, parts: tuple[Any, Any]) -> None:
+    plot.patch(*parts, fill_color="#888888", line_color=None, name=f"paint-{name}")
+
+
+def _country(draw: Callable[..., Any], name: str, where: Sequence[str], **look: Any) -> Any:
+    """Draw countries, empty as yet, as shapes of the method ``draw`` whose columns are named like its arguments."""
+    source = _source(name, *where, "fill", "colour", "country", "name", "n", "share", "median")
+    columns = {column: column for column in where}
+    drawn = draw(**columns, **look, fill_color="fill", line_color="colour", source=source, name=name)
+    drawn.update(selection_glyph=None, nonselection_glyph=None)
+    return drawn
 
 
 def _joined(lines: Sequence[FloatArray]) -> tuple[Any, Any]:

@@ -68,6 +68,7 @@ function startDownloads() {
     const [by, share] = ["by", "by-share"].map((id) => at(id).selectedOptions[0].textContent);
     download(`${currentSet().title} by ${by} ${share}`, tableLines(at("regions")));
   });
+  at("countries-csv").addEventListener("click", () => download(`${currentSet().title} by country`, tableLines(at("country-table"))));
   at("predictions-csv").addEventListener("click", () => {
     const [set, row] = [currentSet(), currentRow()];
     const some = state.images.length < set.n ? ` ${state.images.length} of ${set.n} images` : "";

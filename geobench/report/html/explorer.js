@@ -56,6 +56,7 @@ function setChanged() {
   at("other").value = set.rows.length > 1 ? 1 : 0;
   const countries = (set.countries ?? []).map((name, code) => [name, code]).sort(([a], [b]) => a.localeCompare(b));
   at("country").replaceChildren(make("option", { value: "" }, "all"), ...countries.map(([name, value]) => make("option", { value }, name)));
+  rememberPlain(FILLED);
   at("card-notes").replaceChildren(...set.notes.map((note) => make("p", { class: "note" }, note)));
   showRegions();
   chooseNothing();
@@ -67,7 +68,8 @@ function setChanged() {
 function filterChanged() {
   const [set, row] = [currentSet(), currentRow()];
   const compares = ["lost", "gained"].includes(at("which").value) || ["lost", "gained"].includes(at("order").value);
-  at("other").disabled = !compares || set.rows.length < 2;
+  at("beside").disabled = set.rows.length < 2;
+  at("other").disabled = !(compares || beside()) || set.rows.length < 2;
   state.images = row === null ? [] : sorted(set, row, currentRow("other"));
   state.page = 0;
   at("predictions-csv").disabled = row === null || state.images.length === 0;
@@ -112,17 +114,21 @@ function showCards() {
   const [set, row] = [currentSet(), currentRow()];
   const from = state.page * PER_PAGE;
   const shown = state.images.slice(from, from + PER_PAGE);
+  at("card-list").classList.toggle("two", beside());
   at("card-list").replaceChildren(...shown.map((image) => card(set, row, image, choose)));
-  const pages = Math.max(1, Math.ceil(state.images.length / PER_PAGE));
   for (const bar of document.querySelectorAll(".pages")) {
     const step = (text, by) => {
-      const button = make("button", { type: "button", disabled: state.page + by < 0 || state.page + by >= pages }, text);
+      const button = make("button", { type: "button", disabled: state.page + by < 0 || state.page + by >= pages() }, text);
       button.addEventListener("click", () => turnPage(by));
       return button;
     };
-    const where = make("span", {}, `page ${(state.page + 1).toLocaleString("en")} of ${pages.toLocaleString("en")}`);
+    const where = make("span", {}, `page ${(state.page + 1).toLocaleString("en")} of ${pages().toLocaleString("en")}`);
     bar.replaceChildren(step("Previous", -1), where, step("Next", 1));
   }
+}
+
+function pages() {
+  return Math.max(1, Math.ceil(state.images.length / PER_PAGE));
 }
 
 function turnPage(by) {
@@ -134,9 +140,9 @@ function turnPage(by) {
 
 // ---- curves and colours
 
-function toggleCurve(box) {
-  const figure = drawn.get(box.closest(".of-set").querySelector(".chart"));
-  if (figure) figure.renderers[box.value].visible = box.checked;
+async function toggleCurve(box) {
+  const figure = await draw(box.closest(".of-set").querySelector(".chart"));
+  figure.renderers[box.value].visible = box.checked;
 }
 
 function startTheme() {
@@ -154,18 +160,22 @@ function start() {
   startTables();
   startDownloads();
   startTheme();
-  if (DATA === null) return;
+  if (DATA === null) {
+    startLinks();
+    return;
+  }
   setChanged();
   at("set").addEventListener("change", setChanged);
   at("filter").addEventListener("submit", (event) => event.preventDefault());
   at("filter").addEventListener("input", filterChanged);
-  at("model").addEventListener("change", chooseNothing);
+  for (const id of ["model", "other", "beside"]) at(id).addEventListener("change", () => state.chosen !== null && choose(state.chosen, false));
+  at("countries").addEventListener("toggle", showMap);
   for (const id of ["by", "by-share"]) at(id).addEventListener("change", showRegions);
   for (const radio of document.querySelectorAll("input[name=place]")) radio.addEventListener("change", showMap);
   for (const box of document.querySelectorAll(".legend.curves input")) box.addEventListener("change", () => toggleCurve(box));
+  startLinks();
   const charts = [...document.querySelectorAll(".chart:not(.map)")];
   drawWhenNear(charts);
   startMap().then(() => drawWhenIdle(charts));
+  performance.mark("ready");
 }
-
-start();

@@ -18,6 +18,7 @@ from geobench.metrics import Metric, headings, thresholds_of
 from geobench.pictures.palette import error_colours
 from geobench.progress import SILENT, Progress
 from geobench.report.figures import labels
+from geobench.report.html.atlas import atlas
 from geobench.report.html.page_data import PageData, as_json
 from geobench.report.html.regions import regions, shares_among
 from geobench.report.html.thumbnails import informative_images, thumbnails
@@ -112,7 +113,7 @@ def explorer(sets: Sequence[ImageSet], data: PageData, pictures: int, progress: 
             share = pictures // len(sets), ROOM_FOR_PICTURES // len(sets)
             found[-1] |= _pictures(number, images, *share, data, progress)
             found[-1]["notes"] += _notes(images, kept, ranks)
-    return {"radius": EARTH_RADIUS_KM, "failed": FAILED, "sets": found}
+    return {"radius": EARTH_RADIUS_KM, "failed": FAILED, "atlas": atlas(data), "sets": found}
 
 
 def _ranks(sets: Sequence[ImageSet]) -> int:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from geobench.report.rows import Row
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("tables.js", "downloads.js", "sphere.js", "charts.js", "cards.js", "map.js", "regions.js", "explorer.js")
+SCRIPTS = (
+    "tables.js", "downloads.js", "sphere.js", "charts.js", "cards.js", "map.js", "countries.js", "regions.js",
+    "explorer.js", "permalink.js",
+)  # fmt: skip
 """Concatenated in this order to one script."""
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes}"
 """Only the page's own scripts run, and it makes no requests."""

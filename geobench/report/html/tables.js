@@ -41,6 +41,12 @@ function compareEntries(a, b, sign) {
   return sign * (typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));
 }
 
+// The order in which the rows came.
+function unsort(table, rows) {
+  table.tBodies[0].append(...rows);
+  for (const head of table.querySelectorAll("thead th")) head.setAttribute("aria-sort", "none");
+}
+
 function filterable(table) {
   const find = (name) => document.querySelector(`.table-${name}[data-table="${table.id}"]`);
   const [word, published, count] = [find("filter"), find("published"), find("count")];
@@ -55,6 +61,7 @@ function filterable(table) {
     const shown = rows.filter((row) => !row.hidden).length;
     count.textContent = shown < rows.length ? `${shown} of ${rows.length} rows` : `${rows.length} rows`;
   };
+  table.addEventListener("unsort", () => unsort(table, rows));
   word.addEventListener("input", apply);
   published?.addEventListener("change", apply);
   apply();
