@@ -329,12 +329,17 @@ class Browser:
     def __init__(self, driver, path):
         self.driver, self.path = driver, path
 
-    def open(self, width=1440, height=900):
+    def open(self, width=1440, height=900, fragment=""):
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         for log in ("browser", "performance"):
             self.driver.get_log(log)
-        self.driver.get(self.path.as_uri())
+        return self.go(fragment)
+
+    def go(self, fragment):
+        """Load the page with the part of an address after the #."""
+        self.driver.get("about:blank")
+        self.driver.get(f"{self.path.as_uri()}#{fragment}" if fragment else self.path.as_uri())
         self.until("return document.documentElement.dataset.map === 'drawn'")
         return self
 
@@ -389,10 +394,10 @@ class Browser:
 def opened(chromium, two_models, tmp_path):
     """Return a function that opens the page of some results, by default of two models."""
 
-    def show(results=two_models, size=(1440, 900)):
+    def show(results=two_models, size=(1440, 900), fragment=""):
         path = tmp_path / "report.html"
         path.write_text(html_page(rows(results)), encoding="utf-8")
-        return Browser(chromium, path).open(*size)
+        return Browser(chromium, path).open(*size, fragment)
 
     return show
 
@@ -795,20 +800,6 @@ def test_the_table_of_regions_scrolls_beside_its_groups_with_many_models(opened,
     assert 0 <= left <= 2
 
 
-@pytest.fixture
-def reopened(opened):
-    """Return a function that opens the page of some results with the part of an address after the #."""
-
-    def show(fragment, *arguments):
-        browser = opened(*arguments)
-        browser.driver.get("about:blank")
-        browser.driver.get(f"{browser.path.as_uri()}#{fragment}")
-        browser.until("return document.documentElement.dataset.map === 'drawn'")
-        return browser
-
-    return show
-
-
 @in_browser
 def test_an_address_names_every_choice_and_brings_it_back(opened, answering):
     degrees = [30.0, 2.0, None, *np.linspace(0, 20, N - 3)]
@@ -831,7 +822,7 @@ def test_an_address_names_every_choice_and_brings_it_back(opened, answering):
     image = browser.cards()[0]
     browser.js("document.querySelector('.on-map').click()")
     browser.until("return location.hash.includes('image=')")
-    address = browser.js("return location.hash")
+    address = browser.js("return location.hash.slice(1)")
     assert address.count("=") == 17, "every choice, and nothing else"
     state = (
         "const texts = controls().map(([key, control]) => [key, textOf(control)]);"
@@ -841,9 +832,7 @@ def test_an_address_names_every_choice_and_brings_it_back(opened, answering):
     )
     before = browser.js(state)
     assert before[3] == image
-    browser.driver.get("about:blank")
-    browser.driver.get(f"{browser.path.as_uri()}{address}")
-    browser.until("return document.documentElement.dataset.map === 'drawn'")
+    browser.go(address)
     assert browser.js(state) == before
     browser.until("return document.querySelector('#chosen .card') !== null")
     browser.until(
@@ -857,16 +846,18 @@ def test_an_address_names_every_choice_and_brings_it_back(opened, answering):
 
 
 @in_browser
-def test_the_link_of_a_card_opens_its_image_and_a_page_of_cards_is_linked(reopened, opened):
+def test_the_link_of_a_card_opens_its_image_and_a_page_of_cards_is_linked(opened):
     browser = opened()
     browser.choose("model", 1)
     browser.js("document.querySelector('.pages button:last-child').click()")
     browser.until("return location.hash.includes('page=2')")
     shown = browser.cards()
     link = browser.js("return document.querySelectorAll('.card .link')[5].getAttribute('href')")
-    there = reopened(browser.js("return location.hash.slice(1)"))
-    assert there.cards() == shown
-    there = reopened(link[1:])
+    browser.go(browser.js("return location.hash.slice(1)"))
+    assert browser.cards() == shown
+    browser.js("document.querySelectorAll('.card .link')[5].click()")
+    browser.until("return document.querySelector('#chosen .card') !== null")
+    there = browser.go(link[1:])
     there.until("return document.querySelector('#chosen .card') !== null")
     assert there.texts("#chosen h4") == [f"photo-{shown[5]}.jpg"]
     assert there.js("return at('model').selectedOptions[0].textContent") == "two"
@@ -874,8 +865,8 @@ def test_the_link_of_a_card_opens_its_image_and_a_page_of_cards_is_linked(reopen
 
 
 @in_browser
-def test_what_an_address_asks_for_and_the_page_lacks_is_said(reopened):
-    browser = reopened("map?model=<img src=x onerror=hacked>&country=Brazil&page=9&image=none.jpg&map=nowhere")
+def test_what_an_address_asks_for_and_the_page_lacks_is_said(opened):
+    browser = opened(fragment="map?model=<img src=x onerror=hacked>&country=Brazil&page=9&image=none.jpg&map=nowhere")
     (note,) = browser.texts("#link-note")
     for lost in ("model “<img src=x onerror=hacked>”", "page “9”", "image “none.jpg”", "map “nowhere”"):
         assert lost in note
