@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench import disk, files
+from geobench import disk, files, naming
 from geobench.data.dataset import limited
 from geobench.devices import pick_device
 from geobench.errors import CheckpointError, GeobenchError, SettingError, UnknownNameError, as_plugin_error
 from geobench.geo import FloatArray, as_coordinates
 from geobench.images.digests import Digests
 from geobench.models import Model
-from geobench.plugins import get_dataset, get_model_class, who
+from geobench.plugins import get_dataset, get_datasets, get_model_class, who
 from geobench.provenance import TrainingIdentity, weights_digest
 from geobench.settings import configure
 
@@ -85,6 +85,22 @@ class Checkpoint(TrainingIdentity):
     def folder(self) -> Path:
         """Return its folder."""
         return checkpoint_folder(self.model, self.id)
+
+    @property
+    def label(self) -> naming.Label:
+        """Return names that were given to it, and what it was made for."""
+        return naming.read_label(self.folder)
+
+    @cached_property
+    def aside(self) -> str:
+        """Return why ``MODEL`` alone does not stand for it, in words; empty if it may.
+
+        A limit that left nothing out, such as one above the number of images, makes no part.
+        """
+        whole = self.limit is None or (self.available is not None and self.images >= self.available)
+        part = "" if whole else f"on {self.learnt_from}" if self.available else f"on {self.images:,} images, a part"
+        purpose = self.label.purpose
+        return ", ".join(filter(None, (part, f"made for {purpose}" if purpose else "")))
 
     def current_table(self) -> pd.DataFrame:
         """Return the table that the same training would learn from now, if its data set has not changed that of then.
@@ -160,6 +176,7 @@ class Checkpoint(TrainingIdentity):
         coordinates: FloatArray,
         digests: Digests | None = None,
         logs: Sequence[Path] = (),
+        label: naming.Label = naming.Label(),  # noqa: B008  frozen
     ) -> None:
         """Write the folder, completely or not at all.
 
@@ -168,6 +185,7 @@ class Checkpoint(TrainingIdentity):
             coordinates: (n, 2) of the training set.
             digests: (2, m) of what it learnt from, in order; None if unknown.
             logs: files and folders to keep with it.
+            label: its names and purpose.
         """
         from safetensors.numpy import save_file
 
@@ -178,6 +196,7 @@ class Checkpoint(TrainingIdentity):
                 files.write_array(folder / DIGESTS, digests)
             for log in logs:
                 shutil.copytree(log, folder / log.name) if log.is_dir() else shutil.copy(log, folder / log.name)
+            label.save(folder)
             record = asdict(self)
             files.write_json(folder / "checkpoint.json", record | {SEAL: files.digest(record)})
 
@@ -218,33 +237,77 @@ def _records(model: str) -> list[Path]:
 
 
 def find_checkpoint(spec: str) -> Checkpoint | None:
-    """Return the checkpoint ``NAME`` (the newest) or ``NAME@ID``; None if ``NAME`` has none.
+    """Return the checkpoint that ``spec`` stands for; None if it is ``NAME`` and no training stands for that.
 
-    If no local checkpoint is called ``ID``, the model is asked for released weights of that name.
+    Args:
+        spec: ``NAME`` (the newest full training that was asked for), ``NAME@DATA`` (the newest on that set), or
+            ``NAME@CHECKPOINT``: an id, a name given by ``train``, or what the model says of released weights.
 
     Raises:
         UnknownNameError: no such model.
-        CheckpointError: no such checkpoint; lists the existing ones.
+        CheckpointError: no such checkpoint, or several; lists the existing ones.
     """
     name, at, identifier = spec.partition("@")
     model_class = get_model_class(name)
+    if at and not model_class.trainable:
+        raise CheckpointError(f"{name} needs no training and has no checkpoints, so there is no {spec}; use {name}.")
     if not at:
-        return next(reversed(get_checkpoints(name)), None)
-    named = {path.parent.name: path for path in _records(name)}
-    if identifier in named:
-        return _read(named[identifier])  # this one alone: another may be damaged
+        return naming.newest(get_checkpoints(name))
+    folders = {path.parent.name: path for path in _records(name)}
+    if identifier in folders:
+        return _read(folders[identifier])  # this one alone: another may be damaged
+    called = [path for path in folders.values() if identifier in naming.read_label(path.parent).names]
+    on_set = naming.newest(get_checkpoints(name), identifier) if _may_be_set(identifier, folders) else None
+    if len(called) > 1 or (called and on_set is not None):
+        meant = [f"{name}@{path.parent.name} (given this name)" for path in called]
+        meant += [f"{on_set.spec} (trained on {identifier})"] if on_set is not None else []
+        raise CheckpointError(f"{spec} may be {' or '.join(meant)}; name it by the full id.")
+    if called:
+        return _read(called[0])
+    if on_set is not None:
+        return on_set
     with as_plugin_error(f"the model {name}", f"while importing {spec}"):
         imported = model_class.imported_checkpoint(identifier)
     if imported is None:
-        existing = ", ".join(f"{name}@{i}" for i in [*named, *model_class.importable()]) or "none"
-        raise CheckpointError(
-            f"there is no checkpoint {spec}; existing ones: {existing}. Train one: geobench train {name}"
-        )
+        raise _no_checkpoint(spec, [*folders, *model_class.importable()])
     return imported
 
 
+def _may_be_set(identifier: str, folders: Iterable[str]) -> bool:
+    """Return whether a checkpoint was trained on a data set ``identifier``, by the names of their ``folders``."""
+    return any(folder.startswith(f"{identifier}-s") for folder in folders)
+
+
+def _no_checkpoint(spec: str, existing: Sequence[str]) -> CheckpointError:
+    """Return the error for a checkpoint or training that does not exist."""
+    name, _, identifier = spec.partition("@")
+    if identifier in get_datasets():
+        aside = naming.standing_aside([one for one in get_checkpoints(name) if one.dataset == identifier])
+        others = f"; to use another, name it: {aside}" if aside else ""
+        return CheckpointError(
+            f"there is no full training of {name} on {identifier}; make one: geobench train {name} --data {identifier}"
+            f"{others}"
+        )
+    known = ", ".join(f"{name}@{one}" for one in existing) or "none"
+    return CheckpointError(
+        f"there is no checkpoint {spec}; existing ones: {known}. Train one: geobench train {name}; {name}@DATA is the "
+        f"newest full training on a data set."
+    )
+
+
+def no_training(name: str) -> CheckpointError:
+    """Return the error for the model ``name`` if nothing stands for it; lists what may be named instead."""
+    aside = naming.standing_aside(readable_checkpoints(name)[0])
+    if not aside:
+        return CheckpointError(f"{name} has no checkpoint yet; train one: geobench train {name}")
+    return CheckpointError(
+        f"{name} alone stands for a full training, and there is none; make one (geobench train {name}), or name "
+        f"another: {aside}"
+    )
+
+
 def get_model(spec: str, device: str = "auto", settings: Mapping[str, Any] | None = None) -> Model:
-    """Return the model ``spec``, ready to locate: ``NAME`` (its newest checkpoint) or ``NAME@ID``.
+    """Return the model ``spec``, ready to locate: ``NAME`` (its newest full training), ``NAME@DATA`` or ``NAME@ID``.
 
     Args:
         spec: a model, or one of its checkpoints.
@@ -260,15 +323,13 @@ def get_model(spec: str, device: str = "auto", settings: Mapping[str, Any] | Non
     model_class = get_model_class(name)
     if not model_class.trainable:
         if at:
-            raise CheckpointError(
-                f"{name} needs no training and has no checkpoints, so there is no {spec}; use {name}."
-            )
+            find_checkpoint(spec)  # refuses
         return model_class(configure(model_class.Config, settings or {}, model_class.name), pick_device(device))
     if settings:
         raise SettingError(f"{spec} has the settings it was trained with; to use others, train it again.")
     checkpoint = find_checkpoint(spec)
     if checkpoint is None:
-        raise CheckpointError(f"{spec} has no checkpoint yet; train one: geobench train {spec}")
+        raise no_training(spec)
     return checkpoint.restored(pick_device(device))
 
 

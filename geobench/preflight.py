@@ -1,4 +1,4 @@
-"""Before a run: what is asked for, how models without a checkpoint are trained, and what is known to be missing."""
+"""Before a run: what is asked for, and what is known to be missing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geobench.checkpoints import Checkpoint, find_checkpoint, get_model
-from geobench.errors import CheckpointError, GeobenchError, SettingError, unknown_name
+from geobench.checkpoints import find_checkpoint, get_model
+from geobench.choices import Choice, model_class_of
+from geobench.errors import GeobenchError, SettingError, unknown_name
 from geobench.evaluate import Options, encoder_for
 from geobench.gallery import check_spec, choose_gallery, needs_training
 from geobench.models import Model, TestSet
-from geobench.plugins import get_dataset, get_encoder, get_model_class
+from geobench.plugins import get_dataset, get_encoder
 from geobench.settings import configure, setting_names
-from geobench.train import DEFAULT_DATA
 
 if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
@@ -70,13 +70,11 @@ class Job:
     """What is run of one model.
 
     Attributes:
-        spec: ``NAME`` or ``NAME@CHECKPOINT``.
-        training: arguments of :func:`geobench.train`; None for a model that is ready.
+        choice: the model, and how it is trained first if it has to be.
         combinations: test set, gallery spec (None for its default) and seed of the draw.
     """
 
-    spec: str
-    training: Mapping[str, Any] | None
+    choice: Choice
     combinations: tuple[tuple[TestSet, str | None, int], ...]
 
 
@@ -84,11 +82,6 @@ def declared(model: type[Model], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of ``settings`` that ``model`` declares; nothing for a model that is trained."""
     names = [] if model.trainable else setting_names(model.Config)
     return {name: settings[name] for name in names if name in settings}
-
-
-def model_class_of(spec: str) -> type[Model]:
-    """Return the class of the model ``NAME`` or ``NAME@CHECKPOINT``."""
-    return get_model_class(spec.partition("@")[0])
 
 
 def check_settings(models: Sequence[str], settings: Mapping[str, Any]) -> None:
@@ -108,56 +101,29 @@ def check_settings(models: Sequence[str], settings: Mapping[str, Any]) -> None:
         configure(model.Config, declared(model, settings), model.name)
 
 
-def plan_training(models: Sequence[str], train_missing: bool) -> dict[str, Mapping[str, Any] | None]:
-    """Return for each model None, or how to train it first: as the other models of the run were trained."""
-    found = {spec: find_checkpoint(spec) if model_class_of(spec).trainable else None for spec in models}
-    donor = next((c for c in found.values() if c is not None and c.encoder), None)
-    plan: dict[str, Mapping[str, Any] | None] = {}
-    for spec, checkpoint in found.items():
-        if checkpoint is not None or not model_class_of(spec).trainable:
-            plan[spec] = None
-        elif not train_missing:
-            raise CheckpointError(f"{spec} has no checkpoint; train it first: geobench train {spec}")
-        else:
-            plan[spec] = {"data": DEFAULT_DATA} if donor is None else _as_trained(donor)
-    return plan
-
-
-def _as_trained(donor: Checkpoint) -> dict[str, Any]:
-    """Return the arguments of :func:`train` that give the training set and features of ``donor``."""
-    copied = ("encoder", "seed", "crops")
-    given = {name: getattr(donor, name) for name in copied if getattr(donor, name) is not None}
-    if donor.limit is not None and donor.drawn_from is not None:  # a fraction draws from what a limit has drawn
-        given |= {"limit": donor.drawn_from, "fraction": donor.limit / donor.drawn_from}
-    elif donor.limit is not None:
-        given |= {"limit": donor.limit}
-    return {"data": donor.dataset} | given
-
-
-def check_jobs(
-    training: Mapping[str, Mapping[str, Any] | None], test_sets: Sequence[TestSet], plan: Plan
-) -> tuple[list[Job], list[str]]:
+def check_jobs(choices: Sequence[Choice], test_sets: Sequence[TestSet], plan: Plan) -> tuple[list[Job], list[str]]:
     """Return what can be run of each model as far as that is known beforehand, and a line for everything else.
 
     Args:
-        training: for each model how it is trained first, None if it need not be: :func:`plan_training`.
+        choices: the models: :func:`geobench.choices.choose`.
         test_sets: what is tested on.
         plan: galleries, crops, device.
     """
     jobs: list[Job] = []
     failures: list[str] = []
-    for spec, how in training.items() if test_sets else ():
+    for choice in choices if test_sets else ():
+        spec, how = choice.spec, choice.training
         try:
             check = _Ready(plan.configured(spec), plan) if how is None else _Untrained(spec, how)
             combinations: list[tuple[TestSet, str | None, int]] = []
             for test_set in test_sets:
                 check.encoder(test_set)
-                combinations += _runnable(spec, test_set, check, plan, failures)
+                combinations += _runnable(choice.asked, test_set, check, plan, failures)
         except GeobenchError as error:
-            failures.append(f"{spec}: {error}")
+            failures.append(f"{choice.asked}: {error}")
             continue
         if combinations:
-            jobs.append(Job(spec, how, tuple(combinations)))
+            jobs.append(Job(choice, tuple(combinations)))
     return jobs, failures
 
 

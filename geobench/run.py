@@ -17,13 +17,14 @@ import numpy as np
 from geobench import files
 from geobench.audits.fitting import FittingSubsets
 from geobench.audits.subsets import Subset, get_subsets, score_subset
+from geobench.choices import choose, model_class_of
 from geobench.devices import pick_device
 from geobench.errors import GeobenchError, ResultError, SettingError
 from geobench.evaluate import DEFAULTS, Options, evaluate, identity_of, overlap_warning, rows_in_training
 from geobench.gallery import Gallery, gallery_for
 from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset, get_metrics
-from geobench.preflight import Job, Plan, check_jobs, check_settings, model_class_of, plan_training
+from geobench.preflight import Job, Plan, check_jobs, check_settings
 from geobench.progress import SILENT, Progress, WithoutRepeats
 from geobench.provenance import Identity
 from geobench.results import FOLDER, Result, find_kept, load_result
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
     from geobench.data.dataset import Dataset
 
+PURPOSE = "a run"
+"""What the trainings are made for that a run begins by itself."""
 NOTICED = 1e-6
 """Degrees, a tenth of a metre: predictions that are further apart are not the same."""
 
@@ -64,6 +67,8 @@ def run(
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     train_missing: bool = True,
+    trained_on: str | None = None,
+    allow_mixed: bool = False,
     force: bool = False,
     folder: Path | str = FOLDER,
     progress: Progress = SILENT,
@@ -71,8 +76,10 @@ def run(
     """Evaluate every model on every test set; results are saved one by one, and those that exist are kept.
 
     Args:
-        models: ``NAME`` (its newest checkpoint) or ``NAME@CHECKPOINT``. One without a checkpoint is trained first, on
-            the training set and encoder of the other models of this run, otherwise the default ones.
+        models: ``NAME`` (its newest full training that was asked for), ``NAME@DATA`` (the newest on that set) or
+            ``NAME@CHECKPOINT``. For a ``NAME`` without one a training is made first, on the training set and encoder of
+            the other models of this run, otherwise the default ones; it serves this run, and ``NAME`` does not stand
+            for it elsewhere.
         datasets: names of test sets.
         galleries: specs; each set's default if None. A model that uses none runs once.
         seeds: of the galleries' draws; a gallery that is the same with every seed is evaluated once.
@@ -82,13 +89,17 @@ def run(
         settings: of models that need no training, such as a prompt; a trained model has those of its checkpoint.
         device: ``auto``, ``cpu``, ``cuda``, ….
         train_missing: False refuses a model without a checkpoint.
+        trained_on: training set of all models; those without a full training on it are trained first.
+        allow_mixed: compare models that were trained on different data or with different encoders.
         force: evaluate again what is there, on features extracted again.
         folder: results folder.
         progress: reports the work.
 
     Raises:
         UnknownNameError: a model, data set or setting that does not exist; nothing is run.
-        SettingError: the device or the results folder cannot be used, no model takes ``settings``, or nothing is named.
+        SettingError: the device or the results folder cannot be used, no model takes ``settings``, or nothing is named;
+            models were trained on different data or with different encoders.
+        CheckpointError: there is no such checkpoint. Nothing is run.
         DatasetError: a test set has no such ``subset``; says which command makes it. Nothing is run.
     """
     for what, given in (("models", models), ("datasets", datasets), ("galleries", galleries), ("seeds", seeds)):
@@ -102,16 +113,16 @@ def run(
     files.check_folder(Path(folder))
     plan = Plan(galleries, seeds, options, subset or "", settings or {}, pick_device(device), Path(folder), force)
     summary = RunSummary()
-    training = plan_training(names, train_missing)
+    choices = choose(names, train_missing=train_missing, trained_on=trained_on, allow_mixed=allow_mixed)
     test_sets = _readable(chosen, limit, force, summary, progress)
-    jobs, failures = check_jobs(training, test_sets, plan)
+    jobs, failures = check_jobs(choices, test_sets, plan)
     for failure in failures:
         _report(failure, summary, progress)
     progress = WithoutRepeats(progress)
     subsets = _Subsets(plan.subset, summary, progress)
     for job in jobs if subset else []:
-        if job.training is None:
-            subsets.check(plan.configured(job.spec), job)
+        if job.choice.training is None:
+            subsets.check(plan.configured(job.choice.spec), job)
     refreshed: list[Mapping[str, Any]] = []
     for job in jobs:
         _run_job(job, plan, subsets, refreshed, summary, progress)
@@ -190,23 +201,19 @@ def _run_job(
 
     With ``force`` it is trained on features extracted again, unless a model before was, as ``refreshed`` lists.
     """
-    spec = job.spec
+    spec, named, training = job.choice.asked, job.choice.spec, job.choice.training
     try:
-        if job.training is not None:
-            progress.say(f"{spec} has no checkpoint: training it first, on {job.training['data']}.")
-            again = plan.force and job.training not in refreshed
-            train(spec, device=plan.device, force=again, progress=progress, **job.training)
+        if job.choice.why:
+            progress.say(job.choice.why)
+        if training is not None:
+            again = plan.force and training not in refreshed
+            named = train(named, device=plan.device, purpose=PURPOSE, force=again, progress=progress, **training).spec
             if model_class_of(spec).input == "features":
-                refreshed.append(job.training)
-        model = plan.configured(spec)
+                refreshed.append(training)
+        model = plan.configured(named)
     except GeobenchError as error:
         summary.failures.append(f"{spec}: {error}")
         return
-    if model.checkpoint is not None and "@" not in spec:
-        newest = model.checkpoint
-        about = f"trained on {newest.learnt_from}{f' on {newest.created[:10]}' if newest.created else ''}"
-        progress.say(f"{spec}: the newest checkpoint is {newest.spec}, {about}.")
-    named = model.checkpoint.spec if model.checkpoint is not None else spec
     load = cache(partial(plan.load, named))  # only if a result is missing
     done: set[str] = set()
     for test_set, gallery, seed in job.combinations:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geobench import files
+from geobench import files, naming
 from geobench.checkpoints import Checkpoint, checkpoint_folder, find_checkpoint, readable_checkpoints
 from geobench.data.dataset import limited
 from geobench.data.tables.swapped import swap_evidence
@@ -23,7 +23,7 @@ from geobench.features.live import LiveViews, PixelLoader
 from geobench.features.wrappers import plain, wrapped
 from geobench.images.augmentation import Augmentation
 from geobench.models import Model, TrainingSet, coordinates_of, hash_table
-from geobench.plugins import get_dataset, get_encoder, get_model_class, who
+from geobench.plugins import get_dataset, get_datasets, get_encoder, get_model_class, who
 from geobench.progress import SILENT, Progress
 from geobench.provenance import (
     TrainingIdentity,
@@ -65,6 +65,8 @@ def train(
     live: bool = False,
     limit: int | None = None,
     fraction: float = 1.0,
+    name: str = "",
+    purpose: str = "",
     device: str = "auto",
     workers: int | None = None,
     batch_size: int = 64,
@@ -89,6 +91,8 @@ def train(
         live: draw new views at every step instead of once beforehand.
         limit: number of images to train on.
         fraction: fraction of the images to train on, with the settings that the model's paper uses for it.
+        name: for people: ``MODEL@NAME`` is then this checkpoint.
+        purpose: what it is made for, such as ``an experiment``, if ``MODEL`` alone must not stand for it.
         device: ``auto``, ``cpu``, ``cuda``, ….
         workers: processes that decode images; None chooses.
         batch_size: images encoded together; it never changes a result.
@@ -106,6 +110,8 @@ def train(
         raise SettingError(f"{given} needs a number of random views, such as views=2.")
     if views and crops != 1:
         raise SettingError(f"crops and views exclude each other: give crops={crops} or views={views}, not both.")
+    if name:
+        _refuse_name(model_class, name)
     config = configured(model_class, dataset, variant, fraction, dict(settings or {}), epochs, progress)
     dataset.prepare("train", progress)
     everything = dataset.table("train")
@@ -149,7 +155,7 @@ def train(
         if drawn["limit"] is not None:
             drawn["whole_table"] = hash_table(dataset.positions("train"))
         drawn["available"] = len(everything)
-        return _trained(model_class(config, device), training_set, identity, drawn, force, speak)
+        return _trained(model_class(config, device), training_set, identity, drawn, (name, purpose), force, speak)
 
 
 @dataclass(frozen=True)
@@ -210,40 +216,74 @@ def _part(table: pd.DataFrame, fraction: float) -> pd.DataFrame:
     return limited(table, max(1, round(fraction * len(table)))) if fraction < 1 else table
 
 
+def _refuse_name(model: type[Model], name: str) -> None:
+    """Raise ``SettingError`` if ``MODEL@NAME`` would mean something else already."""
+    naming.check_name(name)
+    if name in get_datasets():
+        raise SettingError(f"{model.name}@{name} is the newest training on that data set; choose another name.")
+    if name in model.importable():
+        raise SettingError(f"{model.name}@{name} stands for weights that the model brings; choose another name.")
+
+
 def _trained(
     model: Model,
     training_set: TrainingSet,
     identity: TrainingIdentity,
     drawn: Mapping[str, Any],
+    named: tuple[str, str],
     force: bool,
     progress: Progress,
 ) -> Checkpoint:
-    """Return the existing checkpoint, or train it: one process at a time, or all of a group together."""
+    """Return the existing checkpoint, or train it: one process at a time, or all of a group together.
+
+    ``named`` are the name that a person gives to it, and its purpose.
+    """
     group = current()
     identifier = f"{identity.dataset}-s{identity.seed}-{identity.key[:8]}"
     folder = checkpoint_folder(model.name, identifier)
+    if named[0]:
+        _refuse_taken(model.name, named[0], identifier)
     lock = files.locked(folder.with_name(f".{identifier}"), progress.say) if group.main else nullcontext()
     with lock:  # a second process waits and finds the checkpoint
-        if group.share(folder.exists()) and not force:
-            newest = _newer(model.name, identifier) if group.main else ""
-            progress.say(f"{model.name}@{identifier} {ALREADY_TRAINED} (--force trains it again){newest}.")
+        exists = group.share(folder.exists())
+        before = naming.read_label(folder) if exists else naming.Label(purpose=named[1])
+        label = before.again(*named)
+        if exists and not force:
+            if group.main and label != before:
+                label.save(folder)
+            meaning = _meaning(model.name, identifier, before, label) if group.main else ""
+            progress.say(f"{model.name}@{identifier} {ALREADY_TRAINED} (--force trains it again){meaning}.")
         else:
             if force and group.main:
                 _forget_unforced(folder)
             group.wait()
-            _fit(model, training_set, identity, identifier, drawn, progress)
+            _fit(model, training_set, identity, identifier, drawn, label, progress)
         group.wait()
     found = find_checkpoint(f"{model.name}@{identifier}")
     assert found is not None
     return found
 
 
-def _newer(model: str, identifier: str) -> str:
-    """Return which checkpoint the name of ``model`` stands for if not ``identifier``, in words."""
-    newest = readable_checkpoints(model)[0][-1:]
-    if not newest or newest[0].id == identifier:
-        return ""
-    return f"; {model} alone stands for the newest checkpoint, {newest[0].spec}, trained on {newest[0].learnt_from}"
+def _refuse_taken(model: str, name: str, identifier: str) -> None:
+    """Raise ``SettingError`` if ``name`` is that of another checkpoint than ``identifier``."""
+    for other in readable_checkpoints(model)[0]:
+        if other.id != identifier and name in (other.id, *other.label.names):
+            raise SettingError(f"{model}@{name} is {other.spec}, {_briefly(other)}; choose another name.")
+
+
+def _briefly(checkpoint: Checkpoint) -> str:
+    return f"trained on {checkpoint.learnt_from} on {checkpoint.created[:10]}"
+
+
+def _meaning(model: str, identifier: str, before: naming.Label, now: naming.Label) -> str:
+    """Return what the name of ``model`` stands for if not for ``identifier``, or why it now may, in words."""
+    asked = f"; it was made for {before.purpose}, and counts as asked for from now on" if before.purpose else ""
+    if now.purpose:
+        return ""  # nobody asked
+    chosen = naming.newest(readable_checkpoints(model)[0])
+    if chosen is None or chosen.id == identifier:
+        return asked
+    return f"{asked}; {model} alone stands for the newest full training, {chosen.spec}, {_briefly(chosen)}"
 
 
 def _scratch(folder: Path) -> Path:
@@ -266,6 +306,7 @@ def _fit(
     identity: TrainingIdentity,
     identifier: str,
     drawn: Mapping[str, Any],
+    label: naming.Label,
     progress: Progress,
 ) -> None:
     """Fit ``model``, in the scratch folder of an interrupted training if there is one, and save it."""
@@ -295,9 +336,11 @@ def _fit(
         weights=weights_digest(state),
     )
     logs = [scratch / name for name in LOGS if (scratch / name).exists()]
-    checkpoint.save(state, training_set.coordinates, training_set.digests(model, progress), logs)
+    checkpoint.save(state, training_set.coordinates, training_set.digests(model, progress), logs, label)
     shutil.rmtree(scratch)
     progress.say(f"saved {checkpoint.spec}, trained on {len(training_set):,} images in {checkpoint.seconds:.0f} s.")
+    if checkpoint.aside and not label.purpose:
+        progress.say(f"{model.name} alone does not stand for it: it was trained {checkpoint.aside}; name it.")
 
 
 def configured(

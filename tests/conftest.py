@@ -3,6 +3,7 @@
 import csv
 import sys
 from collections import Counter
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -78,6 +79,14 @@ def tiny_encoder(monkeypatch):
     encoder = TinyEncoder()
     monkeypatch.setitem(registry().encoders, TINY, lambda name: encoder)
     return encoder
+
+
+@pytest.fixture(autouse=True)
+def few_crops(monkeypatch):
+    """Give ``bluemarble`` 20 training crops: one on 200 of them is then a full training, for which a name stands."""
+    dataset = registry().datasets["bluemarble"]
+    splits = {**dataset.splits, "train": {**dataset.splits["train"], "count": 20}}
+    monkeypatch.setitem(registry().datasets, "bluemarble", replace(dataset, splits=splits))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, CROPS, DEVICE, RESULTS, finish, main, names, print_doubts, resumable, specs
+from geobench.cli.group import (
+    ALLOW_MIXED,
+    AS_JSON,
+    CROPS,
+    DEVICE,
+    MODELS,
+    RESULTS,
+    TRAINED_ON,
+    finish,
+    main,
+    names,
+    print_doubts,
+    resumable,
+    specs,
+)
 from geobench.progress import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -16,12 +30,14 @@ if TYPE_CHECKING:
 
 
 @main.command()
-@click.option("--models", required=True, callback=names, help="NAME (its newest checkpoint) or NAME@CHECKPOINT, …")
+@MODELS
 @click.option("--datasets", required=True, callback=names, help="Test sets, separated by commas.")
 @click.option("--galleries", required=True, callback=specs, help="1k, 5k, 21k, land:100k, FILE, …")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the galleries' draws.")
 @CROPS
 @click.option("--limit", type=click.IntRange(1), help="Use so many images of each test set.")
+@TRAINED_ON
+@ALLOW_MIXED
 @click.option("--no-train", is_flag=True, help="Refuse a model without a checkpoint instead of training it first.")
 @click.option("--output", metavar="FILE.csv", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
 @DEVICE

@@ -158,6 +158,20 @@ def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     return names
 
 
+MODELS = click.option(
+    "--models",
+    required=True,
+    callback=names,
+    help="NAME (its newest full training), NAME@DATA (the newest on that set), NAME@CHECKPOINT, …",
+)
+TRAINED_ON = click.option(
+    "--trained-on", metavar="DATA", help="Training set of all models; those without a full training on it are trained."
+)
+ALLOW_MIXED = click.option(
+    "--allow-mixed", is_flag=True, help="Compare models trained on different data or with different encoders."
+)
+
+
 def specs(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
     """Split ``21k,land:100k,FILE`` into galleries; the path of a file that exists may itself contain commas."""
     if names(ctx, parameter, value) is None or value is None:

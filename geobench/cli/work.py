@@ -8,12 +8,15 @@ from typing import Any
 import click
 
 from geobench.cli.group import (
+    ALLOW_MIXED,
     AS_JSON,
     BATCH,
     CROPS,
     DEVICE,
+    MODELS,
     RESULTS,
     THRESHOLDS,
+    TRAINED_ON,
     WORKERS,
     finish,
     main,
@@ -62,6 +65,7 @@ def demo(folder: Path, device: str) -> None:
     show_default=True,
     help="Fraction of the images to train on; for 0.2, 0.1 and 0.05 geoclip uses the paper's batch size.",
 )
+@click.option("--name", default="", help="For people: MODEL@NAME is then this checkpoint.")
 @DEVICE
 @WORKERS
 @BATCH
@@ -75,7 +79,8 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
     geobench train geoclip --data mp16 --seed 1
     geobench train classifier --set min_images=20 --set "max_images=[2000, 500]"
 
-    Hyper-parameters of a model: geobench models show MODEL
+    MODEL alone then stands for it elsewhere, unless it was trained on a part (--limit, --fraction): that is named by
+    its id, or by --name. Hyper-parameters of a model: geobench models show MODEL
     """
     from geobench import train as run_train
     from geobench.settings import parse_assignments
@@ -87,7 +92,7 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 
 
 @main.command()
-@click.option("--models", required=True, callback=names, help="NAME (its newest checkpoint) or NAME@CHECKPOINT, …")
+@MODELS
 @click.option("--datasets", required=True, callback=names, help="Test sets, separated by commas.")
 @click.option("--galleries", callback=specs, help="21k, land:100k, sphere:1M, FILE, …  [default: the data set's]")
 @click.option("--seeds", default="0", show_default=True, callback=numbers, help="Of the galleries' draws.")
@@ -100,6 +105,8 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 @DEVICE
 @WORKERS
 @BATCH
+@TRAINED_ON
+@ALLOW_MIXED
 @click.option("--no-train", is_flag=True, help="Refuse a model without a checkpoint instead of training it.")
 @click.option("--force", is_flag=True, help="Evaluate again even if the result exists, on features extracted again.")
 @RESULTS
@@ -122,6 +129,9 @@ def run(
     \b
     geobench run --models geoclip,classifier --datasets gws15k
     geobench run --models geoclip --datasets im2gps3k --galleries 21k,100k,500k --seeds 0,1,2 --crops 10
+
+    A model that has no full training is trained first, like the others of the run. Models trained on different data or
+    with different encoders are refused without --allow-mixed.
 
     Galleries: SIZE or training:SIZE (drawn from the model's training coordinates), land:SIZE and sphere:SIZE (uniform
     by area), official:SIZE (the one released with GeoCLIP's weights, geoclip@official), or a CSV file with latitude and

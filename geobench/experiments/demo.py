@@ -9,9 +9,10 @@ from geobench.results import FOLDER
 from geobench.run import RunSummary, run
 from geobench.train import train
 
+PURPOSE = "the demo"
 MODELS = ("geoclip", "classifier", "knn", "most-frequent", "random")
 DATASETS = ("bluemarble", "shadedrelief")
-GALLERIES = ("1k", "5k", "21k", "land:100k")
+GALLERIES = ("training:1k", "training:5k", "training:21k", "land:100k")
 
 COMMANDS = (
     *(f"geobench train {model}" for model in MODELS),
@@ -22,7 +23,9 @@ COMMANDS = (
 
 
 def demo(folder: Path = FOLDER, device: str = "auto", progress: Progress = SILENT) -> RunSummary:
-    """Train the models on ``bluemarble``, run them on both embedded test sets, and save the results in ``folder``."""
-    for model in MODELS:
-        train(model, device=device, progress=progress)
-    return run(MODELS, DATASETS, galleries=GALLERIES, device=device, folder=folder, progress=progress)
+    """Train the models on ``bluemarble``, run them on both embedded test sets, and save the results in ``folder``.
+
+    Whatever else is on this machine, it runs the checkpoints that it has made.
+    """
+    made = [train(model, purpose=PURPOSE, device=device, progress=progress).spec for model in MODELS]
+    return run(made, DATASETS, galleries=GALLERIES, device=device, folder=folder, progress=progress)

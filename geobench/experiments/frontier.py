@@ -140,6 +140,8 @@ def frontier(
     limit: int | None = None,
     device: str = "auto",
     train_missing: bool = True,
+    trained_on: str | None = None,
+    allow_mixed: bool = False,
     folder: Path = FOLDER,
     progress: Progress = SILENT,
 ) -> Frontier:
@@ -148,7 +150,8 @@ def frontier(
     Results are those of :func:`geobench.run`, saved in ``folder``; time and memory are always measured.
 
     Args:
-        models, datasets, galleries, crops, limit, device, train_missing, folder, progress: as in :func:`geobench.run`.
+        models, datasets, galleries, crops, limit, device, train_missing, trained_on, allow_mixed, folder, progress: as
+            in :func:`geobench.run`.
         seed: of the galleries' draws.
 
     Raises:
@@ -165,6 +168,8 @@ def frontier(
         limit=limit,
         device=device,
         train_missing=train_missing,
+        trained_on=trained_on,
+        allow_mixed=allow_mixed,
         folder=folder,
         progress=progress,
     )

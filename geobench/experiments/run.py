@@ -90,7 +90,8 @@ def run_plan(
             progress.say(line)
         tasks, impossible = _possible(plan)
         evaluation_progress = EvaluationProgress(plan, size, progress, done=len(impossible))
-        perform = partial(_perform, test_limit=plan.test_limit, folder=folder, device=device)
+        purpose = f"the experiment {plan.experiment.name}"
+        perform = partial(_perform, purpose=purpose, test_limit=plan.test_limit, folder=folder, device=device)
         finished = {record.evaluation: record for record in impossible}
         try:
             with closing(_performed(perform, order_for(rank, size, tasks), workers, progress)) as performed:
@@ -187,14 +188,15 @@ def _in_worker(perform: Perform, task: Task, say: Say) -> list[EvaluationRecord]
 
 
 def _perform(
-    task: Task, progress: Progress, *, test_limit: int | None, folder: Path, device: str
+    task: Task, progress: Progress, *, purpose: str, test_limit: int | None, folder: Path, device: str
 ) -> list[EvaluationRecord]:
     """Train, unless that is done, and evaluate; two processes never perform the same task at once."""
     with files.locked(files.home() / "experiments" / task.key, progress.say):
         try:
             spec = task.model
             if task.training is not None:
-                spec = train(task.model, device=device, progress=TrainingMessages(progress), **task.training).spec
+                telling = TrainingMessages(progress)
+                spec = train(task.model, purpose=purpose, device=device, progress=telling, **task.training).spec
         except (GeobenchError, MemoryError, OSError) as error:
             return [EvaluationRecord(each, failure=_line(error)) for each in task.evaluations]
         how = {"limit": test_limit, "folder": folder, "device": device, "settings": task.settings}
