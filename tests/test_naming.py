@@ -112,9 +112,7 @@ def test_models_with_different_encoders_are_not_compared_unless_told(tiny_encode
     train("knn", **FULL)
     monkeypatch.setattr(type(tiny_encoder), "weights_key", lambda self: "tiny-2")
     train("geoclip", settings={"batch_size": 8, "queue_length": 16, "hidden_dim": 16, "epochs": 1}, **FULL)
-    with pytest.raises(
-        SettingError, match=r"different encoders \(other weights\), so .* knn@\S+ with tiny; geoclip@"
-    ):
+    with pytest.raises(SettingError, match=r"different encoders \(other weights\), so .* knn@\S+ with tiny; geoclip@"):
         run(["knn", "geoclip"], "bluemarble", limit=5)
 
 

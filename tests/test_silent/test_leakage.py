@@ -30,6 +30,7 @@ from geobench import (
 from geobench.audits.fitting import FittingSubsets
 from geobench.audits.leakage import audit
 from geobench.audits.subsets import get_subsets, score_subset
+from geobench.checkpoints import get_checkpoints
 from geobench.data.raster import RasterDataset
 from geobench.data.registration import add_dataset
 from geobench.evaluate import overlap_warning, rows_in_training
@@ -157,12 +158,12 @@ def test_a_model_tested_on_its_own_training_photos_says_so_in_run_record_and_com
 
 
 def test_the_same_limit_on_both_sides_draws_the_same_photos_and_is_noticed(mine):
-    train("knn", "mine", limit=5, settings={"k": 1}, device="cpu")
+    five = train("knn", "mine", limit=5, settings={"k": 1}, device="cpu").spec
     progress = Saying()
-    (drawn,) = run("knn", "mine", limit=5, device="cpu", progress=progress).results
+    (drawn,) = run(five, "mine", limit=5, device="cpu", progress=progress).results
     assert (drawn.n, drawn.in_training, drawn.scores["acc_1km"]) == (5, 5, 100.0)
     assert progress.about("was trained on all 5 test images of mine")
-    (whole,) = run("knn", "mine", device="cpu", progress=progress).results
+    (whole,) = run(five, "mine", device="cpu", progress=progress).results
     assert (whole.n, whole.in_training) == (12, 5)
     assert progress.about("was trained on 5 of the 12 test images of mine")
 
@@ -379,7 +380,8 @@ def audited(cli, *more):
 
 def clean(cli, *more, exit_code=0):
     """Run the newest kNN on ``exam`` and its subset ``clean``; return the result of click."""
-    return cli("run", "--models", "knn", "--datasets", "exam", "--subset", "clean", *more, exit_code=exit_code)
+    newest = get_checkpoints("knn")[-1].spec
+    return cli("run", "--models", newest, "--datasets", "exam", "--subset", "clean", *more, exit_code=exit_code)
 
 
 def refused(cli):
@@ -550,6 +552,7 @@ def table(photos, own_home, cli):
     add_dataset("lessons", *photos(9, own_home / "photos" / "lessons", seed=9), encoder="tiny")
     train("random", "lessons", device="cpu")
     arguments = ("run", "--models", "knn,random", "--datasets", "exam", "--galleries", "land:50", "--workers", 0)
+    arguments += ("--allow-mixed",)
     return lambda *more: cli(*arguments, *more).stdout
 
 

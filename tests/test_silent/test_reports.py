@@ -575,18 +575,18 @@ def test_an_audit_of_the_set_as_it_is_now_is_not_one_of_the_part_that_was_traine
     assert doubt.text.startswith("The audit is of other images or positions for photos of exam that are also in")
 
 
-def test_a_model_of_a_smoke_test_is_said_to_be_trained_on_a_part(desk):
+def test_a_model_of_a_smoke_test_stands_for_no_model_and_is_said_to_be_trained_on_a_part(desk):
     """The row of 20 of 400 images looked like any other, and ``run --models knn`` took it after a full training."""
     whole = desk.train().spec
     part, half = desk.train(limit=20).spec, desk.train("random", fraction=0.5).spec
-    said = desk.cli("train", "knn", "--data", "lessons", "--workers", 0).stderr
-    learnt = f"the newest checkpoint, {part}, trained on 20 of 80 images of lessons."
-    assert f"{whole} is already trained (--force trains it again); knn alone stands for {learnt}" in said
     stdout, stderr = desk.run("knn,random", "--galleries", "land:50")
-    day = find_checkpoint(part).created[:10]
-    assert f"the newest checkpoint is {part}, trained on 20 of 80 images of lessons on {day}." in stderr
-    assert f"Trained on a part of the training set: {part} on 20 of 80 images of lessons; {half} on 40 of 80" in stdout
-    desk.run(whole)
+    assert f"knn is {whole}, trained on 80 images of lessons on " in stderr and part not in stdout + stderr
+    assert f"random has no full training: training it first, on lessons, like {whole}; to use another" in stderr
+    assert f"name it: {half} (on 40 of 80 images of lessons)." in stderr
+    stdout, _ = desk.run(f"{part},{half}", "--galleries", "land:50", "--allow-mixed")
+    assert (
+        f"Trained on a part of the training set: {part} (training images=20) on 20 of 80 images of lessons;" in stdout
+    )
     (doubt,) = [doubt for doubt in doubts(shown()) if doubt.kind == "part of the training set"]
     assert whole not in doubt.text and "changed training set" not in kinds()
 
