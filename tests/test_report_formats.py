@@ -113,7 +113,7 @@ def test_csv_keeps_texts_with_commas_and_reads_back(make_result):
 
 def test_another_format_can_join(make_result, monkeypatch):
     make_result().save(FOLDER)
-    monkeypatch.setitem(FORMATS, "count", formats.Format(lambda rows, damaged: f"{len(rows)} rows"))
+    monkeypatch.setitem(FORMATS, "count", formats.Format(lambda rows, damaged, **how: f"{len(rows)} rows"))
     assert report("count", FOLDER) == "1 rows"
 
 

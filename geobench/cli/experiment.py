@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, DEVICE, RESULTS, finish, main, names, numbers, print_rows, resumable, specs
+from geobench.cli.group import (
+    AS_JSON,
+    DEVICE,
+    RESULTS,
+    finish,
+    main,
+    names,
+    numbers,
+    print_rows,
+    resumable,
+    specs,
+    terminal_width,
+)
 from geobench.progress import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -195,7 +207,7 @@ def run_experiment(
     record = make_record(finished, folder)
     saved = save_record(record, folder)
     progress.say(f"saved {saved} and {saved.with_suffix('.csv').name}.")
-    finish(finished.failures, lambda: write_record(record, format))
+    finish(finished.failures, lambda: write_record(record, format, terminal_width()))
 
 
 @experiment.command("report")
@@ -215,7 +227,8 @@ def report_experiment(name: str, format: str, output: Path | None, folder: Path)
     changes = [*changes_since(record, folder)]
     for line in changes:
         click.echo(line, err=True)
-    text = write_record(record | {"notes": [*record["notes"], *changes]}, format)
+    width = terminal_width() if output is None else None
+    text = write_record(record | {"notes": [*record["notes"], *changes]}, format, width)
     if output is None:
         click.echo(text)
         return

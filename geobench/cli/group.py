@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -243,7 +244,12 @@ def results_table(
     """
     from geobench.report.formats import report as make_report
 
-    return make_report("table", folder, datasets, thresholds_km=thresholds_km, shown=shown)
+    return make_report("table", folder, datasets, thresholds_km=thresholds_km, shown=shown, width=terminal_width())
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that standard output is shown in; None if it goes to a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def print_doubts(results: Sequence[Result], aside: bool) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geobench.cli.group import RESULTS, THRESHOLDS, finish, main, names
+from geobench.cli.group import RESULTS, THRESHOLDS, finish, main, names, specs, terminal_width
 from geobench.progress import ConsoleProgress
 
 
@@ -18,6 +18,11 @@ from geobench.progress import ConsoleProgress
     help="table, markdown, latex, latex-fragment, html, csv or json.",
 )
 @click.option("--datasets", callback=names, help="Only these test sets.")
+@click.option(
+    "--models", callback=specs, help="Only these: MODEL, MODEL@CHECKPOINT, MODEL@TRAINING SET, digits of a key, files."
+)
+@click.option("--sort", metavar="SCORE", help="Best first by this score, such as acc_25km, or by model.")
+@click.option("--columns", callback=names, metavar="NAME,…", help="Only these scores and conditions: acc_25km,n, …")
 @click.option(
     "--published", default="methods", show_default=True, help="Published rows to show: all, methods, paper or none."
 )
@@ -36,6 +41,9 @@ from geobench.progress import ConsoleProgress
 def report(
     format: str,
     datasets: list[str] | None,
+    models: list[str] | None,
+    sort: str | None,
+    columns: list[str] | None,
     published: str,
     thresholds_km: list[float] | None,
     seeds_apart: bool,
@@ -48,12 +56,17 @@ def report(
 
     \b
     geobench report
+    geobench report --models geoclip,knn@mp16 --sort acc_25km --columns acc_25km,median_km
     geobench report --format latex --output table.tex      # compiles as it is
     geobench report --format latex-fragment --published none
     geobench report --thresholds 1,25,100,1000             # accuracy at other distances
     geobench report --format csv --output results.csv      # every column, unrounded
     geobench report --format html --output report.html     # one file: map, curves, a card per image
     geobench report --figures figures                      # error maps, curves and bars as SVG, PDF and PNG
+
+    A table is as wide as the terminal: where that is narrow, what a result was measured with goes below the model's
+    name, and intervals are left out, which is said. Models that ignore the photo, such as random, stand last. Written
+    to a file or a pipe the table is whole.
 
     A result that is damaged, or whose predictions no longer give its scores, is named and left out; the exit code is
     then 1.
@@ -70,6 +83,10 @@ def report(
         thumbnails=thumbnails,
         progress=ConsoleProgress(),
         thresholds_km=thresholds_km,
+        models=models,
+        sort=sort,
+        columns=columns,
+        width=terminal_width() if output is None else None,
     )
     if output is None:
         click.echo(text)

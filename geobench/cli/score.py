@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from geobench.cli.group import AS_JSON, DATASET, RESULTS, main, print_doubts, print_rows
+from geobench.cli.group import AS_JSON, DATASET, RESULTS, main, print_doubts, print_rows, terminal_width
 from geobench.progress import ConsoleProgress
 
 
@@ -60,8 +60,8 @@ def score(
     FILE is CSV, JSON, JSON Lines or a spreadsheet (.xlsx). Columns of several models, such as pred_lat_gpt and
     pred_lat_claude, give a result each. Without --dataset the true positions in FILE, or in --truth, become a test set.
 
-    The results are saved with those of geobench run and appear in the same tables; those of the test set are printed,
-    with the rows of GeoCLIP's paper. An image without a prediction is a miss; words in place of a position are counted
+    The results are saved with those of geobench run and appear in the same tables; their own rows are printed, and the
+    places that they take. An image without a prediction is a miss; words in place of a position are counted
     by what they say. If FILE lacks images of the set, the result is partial: it is not ranked. Several predictions for
     one image need a column rank (1 is best) or score (higher is better); the tables count the best. Ids that do not
     match exactly are matched without suffix or folder.
@@ -77,7 +77,11 @@ def score(
         records = [result.record() for result in results]
         click.echo(json.dumps(records[0] if len(records) == 1 else records, indent=2, ensure_ascii=False))
         return
-    click.echo(report("table", folder, [results[0].dataset], "paper"))
+    own = {result.key for result in results}
+    sets = dict.fromkeys(result.dataset for result in results)
+    for each in sets:
+        click.echo(report("table", folder, [each], "paper", shown=own, own=own, width=terminal_width()))
+    click.echo(f"\nThe whole table: geobench report --datasets {','.join(sets)}", err=True)
 
 
 @main.command()

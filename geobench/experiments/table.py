@@ -72,8 +72,8 @@ def changes_since(record: Mapping[str, Any], folder: Path = FOLDER) -> Iterator[
         yield f"{text}; run the experiment again."
 
 
-def write_record(record: Mapping[str, Any], format: str = "table") -> str:
-    """Return the table of a record as text; ``format`` is one of ``FORMATS``."""
+def write_record(record: Mapping[str, Any], format: str = "table", width: int | None = None) -> str:
+    """Return the table of a record as text; ``format`` is one of ``FORMATS``, ``width`` that of a terminal."""
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
     if format == "json":
@@ -83,7 +83,8 @@ def write_record(record: Mapping[str, Any], format: str = "table") -> str:
 
         flat = [{key: _joined(value) for key, value in line.items()} for line in record["lines"]]
         return str(pd.DataFrame(flat).to_csv(index=False)).rstrip("\n")
-    return LAYOUTS[format]([_table(record)])
+    fit = {"width": width} if format == "table" else {}
+    return LAYOUTS[format]([_table(record)], **fit)
 
 
 def _joined(value: Any) -> Any:
@@ -139,5 +140,5 @@ def _score(line: Mapping[str, Any], metric: Metric) -> Entry:
     if deviation is not None:
         return Entry(f"{shown(value, digits)} ± {shown(deviation, digits)}", best=best, value=value)
     low, high = line.get(f"{name}_low"), line.get(f"{name}_high")
-    below = "" if low is None else f"[{shown(low, digits)}, {shown(high, digits)}]"
+    below = "" if low is None or high is None else f"[{shown(low, digits)}, {shown(high, digits)}]"
     return Entry(shown(value, digits), below, best, value)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from geobench.errors import ResultError, unknown_name
+from geobench.errors import ResultError, SettingError, unknown_name
 from geobench.metrics import Metric, accuracies
-from geobench.named import NO_RESULTS
+from geobench.named import NO_RESULTS, meant
 from geobench.progress import SILENT, Progress
+from geobench.report.choice import floors_last, own_rows, sorted_by, with_columns
 from geobench.report.doubts import doubts
 from geobench.report.rows import Row, rows, score_of
-from geobench.report.tables import tables
+from geobench.report.tables import NO_REMARKS, SHOWN, tables
 from geobench.report.text import LAYOUTS
 from geobench.results import FOLDER, Result, left_behind, read_results
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,13 @@ class Format:
     """A way to write rows.
 
     Attributes:
-        write: takes the rows and a line for each result that was left out; returns the text.
-        joins_seeds: False if every result has a row of its own.
-        pictures: True if ``write`` also takes ``thumbnails``, their number, and ``progress``.
+        write: takes the rows, a line for each result that was left out, and what ``kind`` says; returns the text.
+        kind: ``tables`` take ``shown_conditions`` and ``remarks``, and that of a terminal its ``width``; ``data``, a
+            row for each result, take ``columns``; a ``page`` takes ``remarks``, ``thumbnails`` and ``progress``.
     """
 
     write: Callable[..., str]
-    joins_seeds: bool = True
-    pictures: bool = False
+    kind: Literal["tables", "data", "page"] = "tables"
 
 
 def report(
@@ -50,6 +51,12 @@ def report(
     progress: Progress = SILENT,
     thresholds_km: Sequence[float] | None = None,
     shown: Collection[str] = (),
+    *,
+    models: Sequence[str] | None = None,
+    sort: str | None = None,
+    columns: Sequence[str] | None = None,
+    own: Collection[str] | None = None,
+    width: int | None = None,
 ) -> str:
     """Return the results in ``folder`` as text.
 
@@ -67,32 +74,66 @@ def report(
         thresholds_km: distances of the accuracies, in place of the test sets' own.
         shown: keys of results that count even if there are newer ones for their entries: see
             :func:`geobench.report.rows.rows`.
+        models: only the results that one of these names means: see :mod:`geobench.named`. Marks compare those alone.
+        sort: rows by this score, the best first, or by ``model``; by default models that ignore the photo stand last.
+        columns: names of scores, or their headings, and of what a result was measured with; in ``csv`` and ``json``
+            names of their columns. A column without which rows would look alike is shown too.
+        own: keys of results whose rows are shown alone, with the places that they take among all.
+        width: columns of the terminal that a ``table`` has to fit; None for any number.
 
     Raises:
         ResultError: there are no results, or all are damaged.
-        UnknownNameError: no such format, or no results on one of ``datasets``.
-        SettingError: a threshold is not a distance.
+        UnknownNameError: no such format, model, score or column, or no results on one of ``datasets``.
+        SettingError: a threshold is not a distance; a page cannot have fewer columns.
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
-    results, damaged = read_results(Path(folder))
     for line in left_behind(Path(folder)):
         progress.say(line)
+    chosen, damaged = _of_sets(Path(folder), datasets)
+    for line in damaged:
+        say(line)
+    style = FORMATS[format]
+    named = chosen if models is None else meant(chosen, models, Path(folder))
+    found = rows(named, published, join_seeds and style.kind != "data", thresholds_km, shown=shown)
+    found = floors_last(found) if sort is None else sorted_by(found, sort)
+    remarks = {} if models is None else _of_hidden(chosen, named)
+    if own is not None:
+        found, places = own_rows(found, own)
+        remarks = {found[0].dataset: places}
+    if style.kind == "data":
+        return style.write(found, damaged, columns=columns)
+    if style.kind == "page":
+        if columns is not None:
+            raise SettingError("a page shows every column; columns are chosen for tables, csv and json.")
+        most = {} if thumbnails is None else {"thumbnails": thumbnails}
+        return style.write(found, damaged, progress=progress, remarks=remarks, **most)
+    found, conditions = (found, SHOWN) if columns is None else with_columns(found, columns)
+    fit = {"width": width} if format == "table" else {}
+    return style.write(found, damaged, shown_conditions=conditions, remarks=remarks, **fit)
+
+
+def _of_sets(folder: Path, datasets: Sequence[str] | None) -> tuple[list[Result], list[str]]:
+    """Return the results in ``folder`` on ``datasets``, and a line for each result that is damaged."""
+    results, damaged = read_results(folder)
     if not results:
         raise ResultError(" ".join(damaged) or NO_RESULTS.format(folder=folder))
     there = {result.dataset for result in results}
     for name in datasets or ():
         if name not in there:
             raise unknown_name("data set among the results", name, there)
-    for line in damaged:
-        say(line)
-    chosen = [result for result in results if not datasets or result.dataset in datasets]
-    style = FORMATS[format]
-    options: dict[str, Any] = {"progress": progress} if style.pictures else {}
-    if style.pictures and thumbnails is not None:
-        options["thumbnails"] = thumbnails
-    found = rows(chosen, published, join_seeds and style.joins_seeds, thresholds_km, shown=shown)
-    return style.write(found, damaged, **options)
+    return [result for result in results if not datasets or result.dataset in datasets], damaged
+
+
+def _of_hidden(results: Sequence[Result], named: Sequence[Result]) -> dict[str, list[str]]:
+    """Return a remark for each test set of which some results are not shown."""
+    counts = Counter(result.dataset for result in results)
+    counts.subtract(result.dataset for result in named)
+    return {
+        dataset: [f"Chosen models alone: {n:,} other results are not shown, and no mark takes account of them."]
+        for dataset, n in counts.items()
+        if n
+    }
 
 
 def flat(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
@@ -150,20 +191,29 @@ def _of_the_answered(result: Result, metrics: Sequence[Metric]) -> dict[str, flo
     return {f"{metric.name}_answered": metric.score(part) for metric in accuracies(metrics)}
 
 
-def _frame(rows: Sequence[Row]) -> pd.DataFrame:
+def _chosen(rows: Sequence[Row], columns: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Return the flat ``rows`` with ``columns`` alone; None for all."""
+    found = list(flat(rows))
+    there = {name for line in found for name in line}
+    for name in columns or ():
+        if name not in there:
+            raise unknown_name("column", name, there)
+    return found if columns is None else [{name: line.get(name) for name in columns} for line in found]
+
+
+def _csv(rows: Sequence[Row], damaged: Sequence[str], columns: Sequence[str] | None = None) -> str:
     import pandas as pd
 
-    return pd.DataFrame(
-        line | {"best": " ".join(line["best"]), "doubts": " ".join(line["doubts"].values())} for line in flat(rows)
-    )
+    joined: dict[str, Callable[[Any], str]] = {"best": " ".join, "doubts": lambda doubts: " ".join(doubts.values())}
+    lines = [
+        {name: joined[name](value) if name in joined else value for name, value in line.items()}
+        for line in _chosen(rows, columns)
+    ]
+    return str(pd.DataFrame(lines).to_csv(index=False)).rstrip("\n")
 
 
-def _csv(rows: Sequence[Row], damaged: Sequence[str]) -> str:
-    return str(_frame(rows).to_csv(index=False)).rstrip("\n")
-
-
-def _json(rows: Sequence[Row], damaged: Sequence[str]) -> str:
-    return json.dumps(list(flat(rows)), indent=2, ensure_ascii=False)
+def _json(rows: Sequence[Row], damaged: Sequence[str], columns: Sequence[str] | None = None) -> str:
+    return json.dumps(_chosen(rows, columns), indent=2, ensure_ascii=False)
 
 
 def _html(rows: Sequence[Row], damaged: Sequence[str], **options: Any) -> str:
@@ -174,10 +224,15 @@ def _html(rows: Sequence[Row], damaged: Sequence[str], **options: Any) -> str:
 
 FORMATS: dict[str, Format] = {
     **{
-        name: Format(lambda rows, damaged, write=write: write(tables(rows, damaged))) for name, write in LAYOUTS.items()
+        name: Format(
+            lambda rows, damaged, write=write, shown_conditions=SHOWN, remarks=NO_REMARKS, **fit: write(
+                tables(rows, damaged, shown_conditions, remarks), **fit
+            )
+        )
+        for name, write in LAYOUTS.items()
     },
-    "html": Format(_html, pictures=True),
-    "csv": Format(_csv, joins_seeds=False),
-    "json": Format(_json, joins_seeds=False),
+    "html": Format(_html, "page"),
+    "csv": Format(_csv, "data"),
+    "json": Format(_json, "data"),
 }
 """Other modules may add one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -19,6 +19,10 @@ TEXTUAL = frozenset({"Model", "Subset", "Gallery", "Published", "Of", "Test set"
 """Headings of columns of text, which are aligned left; those of numbers are aligned right."""
 CONDITIONS = ("Gallery", "Subset", "Crops", "Seed", "n", "Failed", "Not asked")
 """Headings of what a result was measured with: where there is no room for columns, a line under the model's name."""
+FAULTS = ("Failed", "Not asked")
+"""Those that are shown whenever they are not 0."""
+SHOWN = frozenset((*CONDITIONS, "Published"))
+NO_REMARKS: Mapping[str, Sequence[str]] = {}
 FIXED = TEXTUAL | set(CONDITIONS)
 """Headings that no metric can have."""
 NONE = "–"
@@ -61,18 +65,45 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
-def tables(rows: Sequence[Row], damaged: Sequence[str] = ()) -> list[Table]:
-    """Return a table per test set, each with what a reader must know under it."""
+def tables(
+    rows: Sequence[Row],
+    damaged: Sequence[str] = (),
+    shown_conditions: Collection[str] = SHOWN,
+    remarks: Mapping[str, Sequence[str]] = NO_REMARKS,
+) -> list[Table]:
+    """Return a table per test set, each with what a reader must know under it.
+
+    Args:
+        rows: test set by test set.
+        damaged: a line for each result that was left out.
+        shown_conditions: headings of the columns besides names and scores; a column that tells rows of one name apart,
+            or marks a result that is not like the others, is shown anyway.
+        remarks: first notes, by test set.
+    """
     found = []
     for dataset, group in groupby(rows, key=lambda row: row.dataset):
         here = list(group)
         numbers = sources(here)
         ours = sum(bool(row.results) for row in here)
-        found.append(Table(dataset, [_entries(row, here, numbers) for row in here], ours, notes(here, numbers)))
+        entries = _with_conditions([_entries(row, here, numbers) for row in here], shown_conditions)
+        found.append(Table(dataset, entries, ours, [*remarks.get(dataset, ()), *notes(here, numbers)]))
     if damaged and found:
         names = ", ".join(line.split(" ")[0].rstrip(":") for line in damaged)
         found[-1].notes.append(f"Left out, because damaged or of another version: {names}.")
     return found
+
+
+def _with_conditions(lines: list[dict[str, Entry]], chosen: Collection[str]) -> list[dict[str, Entry]]:
+    """Return ``lines`` without the conditions that were not chosen, except those that a reader would miss."""
+    kept = {"Model", *chosen}
+    for head in [head for head in lines[0] if head in FIXED and head not in kept]:
+        texts: dict[str, set[str]] = {}
+        for line in lines:
+            texts.setdefault(line["Model"].text, set()).add(line[head].text)
+        marked = any("(" in text or (head in FAULTS and text not in ("", "0")) for of in texts.values() for text in of)
+        if marked or any(len(of) > 1 for of in texts.values()):
+            kept.add(head)
+    return [{head: entry for head, entry in line.items() if head not in FIXED or head in kept} for line in lines]
 
 
 def _entries(row: Row, here: Sequence[Row], numbers: dict[str, int]) -> dict[str, Entry]:
@@ -159,11 +190,15 @@ def _score(row: Row, metric: Metric) -> Entry:
     return Entry(f"{shown(value, digits)}{spread}{answered}", below, metric.name in row.best, value, parts)
 
 
-def conditions(entries: Mapping[str, Entry]) -> str:
-    """Return the conditions among the ``entries`` of a row as one line, without those that do not apply."""
-    stated = {head: entries[head].text for head in CONDITIONS if head in entries}
+def conditions(entries: Mapping[str, Entry], heads: Sequence[str] = CONDITIONS) -> str:
+    """Return the conditions ``heads`` among the ``entries`` of a row as one line, without those that do not apply."""
+    stated = {head: entries[head].text for head in heads if head in entries}
     return " · ".join(
-        text if head in TEXTUAL else f"{head if head == 'n' else head.lower()}\N{NO-BREAK SPACE}{text}"
+        text
+        if head in TEXTUAL
+        else f"{text} seeds"
+        if head == "Seed" and not text.isdigit()
+        else f"{head if head == 'n' else head.lower()}\N{NO-BREAK SPACE}{text}"
         for head, text in stated.items()
         if text not in ("", NONE) and (head, text) not in (("Failed", "0"), ("Not asked", "0"))
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from geobench.report.latex import latex_document, latex_tables
 from geobench.report.tables import TEXTUAL, Entry, Table
+from geobench.report.terminal import terminal_text
 
 
 def _grid(table: Table, style: str, head: Callable[[str], str], entry: Callable[[Entry], str]) -> str:
@@ -14,15 +15,6 @@ def _grid(table: Table, style: str, head: Callable[[str], str], entry: Callable[
     lines = [{head(name): entry(each) for name, each in row.items()} for row in table.rows]
     align = ["left" if name in TEXTUAL else "right" for name in table.rows[0]]
     return str(tabulate(lines, headers="keys", tablefmt=style, disable_numparse=True, colalign=align))
-
-
-def _terminal(table: Table) -> str:
-    """Return the interval under its score, and * after the best; headings in two lines keep the table narrow."""
-
-    def entry(each: Entry) -> str:
-        return f"{each.text}{'*' if each.best else ''}\n{each.below}".rstrip("\n")
-
-    return f"{table.title}\n\n{_grid(table, 'simple', lambda head: head.replace(' ', chr(10), 1), entry)}\n"
 
 
 def _markdown(table: Table) -> str:
@@ -46,10 +38,10 @@ def _with_notes(write: Callable[[Table], str], bullet: str) -> Callable[[Sequenc
     return text
 
 
-LAYOUTS: dict[str, Callable[[Sequence[Table]], str]] = {
-    "table": _with_notes(_terminal, ""),
+LAYOUTS: dict[str, Callable[..., str]] = {
+    "table": terminal_text,
     "markdown": _with_notes(_markdown, "- "),
     "latex": latex_document,
     "latex-fragment": latex_tables,
 }
-"""How tables are written, whatever they contain."""
+"""How tables are written, whatever they contain; that of ``table`` also takes the ``width`` of a terminal."""

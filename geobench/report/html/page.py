@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geobench.progress import SILENT, Progress
 from geobench.report.html.page_data import PageData, as_json
 from geobench.report.html.thumbnails import MOST
-from geobench.report.tables import CONDITIONS, TEXTUAL, conditions, tables
+from geobench.report.tables import CONDITIONS, NO_REMARKS, TEXTUAL, conditions, tables
 
 if TYPE_CHECKING:
     from geobench.report.html.explorer import ImageSet
@@ -29,7 +29,11 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-s
 
 
 def html_page(
-    rows: Sequence[Row], damaged: Sequence[str] = (), thumbnails: int = MOST, progress: Progress = SILENT
+    rows: Sequence[Row],
+    damaged: Sequence[str] = (),
+    thumbnails: int = MOST,
+    progress: Progress = SILENT,
+    remarks: Mapping[str, Sequence[str]] = NO_REMARKS,
 ) -> str:
     """Return ``rows`` as a self-contained HTML page.
 
@@ -38,6 +42,7 @@ def html_page(
         damaged: a line for each result that was left out.
         thumbnails: at most so many small pictures of the test set's images, if these are on this machine.
         progress: reports the reading of pictures.
+        remarks: notes to begin with, by test set.
     """
     from jinja2 import Environment, FileSystemLoader
 
@@ -51,7 +56,7 @@ def html_page(
     return page.get_template("page.html").render(
         policy=POLICY.format(hashes=" ".join(_hash(script) for script in scripts)),
         style=_file("page.css"),
-        tables=tables(rows, damaged),
+        tables=tables(rows, damaged, remarks=remarks),
         textual=TEXTUAL,
         folds=CONDITIONS,
         folded=conditions,
