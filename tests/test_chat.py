@@ -130,6 +130,51 @@ def test_what_is_sent_is_the_photo_without_metadata_the_prompt_and_the_settings(
         assert server.keys[0] == f"Bearer {KEY}"
 
 
+def test_candidates_are_the_positions_of_similar_training_photos_and_never_of_the_photo_itself(photos, cli):
+    images, metadata = photos(6)
+    cli("datasets", "add", "mine", "--images", str(images), "--metadata", str(metadata), "--encoder", "tiny")
+    with serving() as server:
+        how = {"prompt": "candidates", "context": "mine"}
+        results = [evaluate(chat(server, candidates=n, **how), "mine") for n in (3, 6)]
+        truth = {f"{latitude:.5f}, {longitude:.5f}" for latitude, longitude in results[0].truth}
+        texts = [body["messages"][-1]["content"][0]["text"] for body in server.bodies]
+        listed = [[line for line in text.splitlines() if line in truth] for text in texts]
+        assert [len(places) for places in listed] == [3] * 6 + [5] * 6
+        assert sorted(truth.difference(places).pop() for places in listed[6:]) == sorted(truth)
+        assert results[0].key != results[1].key
+
+
+def test_examples_precede_the_question_with_their_positions(photos, cli, tmp_path):
+    images, metadata = photos(4)
+    cli("datasets", "add", "mine", "--images", str(images), "--metadata", str(metadata))
+    prompt = tmp_path / "shots.toml"
+    user = "The first photos were taken at:\\n{examples}\\nAnd the last?"
+    prompt.write_text(
+        f'name = "shots"\nversion = 1\nparser = "json"\nuser = "{user}"\n[protocol]\nsource = "this test"\n'
+    )
+    with serving() as server:
+        evaluate(chat(server, prompt=str(prompt), examples=2, context="mine"), "mine")
+        for body in server.bodies:
+            kinds = [part["type"] for part in body["messages"][-1]["content"]]
+            assert kinds == ["image_url", "image_url", "text", "image_url"]
+            pictures = [part["image_url"]["url"] for part in body["messages"][-1]["content"] if "image_url" in part]
+            assert len(set(pictures)) == 3  # never the photo itself
+
+
+def test_a_context_without_a_place_or_a_set_is_one_line():
+    class Nowhere:
+        address = "http://127.0.0.1:1/v1"
+
+    with pytest.raises(SettingError, match=r"the prompt json has no place for candidates; write \{candidates\}"):
+        chat(Nowhere, candidates=3, context="bluemarble")
+    with pytest.raises(
+        SettingError, match=r"candidates=3 are photos of a training set; name it: --set context=DATASET"
+    ):
+        chat(Nowhere, prompt="candidates", candidates=3)
+    with pytest.raises(SettingError, match=r"has a place for candidates: --set candidates=16 --set context=DATASET"):
+        chat(Nowhere, prompt="candidates")
+
+
 FATAL = {
     "a wrong key": (
         error(401, f"Incorrect key {KEY}", "invalid_api_key"),

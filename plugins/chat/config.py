@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from geobench.services import ServiceConfig
 from geobench.settings import setting, settings
 from geobench.words.prompts import load_prompt
+from geobench_plugins.chat.context import check
 
 LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
 
@@ -33,6 +34,12 @@ class ChatConfig(ServiceConfig):
     seed: int | None = setting(None, "sent with each request, plus the number of the sample; none: not sent")
     image_size: int = setting(1024, "longest side in pixels that photos are reduced to", ge=16)
     image_quality: int = setting(90, "quality of the JPEG that is sent; it has no metadata", ge=1, le=100)
+    candidates: int = setting(
+        0, "positions of similar training photos in the question, where the prompt has {candidates}", ge=0
+    )
+    examples: int = setting(0, "training photos that precede the question, where the prompt has {examples}", ge=0)
+    context: str = setting("", "training set of candidates and examples")
+    context_encoder: str = setting("", "encoder by which photos are similar; empty: the training set's")
     detail: Literal["auto", "low", "high"] = setting("auto", "how closely the model looks, where it has the choice")
 
     def __post_init__(self) -> None:
@@ -46,6 +53,7 @@ class ChatConfig(ServiceConfig):
         found = {"prompt_digest": prompt.digest, "parser": self.parser or prompt.parser}
         for name in ("samples", "temperature", "max_tokens"):
             found[name] = getattr(prompt, name) if getattr(self, name) is None else getattr(self, name)
+        check(prompt, self.candidates, self.examples, self.context)
         for name, value in found.items():  # what is in effect, for the record
             object.__setattr__(self, name, value)
 

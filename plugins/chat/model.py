@@ -18,6 +18,7 @@ from geobench.words.parsers import Refusal, get_parser
 from geobench.words.parsers import Unparseable as NoPosition
 from geobench.words.prompts import load_prompt
 from geobench_plugins.chat.config import ChatConfig
+from geobench_plugins.chat.context import Context, lines
 
 IMAGE_TOKENS = 1105
 """About what a photo counts: 85 and 170 for each of 6 tiles, OpenAI's rule for 1,024 pixels. For estimates alone."""
@@ -45,11 +46,22 @@ class Chat(Service):
 
     def stated_config(self):
         """Return what results are keyed by: by which version of which parser, too."""
-        return super().stated_config() | {"parser": self.parser.label}
+        return super().stated_config() | {"parser": self.parser.label} | self._context_key
 
     def request(self):
         """Return what is sent besides the photo, and to whom; how an answer is read is no part of it."""
-        return {name: value for name, value in super().request().items() if name not in ("parser", "prompt")}
+        sent = {name: value for name, value in super().request().items() if name not in ("parser", "prompt")}
+        return sent | self._context_key
+
+    @cached_property
+    def _context(self):
+        return Context(self.config.context, self.config.context_encoder)
+
+    @cached_property
+    def _context_key(self):
+        config = self.config
+        brought = config.candidates or config.examples
+        return {"context": self._context.key(config.candidates, config.examples)} if brought else {}
 
     @classmethod
     def settings_of(cls, argument):
@@ -138,12 +150,17 @@ class Chat(Service):
     def _question(self, photo, sample):
         """Return the body of a request."""
         config, prompt = self.config, self.prompt
-        content = base64.b64encode(jpeg(photo.image, config.image_size, config.image_quality)).decode()
-        url = {"url": f"data:image/jpeg;base64,{content}", "detail": config.detail}
-        system, user = prompt.filled()
-        parts = [{"type": "text", "text": user}, {"type": "image_url", "image_url": url}]
+        given, shown = {}, []
+        if config.candidates:
+            given["candidates"] = lines(self._context.candidates(photo, config.candidates))
+        if config.examples:
+            examples = self._context.examples(photo, config.examples)
+            given["examples"] = lines(position for _, position in examples)
+            shown = [self._picture(image) for image, _ in examples]
+        system, user = prompt.filled(**given)
+        parts = [{"type": "text", "text": user}, self._picture(photo.image)]
         messages = [{"role": "system", "content": system}] if system else []
-        messages.append({"role": "user", "content": parts[::-1] if prompt.image_first else parts})
+        messages.append({"role": "user", "content": shown + (parts[::-1] if prompt.image_first else parts)})
         body = {"model": config.model, "messages": messages, **prompt.parameters}
         if config.max_tokens is not None:
             body[config.token_limit] = config.max_tokens
@@ -155,6 +172,12 @@ class Chat(Service):
             named = {"name": "answer", "schema": dict(prompt.schema), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         return body
+
+    def _picture(self, image):
+        """Return an image as a part of a message."""
+        content = base64.b64encode(jpeg(image, self.config.image_size, self.config.image_quality)).decode()
+        url = {"url": f"data:image/jpeg;base64,{content}", "detail": self.config.detail}
+        return {"type": "image_url", "image_url": url}
 
     def _without_key(self, fault):
         """Return ``fault`` with the key struck out: endpoints repeat it in their errors."""

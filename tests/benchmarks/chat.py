@@ -73,9 +73,8 @@ def main(photos=1000, concurrency=16, latency_s=0.2):
             seconds, grown = here.recv()
             process.join()
         ideal = n * latency_s / concurrency
-        print(
-            f"{n:,} photos: {seconds:.2f} s, {n / seconds:.1f}/s; ideal {ideal:.2f} s, reached {ideal / seconds:.1%}; +{grown:.0f} MiB"
-        )
+        rate = f"{n / seconds:.1f}/s, {ideal / seconds:.1%} of the ideal rate"
+        print(f"{n:,} photos in {seconds:.2f} s: {rate}; peak memory + {grown:.0f} MiB")
     server.terminate()
 
 
