@@ -110,7 +110,9 @@ class Result(Identity):
 
     @property
     def spec(self) -> str:
-        """Return ``MODEL@CHECKPOINT``, or ``MODEL`` where it has none."""
+        """Return ``MODEL@CHECKPOINT``, ``MODEL:NAME`` of a service that has many models, or ``MODEL``."""
+        if self.service and self.config.get("model"):
+            return f"{self.model}:{self.config['model']}"
         return f"{self.model}@{self.checkpoint}" if self.checkpoint else self.model
 
     @property

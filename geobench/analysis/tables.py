@@ -33,7 +33,7 @@ def show_breakdown(
     found = [breakdown(each, by, smallest, thresholds_km) for each in results]
     if _style(style) in LAYOUTS:
         return "\n\n".join(_breakdown_table(each, style) for each in found)
-    return _data([row for each in found for row in to_rows(each)], style)
+    return as_data([row for each in found for row in to_rows(each)], style)
 
 
 def _breakdown_table(found: Breakdown, style: str) -> str:
@@ -77,7 +77,7 @@ def show_calibration(
     found = [(each, calibration_rows(each, probabilities, thresholds_km)) for each in results]
     if _style(style) in LAYOUTS:
         return "\n\n".join(_calibration_table(each, rows, style) for each, rows in found)
-    return _data([each.identity() | row for each, rows in found for row in rows], style)
+    return as_data([each.identity() | row for each, rows in found for row in rows], style)
 
 
 def calibration_rows(
@@ -174,17 +174,22 @@ def _style(style: str) -> str:
 
 
 def _titled(detailed: DetailedResult, what: str, rows: list[dict[str, str]], notes: Sequence[str], style: str) -> str:
-    """Return a table with title and notes; on the terminal each note has a line of its own."""
+    return as_table(f"{detailed.name} on {detailed.result.dataset}, {what}", rows, notes, style)
+
+
+def as_table(title: str, rows: list[dict[str, str]], notes: Sequence[str], style: str) -> str:
+    """Return rows of text with a title above and notes below; on the terminal each note has a line of its own."""
     from tabulate import tabulate
 
-    title = f"{detailed.name} on {detailed.result.dataset}, {what}"
     align = ["left", *["right"] * (len(rows[0]) - 1)]
     table = tabulate(rows, headers="keys", tablefmt=LAYOUTS[style], disable_numparse=True, colalign=align)
     joined = ("\n" if style == "table" else " ").join(notes)
     return f"{'### ' if style == 'markdown' else ''}{title}\n\n{table}\n\n{joined}"
 
 
-def _data(rows: list[dict[str, Any]], style: str) -> str:
+def as_data(rows: list[dict[str, Any]], style: str) -> str:
+    """Return flat rows as ``csv`` or ``json``; raise ``UnknownNameError`` for another format."""
+    _style(style)
     if style == "json":
         return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
     import pandas as pd

@@ -1,6 +1,7 @@
 """The command line: parse, call one library function, echo. Everything here works from Python too."""
 
 from geobench.cli import (  # they add their commands to main
+    answers,
     breakdown,
     check,
     compare,
@@ -20,6 +21,7 @@ from geobench.cli import (  # they add their commands to main
 from geobench.cli.group import main
 
 __all__ = [
+    "answers",
     "breakdown",
     "check",
     "compare",
