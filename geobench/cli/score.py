@@ -34,7 +34,13 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     callback=_pairs,
     metavar="ROLE=NAME,…",
     help="The file's names for image, latitude, longitude (or position for both in one), rank, score, status, model, "
-    "truth_latitude, truth_longitude, if they are not recognised.",
+    "response (answers in words), truth_latitude, truth_longitude, if they are not recognised.",
+)
+@click.option(
+    "--parser",
+    default="",
+    metavar="NAME",
+    help="Read answers in words: json, country-city (lines country: and city:), lat-lon, or free (any text).",
 )
 @click.option(
     "--truth",
@@ -56,6 +62,7 @@ def score(
     geobench score theirs.csv --dataset im2gps3k --name PIGEOTTO
     geobench score answers.jsonl --dataset yfcc4k --columns latitude=location.coordinates.latitude
     geobench score wide.xlsx --truth truth.csv
+    geobench score batch_output.jsonl --dataset im2gps3k --parser json
 
     FILE is CSV, JSON, JSON Lines or a spreadsheet (.xlsx). Columns of several models, such as pred_lat_gpt and
     pred_lat_claude, give a result each. Without --dataset the true positions in FILE, or in --truth, become a test set.

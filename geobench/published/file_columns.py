@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,8 +14,9 @@ from geobench.published.flags import FLAGS, flags_in
 from geobench.published.pairs import AXIS, COMPLETING, EDGE, PREDICTED, TOKEN, TRUE, Pair, in_order, pairs_of, words_of
 from geobench.published.records import Record, text_of
 from geobench.words.coordinate_text import split_position
+from geobench.words.parsers import PARSERS
 
-ROLES = ("image", "latitude", "longitude", "position", "rank", "score", "status", "model")
+ROLES = ("image", "latitude", "longitude", "position", "rank", "score", "status", "model", "response")
 TRUTH_ROLES = ("truth_latitude", "truth_longitude", "truth_position")
 AFFIXES = ("predicted_{}", "pred_{}", "{}_predicted", "{}_pred")
 """Names of predicted positions, made from each name of a position."""
@@ -28,7 +30,21 @@ OPTIONAL = {
     "response": ("model_response", "raw_response", "response", "answer", "output", "completion"),
 }
 """Names that are recognised besides those of image and position, alone or at the end of a path in JSON."""
-MORE_IMAGES = ("image_file", "image_name", "image_path", "img", "photo", "key")
+RESPONSES = (
+    *(
+        "raw_response",
+        "raw_answer",
+        "raw_output",
+        "model_response",
+        "model_output",
+        "model_answer",
+        "response",
+        "completion",
+    ),
+    *("output", "generated_text", "answer", "prediction", "predicted", "output_text", "text", "content"),
+)
+"""Names of answers in words, that a parser reads."""
+MORE_IMAGES = ("custom_id", "image_file", "image_name", "image_path", "img", "photo", "key")
 SAMPLED = 500
 """Records that are looked at to see whether a column holds positions."""
 
@@ -71,12 +87,12 @@ def find_roles(path: Path, records: Sequence[Record], columns: Mapping[str, str]
     """
     names = list(dict.fromkeys(name for record in records for name in record.values))
     named = {role: [_named(path, names, role, wanted)] for role, wanted in columns.items()}
-    others = _others(names) | {role: found for role, found in named.items() if role not in (*AXES, "position")}
+    others = others_of(names) | {role: found for role, found in named.items() if role not in (*AXES, "position")}
     given = {role: found for role, found in named.items() if role in (*AXES, "position")}
     answers, ranked = _answers(path, records, names, given)
     missing = [role for role, there in (("image", "image" in others), ("position", bool(answers))) if not there]
     if missing:
-        raise _missing(path, names, missing)
+        raise _missing(path, names, missing, _answers_in_words(records, names) if "position" in missing else "")
     taken = {name for pair in answers for several in pair.columns.values() for name in several}
     truth = _truth(names, records, named, taken)
     true = {name for several in (truth.columns.values() if truth else ()) for name in several}
@@ -109,7 +125,7 @@ def _named(path: Path, names: Sequence[str], role: str, wanted: str) -> str:
     return by_lower[wanted.strip().lower()]
 
 
-def _others(names: Sequence[str]) -> dict[str, list[str]]:
+def others_of(names: Sequence[str]) -> dict[str, list[str]]:
     """Return the columns of each role other than the position, by their names or the ends of their paths in JSON."""
     by_lower = {name.strip().lower(): name for name in names}
     ends: dict[str, list[str]] = {}
@@ -247,7 +263,7 @@ def truth_of(path: Path, records: Sequence[Record], columns: Mapping[str, str]) 
     """
     names = list(dict.fromkeys(name for record in records for name in record.values))
     named = {role: [_named(path, names, role, wanted)] for role, wanted in columns.items() if role in TRUTH_ROLES}
-    others = _others(names)
+    others = others_of(names)
     truth = _truth(names, records, named, set())
     if truth is None:
         truth = next(iter(_by_content(path, records, names)), None)
@@ -257,8 +273,23 @@ def truth_of(path: Path, records: Sequence[Record], columns: Mapping[str, str]) 
     return others["image"][0], truth
 
 
-def _missing(path: Path, names: Sequence[str], roles: Sequence[str]) -> ResultError:
+def _answers_in_words(records: Sequence[Record], names: Sequence[str]) -> str:
+    """Return the column that is called like answers and holds texts of words; empty if there is none."""
+    ends = {name.strip().lower().rpartition(".")[2]: name for name in names}
+    for word in RESPONSES:
+        texts = [record.values.get(ends[word]) for record in records[:SAMPLED]] if word in ends else []
+        if any(isinstance(text, str) and re.search(r"[^\W\d_]{3}", text) for text in texts):
+            return ends[word]
+    return ""
+
+
+def _missing(path: Path, names: Sequence[str], roles: Sequence[str], words: str = "") -> ResultError:
     remedies = {"image": "image=NAME", "position": "latitude=NAME,longitude=NAME or position=NAME"}
+    if words and roles == ["position"]:
+        return ResultError(
+            f"{path} has answers in words, in {words!r}, and no positions; give a parser to read them: "
+            f"{', '.join(PARSERS)}."
+        )
     return ResultError(
         f"{path} has no recognised column for {' and '.join(roles)}; it has {listed(names)}. Name it (columns): "
         f"{','.join(remedies[role] for role in roles)}."

@@ -14,7 +14,7 @@ from geobench.data.tables.choice import Column, Resolve, choose_axis, choose_ima
 from geobench.data.tables.columns import AXES
 from geobench.errors import DatasetError, ResultError
 from geobench.geo import FloatArray
-from geobench.predictions import UNPARSEABLE
+from geobench.predictions import ANSWER, UNPARSEABLE
 from geobench.published.answers import Answers, not_stated, positions_in, read_answers, with_reasons
 from geobench.published.file_columns import (
     Roles,
@@ -32,6 +32,8 @@ from geobench.published.ordinates import complete
 from geobench.published.pairs import Pair, words_of
 from geobench.published.ranges import refuse_out_of_range
 from geobench.published.records import Record, Records, read_records, text_of
+from geobench.published.worded import geocoder_of, in_words
+from geobench.words.parsers import Parser
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,10 +51,12 @@ class Answered:
         model: as the file calls it; empty if it has one model only.
         table: a row per prediction: ``line``, ``image``, ``latitude``, ``longitude`` (NaN if there is no position),
             ``score``, ``order`` (what the predictions for an image are sorted by, best first), ``ranked`` (whether that
-            is a rank) and ``status``.
+            is a rank) and ``status``; of answers in words what is known of them, in columns that begin with
+            :data:`geobench.predictions.ANSWER`.
         columns: the file's name for each role.
         notes: lines on how it was read, for the user.
         distances: the numbers (n,) in columns that are called like a distance to the truth.
+        geocoder: what turned the names in answers into places; empty for none.
     """
 
     model: str
@@ -60,10 +64,15 @@ class Answered:
     columns: dict[str, str]
     notes: list[str] = field(default_factory=list)
     distances: Mapping[str, FloatArray] = field(default_factory=dict)
+    geocoder: str = ""
 
 
 def read_predictions(
-    path: Path, columns: Mapping[str, str], resolve: Resolve | None = None, as_given: bool = False
+    path: Path,
+    columns: Mapping[str, str],
+    resolve: Resolve | None = None,
+    as_given: bool = False,
+    parser: Parser | None = None,
 ) -> list[Answered]:
     """Return the predictions in ``path``, those of each model that it has.
 
@@ -75,6 +84,7 @@ def read_predictions(
         columns: the file's names for roles; those of others are recognised.
         resolve: looks for images by name, to tell which of several recognised columns names them.
         as_given: do not refuse positions out of range that fit with latitude and longitude swapped.
+        parser: reads the answers in words that ``path`` has; None reads the positions that it has.
 
     Raises:
         SettingError: ``columns`` names an unknown role.
@@ -84,6 +94,9 @@ def read_predictions(
     records = read_records(path)
     if not records.found:
         raise ResultError(f"{path} contains no predictions; it needs a row for each image: id, latitude, longitude.")
+    if parser is not None:
+        records = in_words(path, records, parser, columns)
+        columns = {role: name for role, name in columns.items() if role != "response"}
     roles = find_roles(path, records.found, columns)
     if roles.ranked:
         return [_of_ranks(path, records, roles, columns, resolve, as_given)]
@@ -210,8 +223,13 @@ def _read(
     if rank is None and "score" in found and not {"score", "rank", "model"} & {*columns}:
         refuse_merged(path, records.unit, records.found, table, found)
     used = {role: name for role, name in found.items() if role not in ("error", "response", "model")}
+    if records.response:
+        used = {role: used[role] for role in ("image", "rank") if role in used} | {"response": records.response}
+        for name in (name for name in records.found[0].values if name.startswith(ANSWER)):
+            table[name] = [record.values.get(name) for record in records.found]
     notes = [*records.notes, *roles.notes, *notes, *told, *_unusable(answers, lines, records.unit)]
-    return Answered(model, table, used, notes, {} if model else _distances(records, found))
+    geocoder = geocoder_of(records) if records.response else ""
+    return Answered(model, table, used, notes, {} if model else _distances(records, found), geocoder)
 
 
 def _distances(records: Records, found: Mapping[str, str]) -> dict[str, FloatArray]:

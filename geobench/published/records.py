@@ -44,11 +44,13 @@ class Records(NamedTuple):
         found: in their order.
         unit: what they are counted in: ``line``, ``record`` or ``row``.
         notes: lines on how the file was read, for the user.
+        response: the column of the answers in words that the positions were read from; empty for none.
     """
 
     found: list[Record]
     unit: str = "line"
     notes: tuple[str, ...] = ()
+    response: str = ""
 
 
 def read_records(path: Path) -> Records:

@@ -18,7 +18,7 @@ from geobench.geo import FloatArray, haversine_km
 from geobench.metrics import ScoredImages, scores_of
 from geobench.models import hash_positions
 from geobench.plugins import get_dataset, get_metrics
-from geobench.predictions import NOT_ASKED, OK, STATUSES, UNPARSEABLE, Predictions, status_counts
+from geobench.predictions import ANSWER, ANSWER_TEXTS, NOT_ASKED, OK, STATUSES, UNPARSEABLE, Predictions, status_counts
 from geobench.progress import SILENT, Progress
 from geobench.provenance import now
 from geobench.published.matching import Matched, match_ids, matches
@@ -33,6 +33,7 @@ from geobench.published.predictions_file import Answered, read_predictions
 from geobench.published.test_sets import name_for, set_of_truth
 from geobench.published.verdicts import close_name
 from geobench.results import Result
+from geobench.words.parsers import get_parser
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,12 +55,14 @@ class Options:
         truth: a file of true positions, which become a test set of their own.
         subset: also score this part of the test set, ``clean``.
         as_given: score positions that look swapped, like radians, or like the truth.
+        parser: name of the one that reads the answers in words that the file has; empty reads the positions in it.
     """
 
     columns: Mapping[str, str] | None = None
     truth: Path | None = None
     subset: str = ""
     as_given: bool = False
+    parser: str = ""
 
 
 def score_file(
@@ -70,6 +73,7 @@ def score_file(
     *,
     truth: Path | None = None,
     as_given: bool = False,
+    parser: str = "",
     progress: Progress = SILENT,
 ) -> Result:
     """Return the result of the predictions of the one model in ``path``; see :func:`score_models`.
@@ -77,7 +81,9 @@ def score_file(
     Raises:
         ResultError: also if the file has the predictions of several models.
     """
-    found = score_models(path, dataset, name, Options(columns, truth, as_given=as_given), progress=progress)
+    found = score_models(
+        path, dataset, name, Options(columns, truth, as_given=as_given, parser=parser), progress=progress
+    )
     if len(found) > 1:
         named = ", ".join(result.model for result in found[:6])
         raise ResultError(
@@ -118,9 +124,11 @@ def score_models(
     columns = options.columns or {}
     given = name is not None
     name = _checked(path.stem if name is None else name)
+    parser = get_parser(options.parser) if options.parser else None
     dataset = _test_set(path, dataset, options, progress)
     table = dataset.positions("test")
-    found = read_predictions(path, columns, partial(matches, table["image"].to_list()), options.as_given)
+    resolve = partial(matches, table["image"].to_list())
+    found = read_predictions(path, columns, resolve, options.as_given, parser)
     for note in dataset.notes("test"):
         progress.say(f"{note}.")
     subsets = FittingSubsets(options.subset) if options.subset else None
@@ -204,6 +212,8 @@ def _score(
             progress.say(f"{note}.")
     origin = {"columns": answered.columns, "unknown_ids": len(set(unknown))}
     origin |= {"of": answered.model} if answered.model else {}
+    origin |= {"parser": get_parser(options.parser).label} if options.parser else {}
+    origin |= {"geocoder": answered.geocoder} if answered.geocoder else {}
     result = _result(path, dataset, name, table, predictions, origin)
     if system := close_name(result):
         progress.say(
@@ -228,6 +238,8 @@ def _predictions(table: pd.DataFrame, rows: np.ndarray[Any, Any], images: Sequen
     If an image has fewer predictions than others, its last one is repeated: that changes no accuracy of the top k. An
     image whose best prediction, by rank, has no position failed. One that is not in the table was not asked for.
     """
+    import pandas as pd
+
     n = len(images)
     every = table.assign(row=rows).loc[rows >= 0].sort_values(["row", "order"], kind="stable")
     reasons = np.full(n, NOT_ASKED, dtype=object)
@@ -252,7 +264,20 @@ def _predictions(table: pd.DataFrame, rows: np.ndarray[Any, Any], images: Sequen
     failed = np.isnan(coordinates[:, 0, 0])
     reasons[~failed] = OK
     reasons[failed & (reasons == OK)] = UNPARSEABLE
-    return Predictions(coordinates, scores, failed, reasons)
+    counted = pd.concat([known.loc[place == 0], first]).drop_duplicates("row")
+    return Predictions(coordinates, scores, failed, reasons, _answers(counted, n))
+
+
+def _answers(counted: pd.DataFrame, n: int) -> dict[str, Any] | None:
+    """Return what is known of the answers to n images, of those in ``counted``; None if they are not in words."""
+    found: dict[str, Any] = {}
+    for column in (name for name in counted.columns if name.startswith(ANSWER)):
+        is_text = column.removeprefix(ANSWER) in ANSWER_TEXTS
+        found[column.removeprefix(ANSWER)] = values = np.full(
+            n, "" if is_text else np.nan, object if is_text else float
+        )
+        values[counted["row"].to_numpy(np.int64)] = counted[column].to_numpy(object if is_text else float)
+    return found or None
 
 
 def _refuse_doubled(known: pd.DataFrame, images: Sequence[str], path: Path) -> None:
