@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_CUTS = (
-    re.compile(r"[,;/|\n()\[\]、，；（）]+|\s[-–—>→]+\s|:\s|\.\s"),
-    re.compile(r"\s(?:in|near|of|at|outside|from|within|around|close to|is|and|or|und|et)\s", re.I),
-)
-"""Between names; the second only in what is not known as a whole, such as ``a café in Lyon``."""
+_BETWEEN = re.compile(r"[,;/|\n()\[\]、，；（）]+|\s[-–—>→]+\s|:\s|(?<=\w{4})\.\s")
+"""Between names; a full stop after a longer word than ``St.``"""
+_WITHIN = re.compile(r"\s(?:in|near|of|at|outside|from|within|around|close to|is|and|or|und|et)\s", re.I)
+"""Between names in what is not known as a whole, such as ``a café in Lyon``."""
 _LEADS = re.compile(
     r"^(?:(?:this is|it is|it's|i think|i believe|my guess is|likely|probably|possibly|perhaps|maybe|most likely|"
     r"taken|photo|somewhere|located|just|the|a|an|in|at|on|near|nearby|close to|next to|outside(?: of)?|around|from|"
@@ -31,11 +30,12 @@ def names_in(text: str, is_known: Callable[[str], bool]) -> list[str]:
     ['Porto', 'Portugal']
     """
     stripped = text.strip(_AROUND)
+    if not stripped or is_known(stripped):
+        return [stripped] if stripped else []
+    if len(pieces := _BETWEEN.split(stripped)) > 1:
+        return [name for piece in pieces for name in names_in(piece, is_known)]
     bare = _TAILS.sub("", _LEADS.sub("", stripped))
-    for whole in (stripped, bare):
-        if whole and is_known(whole):
-            return [whole]
-    for cut in _CUTS:
-        if len(pieces := cut.split(bare)) > 1:
-            return [name for piece in pieces for name in names_in(piece, is_known)]
-    return []
+    if bare and is_known(bare):
+        return [bare]
+    pieces = _WITHIN.split(bare)
+    return [name for piece in pieces for name in names_in(piece, is_known)] if len(pieces) > 1 else []

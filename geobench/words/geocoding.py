@@ -93,7 +93,7 @@ def _position_in(claim: Claim) -> Place | None:
 def _of_reading(reading: Reading, frame: Frame) -> Place | None:
     """Return the place of what is finest in ``reading``."""
     if reading.cities:
-        places, row = index().places, index().largest(reading.cities)
+        places, row = index().places, reading.cities[0]
         latitude, longitude = places.coordinates[row].tolist()
         country = places.countries[row]
         region = Area(places.regions[row], country).region

@@ -27,6 +27,8 @@ LARGE = 15_000
 """Inhabitants from which a place is meant by its name alone; a smaller one needs its country or region beside it."""
 NEIGHBOURS = 8
 """A place of one table is the one of the other that has its name and country and is among so many nearest."""
+OTHER_NAME = 0.1
+"""What the inhabitants of a place count where it is called by another of its names than the main one."""
 Rows = tuple[int, ...]
 
 
@@ -45,17 +47,20 @@ class Index:
     by_letters: dict[str, int | Rows]
 
     def find(self, text: str) -> Iterator[Rows]:
-        """Yield the rows of the places called ``text``, for each of its spellings that is known."""
-        letters = text.strip().replace(".", "")
-        if letters in self.by_letters:
-            yield _as_tuple(self.by_letters[letters])
-        for name in spellings(text):
-            if name in self.by_name:
-                yield _as_tuple(self.by_name[name])
+        """Yield the rows of the places called ``text``, for each of its spellings that is known, the likeliest first.
 
-    def largest(self, rows: Iterable[int]) -> int:
-        """Return the row of ``rows`` with the most inhabitants; the first of equals."""
-        return max(sorted(rows), key=lambda row: float(self.places.inhabitants[row]))
+        That is the one with the most inhabitants, those of a place that has the name only beside its own by a tenth:
+        Altamira in Brazil is the town so called, not the larger Planaltina, and Canton is Guangzhou, not Canton, Ohio.
+        """
+        letters = text.strip().replace(".", "")
+        written = list(spellings(text))
+        for rows in (self.by_letters.get(letters), *(self.by_name.get(name) for name in written)):
+            if rows is not None:
+                yield tuple(sorted(_as_tuple(rows), key=lambda row: -self._weight(row, written)))
+
+    def _weight(self, row: int, written: list[str]) -> float:
+        own = plain(self.places.names[row]) in written
+        return float(self.places.inhabitants[row]) * (1.0 if own else OTHER_NAME)
 
 
 def missing_extra(package: str) -> GeobenchError:

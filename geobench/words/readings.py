@@ -44,7 +44,7 @@ class Reading:
         explained: how many of them this reading accounts for.
         country: code.
         areas: regions, the most populous first.
-        cities: rows of the index.
+        cities: rows of the index, the likeliest first.
     """
 
     explained: int = 0
@@ -56,7 +56,7 @@ class Reading:
     def rank(self) -> tuple[int, int, float]:
         """Return what the best of several readings has most of: names explained, fineness, inhabitants."""
         fineness = 3 if self.cities else 2 if self.areas else 1 if self.country else 0
-        inhabitants = max((float(index().places.inhabitants[row]) for row in self.cities), default=0.0)
+        inhabitants = float(index().places.inhabitants[self.cities[0]]) if self.cities else 0.0
         return self.explained, fineness, inhabitants
 
 
@@ -169,16 +169,16 @@ def _inside(name: str, country: str | None, areas: tuple[Area, ...]) -> Rows:
 
 def _is_city(name: str, rows: Rows, called: bool, country: str | None, areas: tuple[Area, ...]) -> bool:
     """Return whether ``name`` means one of the cities ``rows``, and not the country, the region or the word."""
-    places, largest = index().places, index().largest(rows)
+    places, likeliest = index().places, rows[0]
     alone = country is None and not areas
     if alone and (code := country_of(name)) is not None:
-        return called and places.countries[largest] == code
+        return called and places.countries[likeliest] == code
     if called:
         return True
     if alone and plain(name) in ALSO_WORDS:
         return False
     regions = [area.key for area in areas_of(name, country) if not area.fine]
-    return not regions or places.regions[largest] in regions
+    return not regions or places.regions[likeliest] in regions
 
 
 def _near(rows: Rows, others: Rows) -> Rows:

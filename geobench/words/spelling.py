@@ -12,7 +12,7 @@ without them パリ, Paris, would be バリ, Bali."""
 _LETTERS = str.maketrans(
     dict.fromkeys("'’‘ʻʼʿʾ`´.·")
     | {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"}
-    | {"ی": "ي", "ى": "ي", "ک": "ك", "ة": "ه"}
+    | {"ی": "ي", "ى": "ي", "ک": "ك", "ة": "ه", "臺": "台"}
 )
 _BETWEEN = re.compile("[\\s\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00bf\u2000-\u206f\u3000-\u303f\u30fb]+")
 _LONG = {"st": "saint", "ste": "sainte", "ft": "fort", "mt": "mount"}
