@@ -32,24 +32,30 @@ ALIASES = {
     "IR": "Islamic Republic of Iran; Iran, Islamic Republic of; Persia", "KG": "Kyrgyz Republic",
     "KN": "St. Kitts and Nevis; St Kitts and Nevis", "KP": "Democratic People's Republic of Korea; DPRK; "
     "Korea, Democratic People's Republic of; Korea, North", "KR": "Republic of Korea; Korea, Republic of; Korea, South; "
-    "Korea", "LA": "Lao People's Democratic Republic; Lao PDR", "LC": "St. Lucia; St Lucia",
+    "Korea; 한국; 대한민국; 韓国; 韩国", "LA": "Lao People's Democratic Republic; Lao PDR", "LC": "St. Lucia; St Lucia",
     "LY": "Libyan Arab Jamahiriya; State of Libya", "MD": "Republic of Moldova; Moldova, Republic of",
     "MK": "Macedonia; FYROM; The former Yugoslav Republic of Macedonia; Republic of North Macedonia",
     "MM": "Burma; Myanmar (Burma)", "MO": "Macao; Macau SAR; Macao SAR China; Macau S.A.R", "NL": "The Netherlands; "
     "Holland", "PH": "The Philippines", "PS": "Palestinian Territory; State of Palestine; Palestinian Territories; "
-    "Occupied Palestinian Territory; West Bank; Gaza Strip; West Bank and Gaza", "RU": "Russian Federation; USSR",
+    "Occupied Palestinian Territory; West Bank; Gaza Strip; West Bank and Gaza", "RU": "Russian Federation; USSR; Россия; РФ; 俄国",
     "SH": "St. Helena", "ST": "Sao Tome and Principe", "SY": "Syrian Arab Republic", "SZ": "Swaziland",
     "TL": "East Timor; Timor Leste", "TR": "Türkiye; Turkiye; Republic of Türkiye", "TW": "Taiwan, Province of China; "
     "Republic of China; Chinese Taipei", "TZ": "United Republic of Tanzania; Tanzania, United Republic of",
-    "US": "USA; U.S.A.; U.S.; United States of America; America", "VA": "Holy See; Vatican; "
+    "US": "USA; U.S.A.; U.S.; United States of America; America; США; アメリカ; 미국; 美國", "VA": "Holy See; Vatican; "
     "Holy See (Vatican City State)", "VC": "St. Vincent and the Grenadines; St Vincent and the Grenadines",
     "VE": "Bolivarian Republic of Venezuela; Venezuela, Bolivarian Republic of", "VG": "Virgin Islands, British",
     "VI": "Virgin Islands, U.S.; United States Virgin Islands; U.S. Virgin Islands", "VN": "Viet Nam", "XK": "Kosovo; XKX",
     "AE": "UAE; Emirates", "BA": "Bosnia; Bosnia-Herzegovina", "SK": "Slovak Republic", "RE": "Reunion", "CW": "Curacao",
     "AX": "Aland Islands; Åland Islands", "BL": "St. Barthelemy; St. Barts", "LK": "Ceylon", "BF": "Upper Volta",
-    "BJ": "Dahomey", "TT": "Trinidad", "PF": "Tahiti",
+    "BJ": "Dahomey", "TT": "Trinidad", "PF": "Tahiti", "DE": "BRD; Federal Republic of Germany", "TH": "ประเทศไทย; ไทย; Siam",
 }  # fmt: skip
 """Further names, in use and of old: official and inverted forms, without accents, what a country was called before."""
+TERRITORIES = {
+    "AU": "CC CX NF", "CN": "HK MO", "DK": "FO GL", "FI": "AX", "FR": "BL GF GP MF MQ NC PF PM RE TF WF YT",
+    "GB": "AI BM FK GG GI GS IM IO JE KY MS PN SH TC VG", "NL": "AW BQ CW SX", "NO": "BV SJ", "NZ": "CK NU TK",
+    "US": "AS GU MP PR UM VI",
+}  # fmt: skip
+"""What has a code of its own, by the country that it belongs to."""
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ from geobench.data.places import CONTINENTS
 from geobench.geo import unit_vectors
 from geobench.words.index import index
 from geobench.words.languages import pycountry, translated_countries, translated_divisions
+from geobench.words.region_names import geonames_name
 from geobench.words.spelling import names_nothing, plain
 
 WITHOUT_SETTLEMENTS = {"AQ": (-77.85, 166.67)}
@@ -37,6 +39,7 @@ _KIND = re.compile(
     r"voivodeship|land|estado|provincia|provinz|kanton|sheng|ken|fu|of|de|del|do|da|di|la|the)\b|[省州県府道都]$"
 )
 """Words for what a region is, which one list has and another has not."""
+_INVERTED = re.compile(r", | ?[\[\]()]")  # Asturias, Principado de; Catalunya [Cataluña]
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class Area:
         """Return the name of the first-level division."""
         return self.key.removeprefix(self.country).strip().partition(" / ")[0]
 
+    @property
+    def inhabitants(self) -> float:
+        """Return the inhabitants of its places."""
+        return float(index().places.inhabitants[rows_of(self.key)].sum())
+
 
 def country_of(text: str) -> str | None:
     """Return the code of the country that ``text`` names in any language, or by its code; None if it names none.
@@ -66,9 +74,7 @@ def country_of(text: str) -> str | None:
     """
     stripped = text.strip()
     letters = stripped.replace(".", "")
-    if names_nothing(text):
-        return None
-    if len(letters) == 2 and letters.isascii() and letters.islower() and letters not in ("us", "uk"):
+    if names_nothing(text) or (re.fullmatch("[A-Za-z]{2}", letters) and letters not in (letters.upper(), "us", "uk")):
         return None
     code = countries.country_code(stripped)
     if code is None and len(letters) == 3 and letters.isascii() and letters.isupper():
@@ -92,7 +98,7 @@ def areas_of(text: str, country: str | None = None) -> list[Area]:
         kept = [area for area in found if country in (None, area.country) and (country or not area.fine)]
         first = [area for area in kept if not area.fine]
         if kept:
-            return sorted(first or kept, key=lambda area: -_inhabitants(area))
+            return sorted(first or kept, key=lambda area: (-area.inhabitants, area.key))
     return []
 
 
@@ -108,7 +114,11 @@ def _readings(text: str, country: str | None) -> Iterator[list[Area]]:
 
 
 def _without_kind(text: str) -> str:
-    return " ".join(_KIND.sub(" ", plain(text)).split())
+    return _kindless(plain(text))
+
+
+def _kindless(words: str) -> str:
+    return " ".join(_KIND.sub(" ", words).split())
 
 
 @cache
@@ -130,8 +140,7 @@ def _named() -> dict[str, list[Area]]:
 
 
 def _keys() -> list[str]:
-    places = index().places
-    return sorted({key for key in (*places.regions.tolist(), *places.counties.tolist()) if len(key) > 2})
+    return sorted(key for key in _rows() if len(key) > 2)
 
 
 @cache
@@ -159,30 +168,34 @@ def _traditional() -> dict[str, list[Area]]:
 @cache
 def _translated() -> dict[str, list[Area]]:
     """Return the areas by ISO's names and their translations; ISO and GeoNames are joined where any form agrees."""
-    found: dict[str, list[Area]] = {}
+    found: dict[str, set[Area]] = {}
     translations = translated_divisions()
     for division in pycountry().subdivisions:
-        code = division.country_code
-        forms = [division.name, *translations.get(code, {}).get(division.name, [])]
-        written = {plain(form) for form in forms} | {_without_kind(form) for form in forms}
+        code, iso = division.country_code, division.name
+        own = [form for name in (iso, geonames_name(code, iso) or "") for form in (name, *_INVERTED.split(name))]
+        others = translations.get(code, {}).get(iso, [])
+        written = {plain(form) for form in (*own, *others, *(name.partition("[")[0] for name in others))}
+        written |= {_kindless(form) for form in written}
         same = {area for form in written for area in _named().get(form, []) if area.country == code}
         same = {area for area in same if not area.fine} or same
-        for form in written if len(same) == 1 else ():
-            found.setdefault(form, []).extend(area for area in same if area not in found.get(form, []))
-    found.pop("", None)
-    return found
+        if len(same) == 1:
+            for form in written - {""}:
+                found.setdefault(form, set()).update(same)
+    return {form: list(areas) for form, areas in found.items()}
+
+
+def rows_of(key: str) -> npt.NDArray[np.intp]:
+    """Return the rows of the index that are in the country or area ``key``."""
+    return np.array(_rows().get(key, []), dtype=np.intp)
 
 
 @cache
-def rows_of(key: str) -> npt.NDArray[np.intp]:
-    """Return the rows of the index that are in the country or area ``key``."""
-    places = index().places
-    column = places.countries if len(key) == 2 else places.counties if " / " in key else places.regions
-    return np.flatnonzero(column == key)
-
-
-def _inhabitants(area: Area) -> float:
-    return float(index().places.inhabitants[rows_of(area.key)].sum())
+def _rows() -> dict[str, list[int]]:
+    places, found = index().places, defaultdict(list)
+    for column in (places.countries, places.regions, places.counties):
+        for row, key in enumerate(column.tolist()):
+            found[key].append(row)
+    return found
 
 
 @cache

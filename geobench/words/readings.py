@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geobench.data.countries import ALIASES
+from geobench.data.countries import ALIASES, TERRITORIES
 from geobench.geo import nearest_km
 from geobench.words.areas import Area, areas_of, country_of
 from geobench.words.claims import Claim
@@ -54,8 +54,12 @@ class Reading:
 
     @property
     def rank(self) -> tuple[int, int, float]:
-        """Return what the best of several readings has most of: names explained, fineness, inhabitants."""
-        fineness = 3 if self.cities else 2 if self.areas else 1 if self.country else 0
+        """Return what the best of several readings has most of: names explained, fineness, inhabitants.
+
+        A name alone that is a country's and a region's, such as Georgia, is the country.
+        """
+        in_country = 2 * (self.country is not None)
+        fineness = 4 if self.cities else in_country + 1 if self.areas else in_country
         inhabitants = float(index().places.inhabitants[self.cities[0]]) if self.cities else 0.0
         return self.explained, fineness, inhabitants
 
@@ -76,20 +80,25 @@ def frame_of(claim: Claim) -> Frame:
         others = names_in(claim.country, is_known)
         notes += [] if others else [f"the country {claim.country.strip()!r} is not known"]
     if not names_nothing(claim.region):
-        found = areas_of(claim.region, country)
-        if not found and country is None:
-            country = country_of(claim.region)
+        found, there = areas_of(claim.region, country), country_of(claim.region)
+        if not found and there is not None and country in (None, there, *_owners(there)):
+            country = there
         elif not found:
             others += [name for name in names_in(claim.region, is_known) if name != claim.region.strip()]
-            notes += [f"no region {claim.region.strip()!r} in {country}"]
+            notes.append(f"no region {claim.region.strip()!r}" + (f" in {country}" if country else " is known"))
         areas = found or areas
     return Frame(country, tuple(areas), tuple(others), tuple(notes))
 
 
+def _owners(territory: str) -> list[str]:
+    return [country for country, listed in TERRITORIES.items() if territory in listed.split()]
+
+
 def _part_of(text: str, country: str) -> list[Area]:
     """Return the region that ``text`` names although it is taken for a country, as Scotland is."""
-    aliases = {plain(name) for name in ALIASES.get(country, "").split(";")}
-    return [area for area in areas_of(text, country) if not area.fine] if plain(text) in aliases else []
+    if plain(text) not in {plain(name) for name in ALIASES.get(country, "").split(";")}:
+        return []
+    return [area for area in areas_of(text, country) if plain(area.region) == plain(text)]
 
 
 def best_reading(free: list[str], named: list[str], frame: Frame) -> Reading:
@@ -160,6 +169,7 @@ def _inside(name: str, country: str | None, areas: tuple[Area, ...]) -> Rows:
             kept = tuple(row for row in rows if {places.regions[row], places.counties[row]} & keys)
         elif country is not None:
             kept = tuple(row for row in rows if places.countries[row] == country)
+            kept = kept or tuple(row for row in rows if country in _owners(places.countries[row]))
         else:
             kept = tuple(row for row in rows if places.inhabitants[row] >= LARGE)
         if kept:
@@ -177,8 +187,11 @@ def _is_city(name: str, rows: Rows, called: bool, country: str | None, areas: tu
         return True
     if alone and plain(name) in ALSO_WORDS:
         return False
-    regions = [area.key for area in areas_of(name, country) if not area.fine]
-    return not regions or places.regions[likeliest] in regions
+    countries = {area.country for area in areas}
+    regions = [area for area in areas_of(name, country) if not area.fine and (not areas or area.country in countries)]
+    if not regions or places.regions[likeliest] in [area.key for area in regions]:
+        return True
+    return bool(places.inhabitants[likeliest] > regions[0].inhabitants)
 
 
 def _near(rows: Rows, others: Rows) -> Rows:

@@ -73,8 +73,9 @@ def names_nothing(text: str) -> bool:
     >>> [names_nothing(text) for text in ("N/A", "?", "the mountains", "Europe", "Oslo")]
     [True, True, True, True, False]
     """
-    words = plain(text)
-    words = re.sub("^(?:the|a|an) ", "", words)
+    if re.fullmatch("[A-Z]{2}", text.strip()) and text.strip() != "NA":
+        return False  # the code of a country or a state: IN, NO, OR
+    words = re.sub("^(?:the|a|an) ", "", plain(text))
     return not any(map(str.isalpha, words)) or words in _NO_PLACES
 
 
