@@ -306,13 +306,24 @@ def no_training(name: str) -> CheckpointError:
     )
 
 
+def settings_of(spec: str) -> dict[str, Any]:
+    """Return the settings that the argument in ``NAME:ARGUMENT`` stands for; none for ``NAME``.
+
+    Raises:
+        SettingError: the model takes no argument, or not this one.
+    """
+    name, colon, argument = spec.partition(":")
+    return dict(get_model_class(name).settings_of(argument)) if colon else {}
+
+
 def get_model(spec: str, device: str = "auto", settings: Mapping[str, Any] | None = None) -> Model:
     """Return the model ``spec``, ready to locate: ``NAME`` (its newest full training), ``NAME@DATA`` or ``NAME@ID``.
 
     Args:
         spec: a model, or one of its checkpoints.
         device: ``auto``, ``cpu``, ``cuda``, ….
-        settings: of a model that needs no training; those of a trained one are part of its checkpoint.
+        settings: of a model that needs no training; those of a trained one are part of its checkpoint. They replace
+            what the argument in ``NAME:ARGUMENT`` stands for.
 
     Raises:
         UnknownNameError: no such model, or no such setting.
@@ -324,7 +335,8 @@ def get_model(spec: str, device: str = "auto", settings: Mapping[str, Any] | Non
     if not model_class.trainable:
         if at:
             find_checkpoint(spec)  # refuses
-        return model_class(configure(model_class.Config, settings or {}, model_class.name), pick_device(device))
+        values = settings_of(spec) | dict(settings or {})
+        return model_class(configure(model_class.Config, values, model_class.name), pick_device(device))
     if settings:
         raise SettingError(f"{spec} has the settings it was trained with; to use others, train it again.")
     checkpoint = find_checkpoint(spec)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.errors import DatasetError, FeatureError, GeobenchError
+from geobench.errors import DatasetError, FeatureError, GeobenchError, SettingError
 from geobench.features.digests import row_digests, sorted_digests
 from geobench.features.loaders import FeatureLoader, feature_loader
 from geobench.features.wrappers import TunedEncoder
@@ -339,6 +339,16 @@ class Model(ABC):
     def similarity(self, features: npt.NDArray[np.float32], coordinates: FloatArray) -> npt.NDArray[np.float32]:
         """Return the cosine similarity (n, m) of ``features`` (n, views, d) to the places ``coordinates`` (m, 2)."""
         raise GeobenchError(f"{self.name} has no similarity between a query and a place.")
+
+    @classmethod
+    def settings_of(cls, argument: str) -> Mapping[str, Any]:
+        """Return the settings that ``MODEL:ARGUMENT`` stands for.
+
+        Raises:
+            SettingError: it stands for none.
+        """
+        none = f"{cls.name}:{argument}"
+        raise SettingError(f"{cls.name} takes nothing after a colon, so there is no {none}; use {cls.name}.")
 
     @classmethod
     def importable(cls) -> Sequence[str]:

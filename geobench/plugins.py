@@ -186,11 +186,11 @@ def get_models() -> dict[str, type[Model]]:
 
 
 def get_model_class(name: str) -> type[Model]:
-    """Return the model class called ``name``; raise ``UnknownNameError`` with the nearest names."""
-    models = get_models()
-    if name not in models:
-        raise unknown_name("model", name, models, "All of them: geobench models")
-    return models[name]
+    """Return the class of the model ``NAME`` or ``NAME:ARGUMENT``; raise ``UnknownNameError`` if there is none."""
+    models, plain = get_models(), name.partition(":")[0]
+    if plain not in models:
+        raise unknown_name("model", plain, models, "All of them: geobench models")
+    return models[plain]
 
 
 def get_datasets() -> dict[str, Dataset]:

@@ -8,13 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geobench.checkpoints import find_checkpoint, get_model
+from geobench.checkpoints import find_checkpoint, get_model, settings_of
 from geobench.choices import Choice, model_class_of
 from geobench.errors import GeobenchError, SettingError, unknown_name
 from geobench.evaluate import Options, encoder_for
 from geobench.gallery import check_spec, choose_gallery, needs_training
 from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset, get_encoder
+from geobench.services import Service
 from geobench.settings import configure, setting_names
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Plan:
             for seed in dict.fromkeys(self.seeds):
                 yield gallery, seed
 
+    def asks_again(self, model: Model) -> bool:
+        """Return whether a result of ``model`` that is there is computed again."""
+        return self.force or (isinstance(model, Service) and bool(self.options.asking.retry))
+
     def load(self, spec: str) -> Model:
         """Return the model ``spec`` on the device, ready to locate."""
         return get_model(spec, self.device, declared(model_class_of(spec), self.settings))
@@ -86,10 +91,10 @@ def declared(model: type[Model], settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_settings(models: Sequence[str], settings: Mapping[str, Any]) -> None:
     """Raise if a setting is not declared by any model that needs no training, or its value does not fit."""
-    classes = [model_class_of(spec) for spec in models]
-    untrained = [model for model in classes if not model.trainable]
-    valid = {name for model in untrained for name in setting_names(model.Config)}
-    if settings and all(model.trainable for model in classes):
+    classes = {spec: model_class_of(spec) for spec in models}
+    untrained = {spec: model for spec, model in classes.items() if not model.trainable}
+    valid = {name for model in untrained.values() for name in setting_names(model.Config)}
+    if settings and not untrained:
         raise SettingError(
             f"settings apply to models that need no training; those of {', '.join(models)} are chosen when they are "
             f"trained: geobench train {models[0]} --set NAME=VALUE"
@@ -97,8 +102,10 @@ def check_settings(models: Sequence[str], settings: Mapping[str, Any]) -> None:
     for name in settings:
         if name not in valid:
             raise unknown_name("setting of these models", name, valid)
-    for model in untrained:
-        configure(model.Config, declared(model, settings), model.name)
+    for spec, model in classes.items():
+        values = settings_of(spec)  # a trained model takes no argument
+        if not model.trainable:
+            configure(model.Config, values | declared(model, settings), model.name)
 
 
 def check_jobs(choices: Sequence[Choice], test_sets: Sequence[TestSet], plan: Plan) -> tuple[list[Job], list[str]]:

@@ -21,13 +21,16 @@ from geobench.choices import choose, model_class_of
 from geobench.devices import pick_device
 from geobench.errors import GeobenchError, ResultError, SettingError
 from geobench.evaluate import DEFAULTS, Options, evaluate, identity_of, overlap_warning, rows_in_training
+from geobench.forecast import forecast
 from geobench.gallery import Gallery, gallery_for
 from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset, get_metrics
+from geobench.predictions import SERVICE
 from geobench.preflight import Job, Plan, check_jobs, check_settings
 from geobench.progress import SILENT, Progress, WithoutRepeats
 from geobench.provenance import Identity
 from geobench.results import FOLDER, Result, find_kept, load_result
+from geobench.services import Service
 from geobench.train import train
 
 if TYPE_CHECKING:
@@ -43,10 +46,14 @@ NOTICED = 1e-6
 
 @dataclass
 class RunSummary:
-    """What a run did: results in the order asked for, and a line for each combination that failed."""
+    """What a run did: results in the order asked for, and a line for each combination that failed.
+
+    ``planned`` are the rows of :func:`geobench.forecast.forecast` of a run that was only planned.
+    """
 
     results: list[Result] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    planned: list[dict[str, Any]] = field(default_factory=list)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row per result: what was run, its scores, and everything else that is recorded."""
@@ -70,6 +77,7 @@ def run(
     trained_on: str | None = None,
     allow_mixed: bool = False,
     force: bool = False,
+    dry_run: bool = False,
     folder: Path | str = FOLDER,
     progress: Progress = SILENT,
 ) -> RunSummary:
@@ -92,6 +100,7 @@ def run(
         trained_on: training set of all models; those without a full training on it are trained first.
         allow_mixed: compare models that were trained on different data or with different encoders.
         force: evaluate again what is there, on features extracted again.
+        dry_run: only say what would be done, trained and asked.
         folder: results folder.
         progress: reports the work.
 
@@ -123,6 +132,9 @@ def run(
     for job in jobs if subset else []:
         if job.choice.training is None:
             subsets.check(plan.configured(job.choice.spec), job)
+    if dry_run:
+        summary.planned = forecast(jobs, plan, progress)
+        return summary
     refreshed: list[Mapping[str, Any]] = []
     for job in jobs:
         _run_job(job, plan, subsets, refreshed, summary, progress)
@@ -251,14 +263,19 @@ def _results(
 ) -> Iterator[Result]:
     """Yield the result of one combination, the kept one or a new one, saved; then that of the subset."""
     kept = find_kept(plan.folder, identity)
-    if kept is not None and not plan.force:
+    if kept is not None and not plan.asks_again(model):
         result = _kept(kept, model, test_set, plan, progress)
     else:
         result = evaluate(load(), test_set, gallery, plan.options, progress=progress)
-        if kept is not None and (difference := _changed(kept, result)):
+        if kept is not None and not isinstance(model, Service) and (difference := _changed(kept, result)):
             progress.say(f"{model.name} on {test_set.name}: {difference}")
         saved = result.save(plan.folder)
         progress.say(f"{model.name} on {test_set.name}{f' × {gallery.spec}' if gallery else ''}: saved {saved}.")
+    if lost := result.statuses.get(SERVICE, 0) if not result.foreign else 0:
+        progress.say(
+            f"{result.spec} on {test_set.name}: {lost:,} of {result.n:,} images are lost to errors of the service; to "
+            "ask for them again: the same command with --retry errors"
+        )
     yield result
     chosen = subsets.of(model, test_set) if plan.subset else None
     if chosen is not None:

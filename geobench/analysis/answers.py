@@ -11,7 +11,7 @@ from geobench.analysis.details import DetailedResult
 from geobench.analysis.tables import FORMATS, as_data, as_table
 from geobench.errors import ResultError
 from geobench.metrics import Metric, accuracies
-from geobench.plugins import get_metrics
+from geobench.plugins import get_metric, get_metrics
 from geobench.predictions import OK, REFUSED, SERVICE, UNPARSEABLE, UNREADABLE
 from geobench.rounding import shown
 
@@ -49,7 +49,7 @@ def answer_row(detailed: DetailedResult) -> dict[str, Any]:
         row[f"coarser_{metric.threshold_km:g}km"] = (
             None if fine is None or not len(fine) else 100 * float(np.mean(fine > metric.threshold_km))
         )
-    row["country"] = result.scores.get("country")
+    row["country"] = get_metric("country").score(detailed.scored)
     service = result.service
     within = int((detailed.errors <= HIT_KM).sum())
     cost = service.get("cost")
@@ -70,12 +70,25 @@ def show_answers(results: Sequence[DetailedResult], style: str = "table") -> str
     if style in ("csv", "json") or style not in FORMATS:
         return as_data(rows, style)
     metrics = _accuracies(results[0])
-    lines = [_line(each, row, metrics) for each, row in zip(results, rows, strict=True)]
+    names = _told_apart(results)
+    lines = [_line(each, row, metrics) | {"Model": name} for each, row, name in zip(results, rows, names, strict=True)]
     return as_table("Answers", lines, _notes(rows, metrics), style)
 
 
 def _accuracies(detailed: DetailedResult) -> list[Metric]:
     return accuracies(get_metrics(detailed.result.dataset))
+
+
+def _told_apart(results: Sequence[DetailedResult]) -> list[str]:
+    """Return the names of ``results``, with the settings in which those of one name differ."""
+    configs = [each.result.config for each in results]
+    names = [each.name for each in results]
+    told = []
+    for name, config in zip(names, configs, strict=True):
+        alike = [other for other, called in zip(configs, names, strict=True) if called == name]
+        differ = [key for key in config if any(other.get(key) != config[key] for other in alike)]
+        told.append(f"{name} ({', '.join(f'{key}={config[key]}' for key in differ)})" if differ else name)
+    return told
 
 
 def _line(detailed: DetailedResult, row: dict[str, Any], metrics: Sequence[Metric]) -> dict[str, str]:
@@ -88,7 +101,7 @@ def _line(detailed: DetailedResult, row: dict[str, Any], metrics: Sequence[Metri
         within = f" ({shown(alone, 1)})" if alone is not None and row["answered"] < row["n"] else ""
         mark = COARSE if (row[f"coarser_{km}"] or 0) > 0 else ""
         line[f"{metric.threshold_km:,g} km"] = f"{shown(row[metric.name], 1)}{within}{mark}"
-    line["Country"] = "–" if row["country"] is None else shown(row["country"], 1)
+    line["Country"] = shown(row["country"], 1)
     line["Tokens"] = "–" if not row["tokens_in"] else f"{(row['tokens_in'] + row['tokens_out']) / row['n']:,.0f}"
     line["s (50 %, 95 %)"] = "–" if row["seconds_50"] is None else f"{row['seconds_50']:.1f}, {row['seconds_95']:.1f}"
     line["Cost"] = "–" if row["cost"] is None else f"{row['cost']:.4g}"

@@ -109,6 +109,10 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
 @ALLOW_MIXED
 @click.option("--no-train", is_flag=True, help="Refuse a model without a checkpoint instead of training it.")
 @click.option("--force", is_flag=True, help="Evaluate again even if the result exists, on features extracted again.")
+@click.option("--retry", callback=names, help="Ask a service again: errors, refused, unparseable.")
+@click.option("--max-requests", type=click.IntRange(1), help="Send a service no more than so many requests.")
+@click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Spend no more, by the stated prices.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, trained, asked and paid without doing it.")
 @RESULTS
 @resumable
 def run(
@@ -119,6 +123,9 @@ def run(
     no_train: bool,
     assignments: tuple[str, ...],
     thresholds_km: list[float] | None,
+    retry: list[str] | None,
+    max_requests: int | None,
+    max_cost: float | None,
     **chosen: Any,
 ) -> None:
     """Evaluate every model on every test set and gallery. Existing results are kept; failures are listed at the end.
@@ -137,21 +144,45 @@ def run(
     by area), official:SIZE (the one released with GeoCLIP's weights, geoclip@official), or a CSV file with latitude and
     longitude. A file and a whole source are the same with every seed, and are evaluated once. --thresholds changes the
     table alone: scores are computed from the predictions, which are saved.
+
+    A model behind an endpoint is chat:NAME or chat:FILE.toml, with its settings as --set (geobench models show chat).
+    Every answer is kept when it comes, and none is asked for twice: stopped in whatever way, the same command goes on.
+
+    \b
+    geobench run --models chat:gpt-4o --datasets im2gps3k --dry-run --set price_in=2.5 --set price_out=10
+    geobench run --models chat:gpt-4o --datasets im2gps3k --set concurrency=16 --max-cost 20
+    geobench run --models chat:llava --datasets bluemarble --set base_url=http://localhost:8080/v1
     """
     from geobench import Options
     from geobench import run as run_all
+    from geobench.services import Asking
     from geobench.settings import parse_assignments
 
     summary = run_all(
-        options=Options(int(crops), top_k, batch_size, workers),
+        options=Options(int(crops), top_k, batch_size, workers, Asking(tuple(retry or ()), max_requests, max_cost)),
         settings=parse_assignments(assignments),
         train_missing=not no_train,
         progress=ConsoleProgress(),
         **chosen,
     )
+    if chosen["dry_run"]:
+        print_rows([_planned(row) for row in summary.planned], as_json=False)
+        finish(summary.failures, lambda: "")
+        return
     tested = list(dict.fromkeys(result.dataset for result in summary.results))
     keys = {result.key for result in summary.results}
     finish(summary.failures, lambda: results_table(chosen["folder"], tested, thresholds_km, keys) if tested else "")
+
+
+def _planned(row: dict[str, Any]) -> dict[str, str]:
+    """Return a row of what would be done, as text."""
+    asked = {head: row[name] for head, name in (("requests", "requests"), ("in", "tokens_in"), ("out", "tokens_out"))}
+    return (
+        {"model": row["model"], "test set": f"{row['dataset']} ({row['n']:,})", "gallery": row["gallery"] or "–"}
+        | {"seed": str(row["seed"]), "what": row["what"]}
+        | {head: "–" if value is None else f"{value:,}" for head, value in asked.items()}
+        | {"cost": "–" if row["cost"] is None else f"{row['cost']:.4g}"}
+    )
 
 
 @main.command()
