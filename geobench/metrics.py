@@ -89,8 +89,27 @@ class ScoredImages:
         """Return country, region and continent of the best predictions; a failed image is nowhere."""
         from geobench.data.places import find_places
 
+        return find_places(self._best())
+
+    @cached_property
+    def cities(self) -> npt.NDArray[np.object_]:
+        """Return the city (n,) of each true position: the largest place within 25 km; empty if there is none."""
+        from geobench.data.places import find_cities
+
+        assert self.truth is not None
+        return find_cities(self.truth)
+
+    @cached_property
+    def predicted_cities(self) -> npt.NDArray[np.object_]:
+        """Return the city (n,) of each best prediction; empty for a failed image."""
+        from geobench.data.places import find_cities
+
+        return find_cities(self._best())
+
+    def _best(self) -> FloatArray:
+        """Return the best prediction (n, 2) of each image, NaN if it failed."""
         assert self.predictions is not None
-        return find_places(np.where(self.predictions.failed[:, None], np.nan, self.predictions.coordinates[:, 0]))
+        return np.where(self.predictions.failed[:, None], np.nan, self.predictions.coordinates[:, 0])
 
 
 @dataclass(frozen=True)

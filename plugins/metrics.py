@@ -1,4 +1,4 @@
-"""The field's metrics: accuracy at five distances, median and mean error, GeoScore, hits of country and region."""
+"""The field's metrics: accuracy at five distances, median and mean error, GeoScore, hits of country, region, city."""
 
 from __future__ import annotations
 
@@ -72,6 +72,11 @@ def _same_place(kind):
     return values
 
 
+def _same_city(images):
+    """Return whether the true and the predicted city are one; NaN if the true place is far from any."""
+    return np.where(images.cities != "", (images.cities == images.predicted_cities).astype(np.float64), np.nan)
+
+
 MEDIAN = Metric(
     name="median_km",
     heading="Median km",
@@ -115,6 +120,17 @@ REGION = Metric(
     needs="predictions",
     listed=False,
 )
+CITY = Metric(
+    name="city",
+    heading="City hit",
+    per_image=_same_city,
+    kind="share",
+    unit="%",
+    low=0.0,
+    high=100.0,
+    needs="predictions",
+    listed=False,
+)
 
 
 @hookimpl
@@ -122,7 +138,7 @@ def register_metrics(register):
     """Register the field's metrics, and the families ``acc_*km`` and ``geoscore@*``."""
     for level, km in LEVELS_KM.items():
         register(accuracy(km, level))
-    for metric in (MEDIAN, MEAN, geoscore(), COUNTRY, REGION):
+    for metric in (MEDIAN, MEAN, geoscore(), COUNTRY, REGION, CITY):
         register(metric)
     register("acc_*km", accuracy_from_name)
     register("geoscore@*", geoscore_from_name)

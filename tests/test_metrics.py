@@ -57,7 +57,7 @@ def test_metrics_are_ordered_by_distance_then_as_they_come_and_none_comes_twice(
     assert [metric.name for metric in get_metrics("nobody knows it")] == [metric.name for metric in get_metrics()]
 
 
-@pytest.mark.parametrize("name", ["acc_0.5km", "acc_20015km", "geoscore@2000", "acc_25km", "country"])
+@pytest.mark.parametrize("name", ["acc_0.5km", "acc_20015km", "geoscore@2000", "acc_25km", "country", "city"])
 def test_a_metric_has_the_name_that_it_is_asked_for_by(name):
     assert get_metric(name).name == name
 
@@ -92,6 +92,24 @@ def test_part_of_the_images_has_their_predictions_and_columns():
         assert part.extra["AUTHOR"].to_list() == ["a", "c"]
         assert part.predictions.coordinates[1, 0].tolist() == [4.0, 5.0]
         assert part.errors_km.tolist() == whole.errors_km[[0, 2]].tolist()
+
+
+def test_country_region_and_city_are_those_of_the_positions():
+    montmartre, versailles, marseille, basel, mid_atlantic = (
+        (48.887, 2.343), (48.804, 2.120), (43.296, 5.370), (47.558, 7.588), (30.0, -40.0)
+    )  # fmt: skip
+    truth = np.array([montmartre, montmartre, montmartre, montmartre, mid_atlantic, montmartre])
+    predicted = np.array([versailles, marseille, basel, mid_atlantic, montmartre])
+    answered = np.array([True] * 5 + [False])
+    predictions = Predictions.scatter(Predictions.of(predicted[:, None], np.ones((5, 1))), answered)
+    images = ScoredImages(predictions.errors_km(truth), truth, predictions)
+    values = {name: get_metric(name).values(images).tolist() for name in ("country", "region", "city")}
+    assert values["country"][:4] == [1, 1, 0, 0] and values["country"][5] == 0
+    assert values["region"][:4] == [1, 0, 0, 0] and values["region"][5] == 0
+    assert values["city"][:4] == [1, 0, 0, 0] and values["city"][5] == 0
+    assert all(math.isnan(value[4]) for value in values.values())  # at sea: none of them applies
+    assert images.cities[0] == "FR Île-de-France / Paris"
+    assert get_metric("city").score(images) == pytest.approx(100 / 5)
 
 
 def test_geoscore_is_5000_at_the_place_itself():

@@ -22,12 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench.data.land import is_land
-from geobench.geo import FloatArray, invalid_rows, unit_vectors
+from geobench.geo import EARTH_RADIUS_KM, FloatArray, invalid_rows, unit_vectors
 
 Texts: TypeAlias = npt.NDArray[np.object_]
 
 SMALLEST_SHARE = 0.1
 """A country with a smaller share of a zone's places holds no part of it: these lie at a border drawn otherwise."""
+CITY_KM = 25.0  # the radius of a hit at the level of the city in the field's tables
+CITY_BLOCK = 10_000  # coordinates whose neighbours are in memory together
 SEA = "Etc/"  # what the names of the zones of the open sea begin with
 ANTARCTIC = -60.0  # land south of this latitude is Antarctica, by the Antarctic Treaty
 ISLANDS = {
@@ -97,6 +99,34 @@ def settlements() -> tuple[FloatArray, FloatArray]:
     """Return the coordinates (m, 2) and the inhabitants (m,) of GeoNames' places with more than 1,000 inhabitants."""
     known = gazetteer()
     return known.coordinates, known.inhabitants
+
+
+def find_cities(coordinates: FloatArray) -> Texts:
+    """Return the city (n,) of each of ``coordinates`` (n, 2): the place with the most inhabitants within 25 km.
+
+    A suburb is thereby of its city, wherever the border between them is. The text is that of the region and the name,
+    such as ``FR Île-de-France / Paris``; empty where there is no place, and for a row that is NaN.
+    """
+    known, largest_first, tree = gazetteer(), *_tree_by_size()
+    cities = np.full(len(coordinates), "", dtype=object)
+    valid = np.setdiff1d(np.arange(len(coordinates)), invalid_rows(coordinates))
+    reach = 2 * np.sin(CITY_KM / EARTH_RADIUS_KM / 2)
+    for start in range(0, len(valid), CITY_BLOCK):
+        rows = valid[start : start + CITY_BLOCK]
+        for row, near in zip(rows, tree.query_ball_point(unit_vectors(coordinates[rows]), reach), strict=True):
+            if near:
+                city = largest_first[min(near)]
+                cities[row] = f"{known.regions[city]} / {known.names[city]}"
+    return cities
+
+
+@cache
+def _tree_by_size() -> tuple[npt.NDArray[np.intp], Any]:
+    """Return the rows of all places, the largest first, and a tree of them in this order."""
+    from scipy.spatial import cKDTree
+
+    largest_first = np.argsort(-gazetteer().inhabitants, kind="stable")
+    return largest_first, cKDTree(unit_vectors(gazetteer().coordinates[largest_first]))
 
 
 @dataclass(frozen=True)
