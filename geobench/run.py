@@ -6,6 +6,7 @@ tables, checkpoints, encoders' weights, galleries, the device and the results fo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -242,13 +243,19 @@ def _run_job(
             for result in _results(model, load, test_set, drawn, identity, plan, subsets, progress):
                 summary.results.append(result)
                 if result.n and result.failed == result.n:
-                    summary.failures.append(
-                        f"{spec} × {result.dataset}: all {result.n:,} images failed, so its figures say nothing of the "
-                        f"model; look why: geobench datasets check {result.dataset}"
-                    )
+                    summary.failures.append(f"{spec} × {result.dataset}: {_all_failed(result)}")
         except GeobenchError as error:
             where = f" × {gallery}" if gallery else ""
             summary.failures.append(f"{spec} × {test_set.name}{where}: {error}")
+
+
+def _all_failed(result: Result) -> str:
+    """Return a line on a result without a single prediction: why, or where to look."""
+    nothing = f"all {result.n:,} images failed, so its figures say nothing of the model"
+    reasons = (result.predictions.answers or {}).get("reason", ()) if result.predictions is not None else ()
+    if told := Counter(filter(None, reasons)).most_common(1):
+        return f"{nothing}; the reason for {told[0][1]:,} of them: {told[0][0]}"
+    return f"{nothing}; look why: geobench datasets check {result.dataset}"
 
 
 def _results(

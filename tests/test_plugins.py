@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -94,6 +96,52 @@ def test_its_classifier_of_cells_is_short_trains_and_answers(installed):
     assert trained.stdout.startswith("smooth@relief-wide-s0-")
     run = ["run", "--models", "smooth", "--datasets", "relief-wide", "--limit", 12, "--device", "cpu"]
     assert "smooth@relief-wide-s0-" in geobench(*run, site=installed).stdout
+
+
+def test_its_service_is_short_and_answers(installed):
+    source = (EXAMPLE / "geobench_example" / "web.py").read_text()
+    body = source[source.index("class Web(") : source.index("@hookimpl")]
+    assert len([line for line in body.splitlines() if line.strip()]) <= 20
+
+    class Locator(BaseHTTPRequestHandler):
+        def do_POST(self):
+            photo = self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append(photo)
+            odd = len(seen) == 3
+            content = json.dumps(
+                {"error": "no roads"} if odd else {"lat": 10.0, "lon": 20.0, "confidence": 0.7}
+            ).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    seen = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Locator) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"url=http://127.0.0.1:{server.server_address[1]}/locate"
+        run = [
+            "run",
+            "--models",
+            "web",
+            "--datasets",
+            "relief-wide",
+            "--limit",
+            6,
+            "--set",
+            url,
+            "--set",
+            "concurrency=1",
+        ]
+        done = geobench(*run, site=installed)
+        server.shutdown()
+    assert "web: 5 answered, 1 lost to an error of the service." in done.stdout
+    assert len(seen) == 6 and all(photo[:2] == b"\xff\xd8" for photo in seen)
+    table = next(Path("results").glob("*.predictions.csv")).read_text().splitlines()
+    assert sum("10.0,20.0,0.7" in line for line in table) == 5
 
 
 def test_a_setting_out_of_range_or_misspelt_is_one_line(installed):

@@ -87,7 +87,8 @@ FAULTS = {
     "refused": (Refused("its content filter"), REFUSED, 1),
     "rejected": (Rejected("HTTP 400: context too long"), SERVICE, 1),
     "no connection": (ConnectionResetError("reset"), SERVICE, 4),
-    "a mistake of the plugin": (ZeroDivisionError("oh"), SERVICE, 4),
+    "a mistake of the plugin": (ZeroDivisionError("oh"), SERVICE, 1),
+    "half an answer": ([ValueError("Expecting ',' delimiter"), None], OK, 2),
     "empty": (Reply(text="  "), UNPARSEABLE, 1),
     "cut off": (Reply(text="It is in", finish="length"), UNPARSEABLE, 1),
     "words": (Reply(text="somewhere nice"), UNPARSEABLE, 1),
@@ -190,7 +191,7 @@ def test_prices_and_concurrency_change_no_key_and_samples_do(oracle):
 
 def test_a_service_that_is_away_ends_the_run_and_counts_nothing(oracle):
     oracle.script["*"] = Busy("HTTP 502: bad gateway")
-    with pytest.raises(ServiceError, match=r"the last 20 requests to oracle failed, each 2 times: HTTP 502"):
+    with pytest.raises(ServiceError, match=r"the last 20 requests to oracle failed, the last in 2 attempts: HTTP 502"):
         evaluate(of(oracle, tries=2, concurrency=4), "bluemarble", limit=40)
     oracle.script.clear()
     assert evaluate(of(oracle), "bluemarble", limit=40).statuses == {OK: 40}

@@ -1,6 +1,6 @@
 """Services: models that are asked for one photo at a time, with a log of answers, retries, budgets and statuses."""
 
-from geobench.services.contract import Asking, Photo, Reading, Reply, Service, ServiceConfig
+from geobench.services.contract import Asking, Photo, Reading, Reply, Service, ServiceConfig, as_jpeg
 from geobench.services.faults import Busy, Fault, Refused, Rejected, Unparseable
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "Service",
     "ServiceConfig",
     "Unparseable",
+    "as_jpeg",
 ]

@@ -147,7 +147,7 @@ class Questions:
                 fault, state, reason, billed = busy, ERROR, str(busy), busy.late
             finally:
                 self.budget.settle(reserved, reply if state in (ANSWERED, INVALID) else None, billed=billed)
-            if fault is None or self._stopping or tries == self.model.config.tries:
+            if fault is None or not fault.again or self._stopping or tries == self.model.config.tries:
                 break
             self._postpone(fault, tries)
         return await self._kept(photo, sample, state, reason, reply, time.monotonic() - started, tries)
@@ -167,7 +167,9 @@ class Questions:
         except (Fault, GeobenchError, MemoryError):
             raise
         except Exception as error:
-            raise Busy(f"{self.model.name} failed with {type(error).__name__}: {error}") from error
+            # what cannot be read may be half an answer; anything else is a mistake in the plugin
+            reason = f"{self.model.name} failed with {type(error).__name__}: {error}"
+            raise Busy(reason, late=True, again=isinstance(error, ValueError)) from error
 
     async def _turn(self) -> None:
         """Wait until the service wants to be asked again."""
@@ -203,7 +205,7 @@ class Questions:
             raise ServiceError(f"{self.model.name} took none of the first {GIVE_UP_AFTER} requests: {reason}.")
         if self._failed_in_a_row >= GIVE_UP_AFTER:
             raise ServiceError(
-                f"the last {GIVE_UP_AFTER} requests to {self.model.name} failed, each {tries} times: {reason}. "
+                f"the last {GIVE_UP_AFTER} requests to {self.model.name} failed, the last in {tries} attempts: {reason}. "
                 "What was answered is kept; the same command goes on."
             )
         at = datetime.now(UTC).isoformat(timespec="milliseconds")

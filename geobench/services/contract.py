@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
 
 from geobench.errors import SettingError
 from geobench.models import Model
@@ -24,7 +27,8 @@ class Photo:
 
     Attributes:
         id: its name in the test set; never sent by geobench, as names may tell the place.
-        content: the encoded bytes as they lie on disk, metadata and all.
+        content: the encoded bytes as they lie on disk, metadata and all: what is sent on may hold the position. Send
+            :meth:`jpeg` unless the service is known not to look.
         digest: 32 hexadecimal digits that stand for ``content``.
     """
 
@@ -41,6 +45,26 @@ class Photo:
             ImageError: it cannot be decoded.
         """
         return self.decode()
+
+    def jpeg(self, size: int | None = None, quality: int = 90) -> bytes:
+        """Return the image as JPEG without metadata, its longest side at most ``size`` pixels.
+
+        Raises:
+            ImageError: it cannot be decoded.
+        """
+        return as_jpeg(self.image, size, quality)
+
+
+def as_jpeg(image: Image.Image, size: int | None = None, quality: int = 90) -> bytes:
+    """Return an RGB ``image`` as JPEG without metadata, its longest side at most ``size`` pixels."""
+    from PIL import Image
+
+    bare = Image.fromarray(np.asarray(image))
+    if size is not None:
+        bare.thumbnail((size, size), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    bare.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
 
 
 @dataclass(frozen=True)

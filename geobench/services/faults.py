@@ -13,11 +13,14 @@ class Busy(Fault):
     Attributes:
         retry_after: seconds that the service asks to wait; None if it does not say.
         late: the request was sent and may be paid for.
+        again: False for what would hardly pass within this run.
     """
 
-    def __init__(self, reason: str, retry_after: float | None = None, *, late: bool = False) -> None:
+    def __init__(
+        self, reason: str, retry_after: float | None = None, *, late: bool = False, again: bool = True
+    ) -> None:
         super().__init__(reason)
-        self.retry_after, self.late = retry_after, late
+        self.retry_after, self.late, self.again = retry_after, late, again
 
 
 class Refused(Fault):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import io
 import os
 from contextlib import asynccontextmanager
 from functools import cached_property
 
-import numpy as np
-
 from geobench.errors import ServiceError
-from geobench.services import Reading, Refused, Reply, Service, Unparseable
+from geobench.services import Reading, Refused, Reply, Service, Unparseable, as_jpeg
 from geobench.words.geocoding import locate
 from geobench.words.parsers import Refusal, get_parser
 from geobench.words.parsers import Unparseable as NoPosition
@@ -175,7 +172,7 @@ class Chat(Service):
 
     def _picture(self, image):
         """Return an image as a part of a message."""
-        content = base64.b64encode(jpeg(image, self.config.image_size, self.config.image_quality)).decode()
+        content = base64.b64encode(as_jpeg(image, self.config.image_size, self.config.image_quality)).decode()
         url = {"url": f"data:image/jpeg;base64,{content}", "detail": self.config.detail}
         return {"type": "image_url", "image_url": url}
 
@@ -184,17 +181,6 @@ class Chat(Service):
         if self._key and self._key in str(fault):
             fault.args = (str(fault).replace(self._key, "…"),)
         return fault
-
-
-def jpeg(image, size, quality):
-    """Return ``image`` as JPEG, its longest side at most ``size``, without metadata: they may hold the position."""
-    from PIL import Image
-
-    reduced = Image.fromarray(np.asarray(image))
-    reduced.thumbnail((size, size), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    reduced.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
 
 
 def settings_in(path):
