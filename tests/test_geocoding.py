@@ -1,6 +1,7 @@
 """From the words of an answer to a place: hard names with their known failures, GeoNames' own cities, the rules."""
 
 import csv
+import doctest
 import json
 import sys
 from importlib.resources import files
@@ -175,3 +176,9 @@ def test_without_the_extra_the_error_names_it_and_coordinates_need_none(package,
 def test_what_is_no_place_in_any_case_or_article():
     assert all(map(names_nothing, ("UNKNOWN", "The Beach", "n/a", "неизвестно", "—", "Southeast Asia")))
     assert not any(map(names_nothing, ("Nice", "Reading", "東京", "Beachwood")))
+
+
+def test_what_the_documentation_shows_is_what_it_does():
+    document = Path(__file__).parent.parent / "docs" / "geocoding.md"
+    failed, tried = doctest.testfile(str(document), module_relative=False, encoding="utf-8")
+    assert failed == 0 and tried == 5

