@@ -10,7 +10,7 @@ from functools import cached_property
 
 from geobench.errors import ServiceError
 from geobench.services import Reading, Refused, Reply, Service, Unparseable, as_jpeg
-from geobench.words.geocoding import locate
+from geobench.words.geocoding import geocoder, locate
 from geobench.words.parsers import Refusal, get_parser
 from geobench.words.parsers import Unparseable as NoPosition
 from geobench.words.prompts import load_prompt
@@ -42,8 +42,9 @@ class Chat(Service):
         return get_parser(self.config.parser or self.prompt.parser)
 
     def stated_config(self):
-        """Return what results are keyed by: by which version of which parser, too."""
-        return super().stated_config() | {"parser": self.parser.label} | self._context_key
+        """Return what results are keyed by: by which versions of parser and geocoder, too."""
+        read = {"parser": self.parser.label, "geocoder": geocoder()}
+        return super().stated_config() | read | self._context_key
 
     def request(self):
         """Return what is sent besides the photo, and to whom; how an answer is read is no part of it."""
