@@ -204,9 +204,10 @@ class Questions:
         if self._rejected >= GIVE_UP_AFTER:
             raise ServiceError(f"{self.model.name} took none of the first {GIVE_UP_AFTER} requests: {reason}.")
         if self._failed_in_a_row >= GIVE_UP_AFTER:
+            last = f"the last in {tries} attempts: {reason}"
             raise ServiceError(
-                f"the last {GIVE_UP_AFTER} requests to {self.model.name} failed, the last in {tries} attempts: {reason}. "
-                "What was answered is kept; the same command goes on."
+                f"the last {GIVE_UP_AFTER} requests to {self.model.name} failed, {last}. What was answered is kept; the "
+                "same command goes on."
             )
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         if state in (ANSWERED, INVALID):
