@@ -757,6 +757,29 @@ def test_what_became_of_an_unanswered_image_is_in_the_saved_predictions(opened, 
 
 
 @in_browser
+def test_an_answer_in_words_is_folded_on_its_card_and_its_status_is_a_filter(opened, two_models):
+    one = two_models[0]
+    n = len(one.names)
+    texts = np.array([f"<b>It</b> is number {number}" for number in range(n)], dtype=object)
+    status = np.where(one.predictions.failed, "unparseable", "ok").astype(object)
+    refused = np.flatnonzero(one.predictions.failed)[0]
+    status[refused] = "refused"
+    texts[refused] = ""
+    answers = {"text": texts, "reason": np.where(one.predictions.failed, "no position", "").astype(object)}
+    said = replace(one.predictions, reasons=status, answers=answers)
+    browser = opened([replace(one, predictions=said), two_models[1]])
+    assert browser.js("return [...document.querySelectorAll('.card details.answer')].every((each) => !each.open)")
+    assert browser.js("return document.querySelector('.card[data-image=\"0\"] .answer pre').textContent") == texts[0]
+    browser.choose("which", "refused")
+    assert browser.js("return state.images") == [refused]
+    assert browser.texts(".card .answer summary") == ["No answer"]
+    assert browser.js("return document.querySelector('.card .answer p').textContent") == "no position"
+    assert browser.js("return document.querySelector('.card .error strong').textContent") == "refused"
+    browser.choose("which", "unparseable")
+    assert browser.js("return state.images.length") == int((status == "unparseable").sum())
+
+
+@in_browser
 def test_a_card_links_to_a_map_service_that_the_page_does_not_load(opened):
     browser = opened()
     link = "return document.querySelector('.card[data-image=\"0\"] a.place')[arguments[0]]"

@@ -206,8 +206,8 @@ class Questions:
         if self._failed_in_a_row >= GIVE_UP_AFTER:
             last = f"the last in {tries} attempts: {reason}"
             raise ServiceError(
-                f"the last {GIVE_UP_AFTER} requests to {self.model.name} failed, {last}. What was answered is kept; the "
-                "same command goes on."
+                f"the last {GIVE_UP_AFTER} requests to {self.model.name} failed, {last}. What was answered is kept; "
+                "the same command goes on."
             )
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         if state in (ANSWERED, INVALID):

@@ -49,7 +49,7 @@ function dot(set, level) {
 }
 
 function errorText(row, image) {
-  return row.level[image] === DATA.failed ? "failed" : km(row.errors[image]);
+  return row.level[image] === DATA.failed ? row.reasons[image] ?? "failed" : km(row.errors[image]);
 }
 
 // The models whose predictions a card shows: the chosen one, or two side by side.
@@ -73,6 +73,7 @@ function card(set, row, image, choose) {
         beside() ? null : errorLine(set, row, image),
         on, make("a", { class: "link", href: imageLink(image), "aria-label": `Link to ${name}` }, "Link"))),
     beside() ? pair(set, row, image) : predictions(set, row, image),
+    beside() ? null : answer(row, image),
     others(set, shownOn(row), image));
 }
 
@@ -81,7 +82,7 @@ function errorLine(set, row, image) {
 }
 
 function pair(set, row, image) {
-  return make("div", { class: "beside" }, ...shownOn(row).map((each) => make("div", {}, errorLine(set, each, image), predictions(set, each, image))));
+  return make("div", { class: "beside" }, ...shownOn(row).map((each) => make("div", {}, errorLine(set, each, image), predictions(set, each, image), answer(each, image))));
 }
 
 function truthOf(set, image) {
@@ -106,6 +107,17 @@ function predictions(set, row, image) {
   }
   const heads = ["", "prediction", "error", "score"].map((text) => make("th", { scope: "col" }, text));
   return make("table", { class: "predictions" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...lines));
+}
+
+// The raw answer of a model that answers in words, folded, and how it was read.
+function answer(row, image) {
+  const given = row.answers[image];
+  if (given === undefined) return null;
+  const [text, read] = given;
+  return make("details", { class: "answer" },
+    make("summary", {}, text ? "Answer" : "No answer"),
+    text ? make("pre", {}, text) : null,
+    read ? make("p", {}, read) : null);
 }
 
 // The errors of the other models; of many a summary, which opens.

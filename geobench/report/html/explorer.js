@@ -4,11 +4,11 @@ const DATA = JSON.parse(document.getElementById("data")?.textContent ?? "null");
 const PER_PAGE = 24;
 const at = (id) => document.getElementById(id);
 const state = { images: [], page: 0, chosen: null, filling: false };
-const TYPES = { names: JSON.parse, regions: JSON.parse, pictures: JSON.parse, reasons: JSON.parse, country: Uint16Array, level: Uint8Array };
+const TYPES = { names: JSON.parse, regions: JSON.parse, pictures: JSON.parse, reasons: JSON.parse, answers: JSON.parse, country: Uint16Array, level: Uint8Array };
 
 // Arrays and JSON of a set or a row are decoded when they are first needed.
 function ready(thing) {
-  for (const key of ["names", "regions", "pictures", "reasons", "truth", "country", "places", "scores", "errors", "level"]) {
+  for (const key of ["names", "regions", "pictures", "reasons", "answers", "truth", "country", "places", "scores", "errors", "level"]) {
     if (typeof thing[key] !== "string") continue;
     const text = block(thing[key]);
     const type = TYPES[key] ?? Float32Array;
@@ -95,14 +95,16 @@ function sorted(set, row, other) {
 function chosenBy(set, row, other) {
   const level = Number(at("level").value);
   const right = (of, image) => of.level[image] <= level;
-  const kind = {
+  const kinds = {
     all: () => true,
     right: (image) => right(row, image),
     wrong: (image) => !right(row, image),
     lost: (image) => !right(row, image) && right(other, image),
     gained: (image) => right(row, image) && !right(other, image),
     failed: (image) => row.level[image] === DATA.failed,
-  }[at("which").value];
+  };
+  const status = at("which").value;
+  const kind = kinds[status] ?? ((image) => row.reasons[image] === status);
   const country = at("country").value;
   const word = at("name").value.trim().toLowerCase();
   return (image) => kind(image) && (country === "" || set.country[image] === Number(country)) && set.names[image].toLowerCase().includes(word);

@@ -30,6 +30,8 @@ ROOM = 18_000_000
 ROOM_FOR_PICTURES = 6_000_000
 FAILED = 255
 """Level of a failed image; the others count the thresholds that the error exceeds."""
+ANSWER_CHARACTERS = 1000
+"""Of a raw answer, so many are on its card; the predictions file has it whole."""
 MOST_LEVELS = FAILED - 1
 
 
@@ -116,6 +118,13 @@ def explorer(sets: Sequence[ImageSet], data: PageData, pictures: int, progress: 
     return {"radius": EARTH_RADIUS_KM, "failed": FAILED, "atlas": atlas(data), "sets": found}
 
 
+def statuses(sets: Sequence[ImageSet]) -> list[str]:
+    """Return which statuses say more of an image than that it failed, in the order of their definition."""
+    results = [row.results[0] for images in sets for row in images.named.values()]
+    there = {status for result in results for status in _reasons(DetailedResult(result)).values()}
+    return [status for status in predictions.STATUSES if status in there]
+
+
 def _ranks(sets: Sequence[ImageSet]) -> int:
     """Return for how many predictions of each image there is room."""
     rows = [row for images in sets for row in images.named.values()]
@@ -124,9 +133,10 @@ def _ranks(sets: Sequence[ImageSet]) -> int:
 
 
 def _size(row: Row, ranks: int) -> int:
-    """Return the base64 characters of the predictions of ``row``: 12 bytes per rank, 5 for error and level."""
-    n, k = DetailedResult(row.results[0]).predictions.scores.shape
-    return int(n * (12 * min(k, ranks) + 5) * 4 / 3)
+    """Return the characters of the predictions of ``row``: 12 bytes per rank, 5 for error and level; its answers."""
+    detailed = DetailedResult(row.results[0])
+    n, k = detailed.predictions.scores.shape
+    return int(n * (12 * min(k, ranks) + 5) * 4 / 3) + len(as_json(_answers(detailed)))
 
 
 def _image_set(number: int, images: ImageSet, kept: dict[str, Row], ranks: int, data: PageData) -> dict[str, Any]:
@@ -179,6 +189,7 @@ def _row(prefix: str, label: str, images: ImageSet, ranks: int, data: PageData) 
         "scores": data.array(f"{prefix}-scores", detailed.predictions.scores[:, :k], "<f4"),
         "errors": data.array(f"{prefix}-errors", detailed.errors, "<f4"),
         "reasons": data.json(f"{prefix}-reasons", _reasons(detailed)),
+        "answers": data.json(f"{prefix}-answers", _answers(detailed)),
         "level": data.array(f"{prefix}-level", np.where(detailed.predictions.failed, FAILED, levels), "u1"),
     }
 
@@ -187,6 +198,20 @@ def _reasons(detailed: DetailedResult) -> dict[int, str]:
     """Return the status of each failed image whose status says more than that, by its number."""
     stated = enumerate(detailed.predictions.status.tolist())
     return {image: status for image, status in stated if status not in (predictions.OK, predictions.FAILED)}
+
+
+def _answers(detailed: DetailedResult) -> dict[int, list[str]]:
+    """Return the raw answer of a service to each image, by its number, and how it was read or why it was not."""
+    columns = detailed.predictions.answers or {}
+    if "text" not in columns:
+        return {}
+    found = {}
+    for image, text in enumerate(columns["text"]):
+        read = [str(columns[name][image]) for name in ("reason", "rule", "level") if name in columns]
+        if text or any(read):
+            cut = text[:ANSWER_CHARACTERS] + ("…" if len(text) > ANSWER_CHARACTERS else "")
+            found[image] = [cut, "; ".join(filter(None, read))]
+    return found
 
 
 def _pictures(

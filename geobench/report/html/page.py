@@ -46,7 +46,7 @@ def html_page(
     """
     from jinja2 import Environment, FileSystemLoader
 
-    from geobench.report.html.explorer import explorer, image_sets
+    from geobench.report.html.explorer import explorer, image_sets, statuses
 
     sets, data = image_sets(rows), PageData()
     start = explorer(sets, data, thumbnails, progress) if sets else None
@@ -61,6 +61,7 @@ def html_page(
         folds=CONDITIONS,
         folded=conditions,
         start=start,
+        statuses=statuses(sets),
         start_json=as_json(start),
         charts=charts,
         data=list(data),
