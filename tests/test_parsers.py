@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from geobench.words.claims import Claim
 from geobench.words.parsers import PARSERS, Refusal, Unparseable, get_parser
@@ -240,6 +242,29 @@ FREE = [
     ("Unknown", UNPARSEABLE),
     ("unknown location", UNPARSEABLE),
     ("The photo could have been taken anywhere.", UNPARSEABLE),
+    ("This is a quiet street in Porto, Portugal.", {"place": "Porto, Portugal"}),
+    ("The temple has three tiers, so it is probably in Chiang Mai, Thailand.", {"place": "Chiang Mai, Thailand"}),
+    ("The most likely location is Prague, Czech Republic.", {"place": "Prague, Czech Republic"}),
+    ("Most likely: Prague", {"place": "Prague"}),
+    ("My guess would be Prague.", {"place": "Prague"}),
+    ("near Lyon, France", {"place": "near Lyon, France"}),
+    ("8FW4V75V+8Q", {"place": "8FW4V75V+8Q"}),
+    ("geo:48.8584,2.2945", {"coordinates": PARIS}),
+    ("https://maps.example/@48.8584,2.2945,17z", {"coordinates": PARIS}),
+    ("The location is 48.8, 2.3, in Paris.", {"coordinates": (48.8, 2.3)}),
+    ("It looks nice here.", UNPARSEABLE),
+    ("Taken on 12.05, 13.40 in the afternoon.", UNPARSEABLE),
+    ("It costs 12.50, 13.20 with a drink.", UNPARSEABLE),
+    ("Between 48.85-48.95, 2.2-2.4", UNPARSEABLE),
+    ("<ANSWER>Paris, France</ANSWER>", {"place": "Paris, France"}),
+    ("Paris, France</answer>", {"place": "Paris, France"}),
+    ("Paris, " * 2500, UNPARSEABLE),
+    ("It is " * 3000, UNPARSEABLE),
+    ("A " * 9000, UNPARSEABLE),
+    ("[" * 9000, UNPARSEABLE),
+    ("48.85, " * 2500, UNPARSEABLE),
+    ("country: " * 2000, UNPARSEABLE),
+    ("Paris and " * 20000, UNPARSEABLE),
     ("0, 0", UNPARSEABLE),
     ("Sure!", UNPARSEABLE),
     ("Yes.", UNPARSEABLE),
@@ -315,3 +340,37 @@ def test_an_answer_is_what_it_says(parser, answer, expected):
         found = read(answer)
         assert found.coordinates == pytest.approx(wanted.coordinates)
         assert replace(found, coordinates=None) == replace(wanted, coordinates=None)
+
+
+NOTATIONS = (
+    "{a:.4f}, {b:.4f}",
+    "({a:.4f}, {b:.4f})",
+    "The coordinates are {a:.4f}, {b:.4f}.",
+    "**Latitude:** {a:.4f}°\n**Longitude:** {b:.4f}°",
+    "longitude: {b:.4f}, latitude: {a:.4f}",
+    "It is at {m:.4f}° {ns}, {n:.4f}° {ew}, I think.",
+    "{n:.4f}{ew}, {m:.4f}{ns}",
+)
+
+
+@given(
+    st.floats(-89.9, 89.9).filter(lambda value: abs(value) > 0.001),
+    st.floats(-179.9, 179.9).filter(lambda value: abs(value) > 0.001),
+    st.sampled_from(NOTATIONS),
+    st.sampled_from(("lat-lon", "free")),
+)
+def test_a_position_in_any_notation_is_that_position(a, b, notation, parser):
+    signs = {"m": abs(a), "n": abs(b), "ns": "NS"[a < 0], "ew": "EW"[b < 0]}
+    text = notation.format(a=a, b=b, **signs)
+    for written in (text, text.replace("-", "−"), f"<think>{-a:.4f}, {-b:.4f}</think>{text}"):
+        assert get_parser(parser)(written).coordinates == pytest.approx((a, b), abs=6e-5)
+
+
+@given(st.text(max_size=60), st.sampled_from(sorted(PARSERS)))
+def test_any_text_is_a_claim_or_a_reason(text, parser):
+    try:
+        claim = get_parser(parser)(text)
+    except (Refusal, Unparseable) as reason:
+        assert str(reason)
+    else:
+        assert claim.level

@@ -33,6 +33,8 @@ _FENCE = re.compile(r"^```(?:json)?|```$", re.I)
 """Around JSON, as language models write it."""
 _LABEL = re.compile(r"\b(lat(?:itude)?|lon(?:g|gitude)?|lng)\b\s*[:=]?\s*", re.I)
 _POINT = re.compile(r"(?:SRID=\d+;)?\s*POINT\s*(?:ZM?|M)?\s*\(\s*(\S+)\s+(\S+)(?:\s+\S+){0,2}\s*\)", re.I)
+LONGEST = 200
+"""Characters of a position in one text, other than JSON; what is longer is prose."""
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # ４８．８５ as East Asian keyboards write it
 _NORTH_FIRST = re.compile(
     r"(.*\d.*?(?:\b|(?<=\d))(?:north|south|[ns])\.?)[\s,;/]+(.*\d.*?(?:east|west|[ew])\.?)", re.I | re.S
@@ -96,6 +98,8 @@ def split_position(text: str) -> tuple[str, str] | None:
     text = _FENCE.sub("", text.translate(_FULL_WIDTH).strip()).strip()
     if text.startswith("{"):
         return _of_object(text)
+    if len(text) > LONGEST:
+        return None
     if point := _POINT.fullmatch(text.strip()):
         return (point[2], point[1]) if _both_read(point[2], point[1]) else None
     body = text.strip().strip("()[]").strip()

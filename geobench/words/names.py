@@ -86,7 +86,7 @@ ROLE_OF = {word: role for role, words in _LABELS.items() for word in words.split
 _SPELT = "|".join(sorted((re.escape(w).replace("_", r"[ _]") for w in ROLE_OF), key=len, reverse=True))
 _LABEL = re.compile(rf"(?:^|(?<=[\n,;.|{{]))\s*[\"'“]?(?P<label>{_SPELT})[\"'”]?\s*[:=]\s*", re.I)
 ANSWER = (
-    r"(?:(?:my|the|a)\s+)?(?:final|best|most\s+likely)?\s*(?:answer|guess|estimate|conclusion|prediction|verdict)|"
+    r"(?:(?:my|the|a)\s+)?(?:final|best|most\s+likely)?\s*(?:answer|guess|estimate|conclusion|prediction|verdict)|most\s+likely|"
     r"antwort|réponse(?:\s+finale)?|respuesta(?:\s+final)?|resposta|risposta|ответ|答案|最终答案|回答|정답|답변|답"
 )
 """What an answer is marked with."""
@@ -102,16 +102,18 @@ _LINKED = "|".join(
         rf"i\s+(?:think|believe|guess|suspect)\s+(?:that\s+)?{_THIS}(?:\s+(?:is|was)|(?:'|’)s)|i\s+(?:think|believe|guess)",
         r"(?:could|may|might|must)\s+be",
         rf"{_THIS}(?:\s+(?:is|was|shows|depicts)|(?:'|’)s)",
-        r"(?:guess|answer|estimate|conclusion)\s+is",
+        r"(?:guess|answer|estimate|conclusion)\s+(?:is|would\s+be)",
+        r"(?:likely|probable|plausible)\s+(?:location|place|city|country|candidate)\s+is",
+        r"(?:probably|likely|possibly|perhaps)(?=\s+(?:in|at|near|from)\b)",
         r"(?:das|es|dies)\s+ist|sieht\s+(?:aus\s+wie|nach)",
-        r"il\s+s(?:'|’)agit|c(?:'|’)est|semble\s+être|parece(?:\s+ser)?|sembra(?:\s+essere)?|è|es|é",
+        r"это|il\s+s(?:'|’)agit|c(?:'|’)est|semble\s+être|parece(?:\s+ser)?|sembra(?:\s+essere)?|è|es|é",
     )
 )
 """What links a place to the photo."""
 _SAID = re.compile(
     rf"\b(?:{_LINKED})\s+"
     r"(?:(?:most\s+likely|likely|probably|possibly|perhaps|wahrscheinlich|vermutlich|probable?ment\w?)\s+)?(?:de\s+)?"
-    r"(?:an?\s+(?:photo|picture|view|street|scene)\s+(?:of|in)\s+)?"
+    r"(?:an?\s+(?:(?-i:[a-zà-ÿ-]+)\s+){1,4}?(?:of|in|at|from)\s+)?"
     r"(?:(?:to\s+have\s+been\s+)?(?:taken|located|situated|set|shot)\s+)?(?P<near>near\s+|close\s+to\s+)?"
     r"(?:(?:in|at|from|à|en)\s+)?(?:somewhere\s+in\s+)?(?:the\s+(?:city|town|village|country|state|region)\s+of\s+)?(?:the\s+)?",
     re.IGNORECASE,
@@ -123,8 +125,14 @@ _DENIED = re.compile(
 _CLAUSE = re.compile(r"[.!?;:\n]\s|\b(?:but|however|although|though|yet|aber|mais|pero|ma|mas)\b,?", re.I)
 _CAPITALISED = r"(?:(?:[^\W\d_a-z]|d['’][^\W\d_a-z])[\w'’.\-]*)"
 _JOINING = r"(?:de|del|della|di|da|do|dos|das|du|des|la|le|les|el|of|the|and|upon|on|am|an|der|den|bei|in|y|sur|al|e|i|van|af|im)"
-_NAME = rf"{_CAPITALISED}(?:\s+(?:{_JOINING}\s+)*{_CAPITALISED})*"
-_NAMES = re.compile(rf"{_NAME}(?:(?:,\s*(?:in\s+)?|\s+in\s+)(?:the\s+)?{_NAME})*")
+_NAME = rf"{_CAPITALISED}(?:\s+(?:{_JOINING}\s+){{0,3}}{_CAPITALISED}){{0,6}}"
+_NAMES = re.compile(rf"{_NAME}(?:(?:,\s*(?:in\s+)?|\s+in\s+)(?:the\s+)?{_NAME}){{0,6}}")
+_LEAD = re.compile(
+    r"(?:near|close to|around|just outside|somewhere in|(?:the )?outskirts of|(?:north|south|east|west) of|in)\s+", re.I
+)
+_PLUS_CODE = re.compile(r"[23456789CFGHJMPQRVWX]{4,8}\+[23456789CFGHJMPQRVWX]{2,3}\b.*")
+CLAUSE = 300
+"""Characters before a statement that are searched for what denies it."""
 CHAT = frozenset(
     [
         "sure",
@@ -151,6 +159,10 @@ CHAT = frozenset(
 """Words that stand alone in an answer, and are no name."""
 
 
+LONGEST = 200
+"""Characters of a name or an address."""
+
+
 def known(value: str) -> str:
     """Return a name as an answer gives it, without brackets, hedges and remarks; empty if it says that none is known.
 
@@ -172,7 +184,7 @@ def known(value: str) -> str:
         "inconnu",
     ):
         return ""
-    if not re.search(r"[^\W\d_]", text) or _PLACEHOLDER.match(text) or text.startswith("["):
+    if len(text) > LONGEST or not re.search(r"[^\W\d_]", text) or _PLACEHOLDER.match(text) or text.startswith("["):
         return ""
     return text
 
@@ -206,7 +218,7 @@ def stated(text: str) -> str:
     """
     last = ""
     for match in _SAID.finditer(text):
-        clause = _CLAUSE.split(text[: match.start()] + " ")[-1] + match[0]
+        clause = _CLAUSE.split(text[max(0, match.start() - CLAUSE) : match.start()] + " ")[-1] + match[0]
         names = _NAMES.match(text, match.end())
         if names is None or _DENIED.search(clause):
             continue
@@ -221,6 +233,8 @@ def whole(text: str) -> str:
     line = text.strip().rstrip(".。").strip()
     if "\n" in line or len(line) > 80 or line[-1:] in "?!" or len(line.split()) > 10:
         return ""
-    if re.search(r"[A-Za-zÀ-ɏ]", line) and not _NAMES.fullmatch(line):
+    if _PLUS_CODE.fullmatch(line):
+        return line
+    if re.search(r"[A-Za-zÀ-ɏ]", line) and not _NAMES.fullmatch(_LEAD.sub("", line, count=1)):
         return ""
     return "" if line.lower() in CHAT else known(line)

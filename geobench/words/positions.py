@@ -38,6 +38,12 @@ _SERIES = re.compile(r"\s*[,;]\s*[-+]?\d+\.\d")
 """What follows the second of more than two numbers: a list is no position."""
 
 
+_BARE = _FORMS[-2:]
+NEAR = 60  # characters before two numbers that say what they are
+_CUE = re.compile(r"coordinate|position|latitude|gps|geo:|answer|guess|estimate|location|located|maps", re.I)
+"""What tells that two bare numbers of one or two decimals are a position, not dates or prices."""
+
+
 class Stated(NamedTuple):
     """A position in a text: where it stands, and latitude and longitude in degrees."""
 
@@ -102,14 +108,10 @@ def positions_in(text: str) -> list[Stated]:
             if any(match.start() < other.end and other.start < match.end() for other in found):
                 continue
             values = degrees(match["a"], "latitude"), degrees(match["b"], "longitude")
-            if values[0] is None or values[1] is None or _SERIES.match(text, match.end()):
+            if values[0] is None or values[1] is None or not _is_meant(match, text, form in _BARE):
                 continue
-            if re.search(r"\bnot\s+$|\d\s*[,;]\s*$", text[: match.start()], re.IGNORECASE):
-                continue  # denied, or in a list of more than two numbers
             if match.end() >= len(text.rstrip()) - 1:
                 _refuse_cut(text, match["a"], match["b"])
-            if re.search(r"(?:^|\n)\s*-\s+$", text[: match.start()]):
-                raise _dash(match[0])
             try:
                 found.append(Stated(match.start(), match.end(), *valid_position(values[0], values[1])))
             except Unparseable as error:
@@ -117,6 +119,21 @@ def positions_in(text: str) -> list[Stated]:
     if not found and wrong is not None:
         raise wrong
     return sorted(found)
+
+
+def _is_meant(match: re.Match[str], text: str, bare: bool) -> bool:
+    """Return whether numbers are a position: not denied, not of a list; bare ones by decimals, degrees or a cue.
+
+    Raises:
+        Unparseable: a dash at the beginning of the line is a minus sign or a bullet.
+    """
+    before = text[max(0, match.start() - NEAR) : match.start()]
+    if _SERIES.match(text, match.end()) or re.search(r"\bnot\s+$|\d\s*[,;]\s*$", before, re.IGNORECASE):
+        return False
+    if re.search(r"(?:^|\n)\s*-\s+$", before):
+        raise _dash(match[0])
+    decimals = any(re.search(r"[.,]\d{3}", match[half]) for half in "ab")
+    return not bare or decimals or all("°" in match[half] for half in "ab") or _CUE.search(before) is not None
 
 
 def _dash(text: str) -> Unparseable:

@@ -25,11 +25,13 @@ class Unparseable(NoAnswer):
 THINKING = "think|thinking|thought|reasoning|reason|scratchpad"
 _CLOSED = re.compile(rf"^.*(?:</(?:{THINKING})>|◁/think▷)", re.IGNORECASE | re.DOTALL)
 _OPEN = re.compile(rf"<(?:{THINKING})>|◁think▷", re.IGNORECASE)
-_ANSWER = re.compile(r"<answer>", re.IGNORECASE)
+_ANSWER, _CLOSE = re.compile(r"<answer>", re.IGNORECASE), re.compile(r"</answer>", re.IGNORECASE)
 _HTML = re.compile(r"^\s*(?:<!doctype\b|<html\b|<head\b|<body\b|<\?xml\b)", re.IGNORECASE)
 _FENCE_LINE = re.compile(r"^\s*(?:```|~~~)[\w-]*\s*$", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*(?:[*•#>]+[ \t]+|[-+][ \t]+(?!\d)|\d{1,2}[.)][ \t]+(?=\D))+", re.MULTILINE)
 SHOWN = 60
+LONGEST = 20_000
+"""Characters of an answer; what is longer repeats itself without end."""
 
 
 def answer_in(text: str) -> str:
@@ -47,13 +49,16 @@ def answer_in(text: str) -> str:
         raise Unparseable("the answer ends within its reasoning")
     if not after.strip():
         raise Unparseable("reasoning, and no answer after it")
-    if tags := list(_ANSWER.finditer(after)):
-        inside, closed, _ = after[tags[-1].end() :].partition("</answer>")
-        if not closed:
-            raise Unparseable("the answer was cut off: <answer> is not closed")
-        after = inside
+    tags = list(_ANSWER.finditer(after))
+    inside = after[tags[-1].end() :] if tags else after
+    closed = _CLOSE.search(inside)
+    if tags and closed is None:
+        raise Unparseable("the answer was cut off: <answer> is not closed")
+    after = inside[: closed.start()] if closed else inside
     if not after.strip():
         raise Unparseable("the answer is empty")
+    if len(after) > LONGEST:
+        raise Unparseable(f"{len(after):,} characters besides reasoning, above {LONGEST:,}: {shown(after)}")
     return after.strip()
 
 
