@@ -213,6 +213,11 @@ def test_the_state_of_anthropics_requests_is_counted(scored):
     assert scored(lines(log), parser="lat-lon").statuses == {"ok": 1, "refused": 1, "service error": 2}
 
 
+def test_googles_thoughts_are_no_part_of_an_answer(scored):
+    result = scored(lines([{"key": "a.jpg", **gemini_batch("48, 2")}]), parser="lat-lon")
+    assert result.predictions.answers["text"][0] == "48, 2"
+
+
 def test_an_answer_after_a_failed_try_counts(scored):
     log = [
         {"image": "a.jpg", "response": None, "error": "timeout"},
