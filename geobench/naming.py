@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geobench import disk, files
 from geobench.errors import CheckpointError, SettingError
+from geobench.settings import described
 
 if TYPE_CHECKING:
     from geobench.checkpoints import Checkpoint
@@ -114,6 +115,17 @@ def standing_aside(found: Sequence[Checkpoint]) -> str:
     """Return those of ``found`` that a name alone does not stand for, in words, the newest first; empty if none."""
     aside = [one for one in reversed(found) if one.aside]
     return _listed((f"{one.spec} ({one.aside})" for one in aside), len(aside))
+
+
+def changed_settings(checkpoint: Checkpoint, config_class: type[Any]) -> dict[str, Any]:
+    """Return the settings of ``checkpoint`` that differ from the defaults of its model, and the seed if it is not 0."""
+    usual = {each["setting"]: each["default"] for each in described(config_class)}
+    changed = {name: value for name, value in checkpoint.config.items() if _plain(value) != _plain(usual.get(name))}
+    return changed | ({"seed": checkpoint.seed} if checkpoint.seed else {})
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _listed(items: Iterable[str], n: int) -> str:

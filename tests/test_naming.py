@@ -1,5 +1,6 @@
 """Which training a name stands for: never a toy, never silently one of several that differ."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from geobench.checkpoints import find_checkpoint, get_checkpoints
 from geobench.experiments import demo
 from geobench.naming import LABEL
 from geobench.progress import Progress
+from geobench.results import read_results
 
 FULL = {"data": "bluemarble", "encoder": "tiny", "workers": 0}
 TOY = FULL | {"limit": 10}
@@ -190,3 +192,70 @@ def test_the_demo_runs_what_it_made_and_leaves_names_alone(own_home, monkeypatch
     assert {result.training_seed for result in results} == {0} and len(results) == 4
     assert [find_checkpoint(model) for model in demo.MODELS] == mine
     assert all(spec.startswith(("training:", "land:")) for spec in demo.GALLERIES), "not a file called 1k"
+
+
+def test_models_lists_every_training_and_what_a_name_stands_for(cli):
+    toy = train("knn", name="small", **TOY)
+    full = train("knn", settings={"k": 3}, **FULL)
+    shown = cli("models").stdout
+    (row,) = [line for line in shown.splitlines() if line.startswith(full.spec)]
+    assert all(part in row for part in (full.created[:10], "bluemarble", " 20 ", "tiny", "k=3", "NAME alone"))
+    (row,) = [line for line in shown.splitlines() if line.startswith(toy.spec)]
+    assert "10 of 20" in row and "NAME alone" not in row and "knn@small" in shown
+    rows = {row["model"]: row for row in json.loads(cli("models", "--json").stdout)}
+    newest, older = rows["knn"]["trainings"]
+    assert (newest["training"], newest["candidate"], newest["chosen"]) == (full.spec, True, True)
+    assert (older["names"], older["candidate"], older["aside"]) == (
+        ["small"],
+        False,
+        "on 10 of 20 images of bluemarble",
+    )
+    assert newest["bytes"] > 1000 and newest["settings"]["k"] == 3
+
+
+EVENING = """
+title = "A toy"
+source = "nobody"
+model = "knn"
+data = "mine"
+datasets = ["exam"]
+encoder = "tiny"
+
+[[rows]]
+title = "k = {k}"
+vary = { k = [1, 2] }
+"""
+
+
+def test_a_careless_evening_ends_in_the_right_table(cli, photos, own_home):
+    """README's example, toys and an experiment first, then the three commands of every day on photos of one's own."""
+    for seed, name in enumerate(("mine", "exam")):
+        images, table = photos(12, own_home / "own" / name, seed=seed)
+        cli("datasets", "add", name, "--images", images, "--metadata", table, "--encoder", "tiny")
+    example = train("knn", settings={"k": 5}, **TOY)  # README, from Python
+    run([example.spec, "random"], "bluemarble", galleries=["land:1k"], limit=5, folder="elsewhere")
+    Path("toy.toml").write_text(EVENING)
+    cli("experiment", "run", "toy.toml")
+    alone = ("--workers", 0)
+    small = (*alone, "--set", "batch_size=4", "--set", "queue_length=8", "--set", "hidden_dim=16", "--epochs", 1)
+    cli("train", "geoclip", "--data", "mine", "--limit", 6, *small)
+    cli("train", "knn", "--data", "mine", "--limit", 6, *alone)
+    toys = {one.id for one in get_checkpoints()}
+    assert len(toys) == 6
+
+    cli("train", "geoclip", "--data", "mine", *small)
+    said = cli("run", "--models", "geoclip,knn,random", "--datasets", "exam", "--results", "table", *alone).stderr
+    results = read_results(Path("table"))[0]
+    assert {(r.model, r.trained_on, r.training_images) for r in results} == {
+        (model, "mine", 12) for model in ("geoclip", "knn", "random")
+    }
+    assert not toys.intersection(r.checkpoint for r in results)
+    assert "geoclip is geoclip@mine-s0-" in said and "knn has no full training: training it first, on mine" in said
+    report = cli("report", "--format", "markdown", "--results", "table").stdout
+    assert report.count("@mine-s0-") >= 3 and "Trained on a part" not in report
+
+    old = cli("train", "knn", "--encoder", "tiny", *alone).stdout.strip()  # of a map, and newer than all others
+    again = ("run", "--models", "geoclip,knn", "--datasets", "exam", "--results", "table", *alone)
+    refused = cli(*again, exit_code=2).stderr
+    assert f"{old} on 20 images of bluemarble" in refused and "--trained-on mine" in refused
+    assert old not in cli(*again, "--trained-on", "mine").stdout

@@ -12,6 +12,7 @@ import click
 
 from geobench.cli.added import echo_added
 from geobench.cli.group import AS_JSON, main, print_rows, warn_of_plugins
+from geobench.cli.trainings import as_row, facts
 from geobench.progress import ConsoleProgress
 
 WIDTHS = {"valid": 24, "meaning": 38, "source": 22}
@@ -22,22 +23,37 @@ WIDTHS = {"valid": 24, "meaning": 38, "source": 22}
 @AS_JSON
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
-    """List the models and their checkpoints; `models show MODEL` has the hyper-parameters."""
+    """List the models and their trainings; `models show MODEL` has the hyper-parameters.
+
+    NAME alone stands for the newest training without a remark; the others are named by what is in the first column.
+    """
     if ctx.invoked_subcommand is not None:
         return
     from geobench import get_models
     from geobench.checkpoints import readable_checkpoints
+    from geobench.naming import newest
 
     warn_of_plugins()
     rows: list[dict[str, Any]] = []
+    trainings: list[dict[str, Any]] = []
     for name, model in get_models().items():
         found, refused = readable_checkpoints(name)
         for error in refused:
             click.echo(f"Warning: {error}", err=True)
-        there = [checkpoint.id for checkpoint in reversed(found)] + list(model.importable())
-        shown = there if as_json else "\n".join(there) or ("none yet" if model.trainable else "needs none")
-        rows.append({"model": name, "what": model.summary, "checkpoints": shown})
+        chosen = newest(found)
+        of_model = [facts(one, chosen) for one in reversed(found)]
+        ids = [checkpoint.id for checkpoint in reversed(found)] + list(model.importable())
+        if as_json:
+            rows.append({"model": name, "what": model.summary, "checkpoints": ids, "trainings": of_model})
+            continue
+        trainings += of_model
+        alone = chosen.spec if chosen is not None else "trained first" if model.trainable else "needs no training"
+        released = ", ".join(f"{name}@{one}" for one in model.importable())
+        rows.append({"model": name, "what": model.summary, "NAME alone": alone, "released": released})
     print_rows(rows, as_json)
+    if trainings:
+        click.echo()
+        print_rows([as_row(training) for training in trainings], as_json)
 
 
 @models.command("show")
