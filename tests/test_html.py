@@ -982,3 +982,5 @@ def test_countries_of_few_images_are_striped(opened, two_models):
     cell = browser.js("return 2 * DATA.atlas.size[0] / DATA.atlas.columns")
     assert len(widths) > 500
     assert max(widths) == pytest.approx(4 * cell, rel=1e-4), "10 images: no run without a gap"
+    narrow = browser.js("return striped({cell: 0, length: 720}, 390).map((part) => part.length)")
+    assert set(narrow[:-1]) == {12}, "on a phone stripes have as many pixels"
