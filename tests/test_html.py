@@ -673,8 +673,8 @@ def test_the_first_screen_of_a_phone_shows_models_with_scores(opened, answering)
     browser = opened([answering(name, [0.0, 9.0, 0.5], **galleries) for name in names], (390, 844))
     seen = browser.js(
         "return [...document.querySelectorAll('#results-1 tbody tr')].map((row) => [...row.cells]"
-        ".filter((cell) => cell.offsetParent).map((cell) => cell.getBoundingClientRect())"
-        ".filter((box) => box.right <= 390 && box.bottom <= 844).length)"
+        ".filter((cell) => cell.tagName === 'TH' || cell.dataset.value).map((cell) => cell.getBoundingClientRect())"
+        ".filter((box) => box.width && box.right <= 378 && box.bottom <= 844).length)"
     )
     assert seen == [4] * 4, "the model and three scores of every row"
     shown = browser.js("return getComputedStyle(document.querySelector('#results-1 tbody th'), '::after').content")
