@@ -673,8 +673,8 @@ def test_the_first_screen_of_a_phone_shows_models_with_scores(opened, answering)
     browser = opened([answering(name, [0.0, 9.0, 0.5], **galleries) for name in names], (390, 844))
     seen = browser.js(
         "return [...document.querySelectorAll('#results-1 tbody tr')].map((row) => [...row.cells]"
-        ".filter((cell) => cell.offsetParent).map((cell) => cell.getBoundingClientRect())"
-        ".filter((box) => box.right <= 390 && box.bottom <= 844).length)"
+        ".filter((cell) => cell.tagName === 'TH' || cell.dataset.value).map((cell) => cell.getBoundingClientRect())"
+        ".filter((box) => box.width && box.right <= 378 && box.bottom <= 844).length)"
     )
     assert seen == [4] * 4, "the model and three scores of every row"
     shown = browser.js("return getComputedStyle(document.querySelector('#results-1 tbody th'), '::after').content")
@@ -982,3 +982,5 @@ def test_countries_of_few_images_are_striped(opened, two_models):
     cell = browser.js("return 2 * DATA.atlas.size[0] / DATA.atlas.columns")
     assert len(widths) > 500
     assert max(widths) == pytest.approx(4 * cell, rel=1e-4), "10 images: no run without a gap"
+    narrow = browser.js("return striped({cell: 0, length: 720}, 390).map((part) => part.length)")
+    assert set(narrow[:-1]) == {12}, "on a phone stripes have as many pixels"

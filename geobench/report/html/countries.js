@@ -1,7 +1,7 @@
 // Countries on the map, coloured by a model's accuracy or median error over all images of the test set.
 
 const SMALL_CELLS = 12; // on a map of 1,300 pixels a country of so many is six pixels wide
-const [STRIPE, GAP] = [4, 2]; // cells, along a row of a country with few images
+const [STRIPE, GAP, WIDE] = [4, 2, 1200]; // cells, along a row of a country with few images, on a map of so many pixels
 
 // Runs of cells along the rows of the map: the first cell, how many, and the country's number in the atlas.
 let runs = null;
@@ -16,14 +16,15 @@ function atlasRuns() {
   return runs;
 }
 
-// The parts of a run that a diagonal stripe of no colour does not cut out.
-function striped({ cell, length }) {
+// The parts of a run that diagonal gaps leave; on a narrow map stripes and gaps take more cells, to be seen.
+function striped({ cell, length }, width) {
+  const [stripe, gap] = [STRIPE, GAP].map((cells) => cells * Math.max(1, Math.round(WIDE / width)));
   const [row, column] = [Math.floor(cell / DATA.atlas.columns), cell % DATA.atlas.columns];
   const parts = [];
   for (let from = column; from < column + length; ) {
-    const phase = (from + row) % (STRIPE + GAP);
-    const to = Math.min(column + length, from + (phase < STRIPE ? STRIPE : STRIPE + GAP) - phase);
-    if (phase < STRIPE) parts.push({ cell: cell - column + from, length: to - from });
+    const phase = (from + row) % (stripe + gap);
+    const to = Math.min(column + length, from + (phase < stripe ? stripe : stripe + gap) - phase);
+    if (phase < stripe) parts.push({ cell: cell - column + from, length: to - from });
     from = to;
   }
   return parts;
@@ -44,6 +45,10 @@ function byCountry(set, row, level) {
   });
 }
 
+function countText(group) {
+  return group.n.toLocaleString("en") + (isFew(group) ? ", few" : "");
+}
+
 function isFew(group) {
   return group.n < DATA.atlas.few;
 }
@@ -59,7 +64,7 @@ function shadeColours(set, what) {
 }
 
 // Rectangles of the countries that the map is large enough for, dots at an image for the others.
-function fillCountries(figure, set, groups, what) {
+function fillCountries(figure, width, set, groups, what) {
   const numbers = new Map(DATA.atlas.names.map((name, number) => [name, number]));
   const byNumber = new Map(groups.map((group) => [numbers.get(group.name), group]));
   const sizes = new Map();
@@ -68,7 +73,7 @@ function fillCountries(figure, set, groups, what) {
     const group = byNumber.get(run.country);
     if (!group) continue;
     sizes.set(group, (sizes.get(group) ?? 0) + run.length);
-    for (const part of isFew(group) ? striped(run) : [run]) parts.push([group, part]);
+    for (const part of isFew(group) ? striped(run, width) : [run]) parts.push([group, part]);
   }
   const shown = parts.map(([group]) => group);
   source(figure, "countries").data = { ...boxes(parts.map(([, part]) => part)), ...countryColumns(set, shown, what) };
@@ -94,8 +99,8 @@ function countryColumns(set, groups, what, hollow = null) {
   const colours = shadeColours(set, what);
   const texts = new Map([...new Set(groups)].map((group) => [group, {
     colour: colours[shade(set, group, what)],
-    n: group.n.toLocaleString("en") + (isFew(group) ? ", few" : ""),
-    share: `${kmText(set.levels[at("level").value])}: ${group.share.toFixed(1)} %`,
+    n: countText(group),
+    share: `${kmText(set.levels[at("level").value])}: ${shown(group.share, 1)} %`,
     median: km(group.median),
   }]));
   const column = (name) => groups.map((group) => texts.get(group)[name]);
@@ -135,12 +140,12 @@ function showCountryTable(set, rows) {
   const found = rows.map((row) => byCountry(set, row, level));
   const order = [...set.countries.keys()].sort((a, b) => found[0][b].n - found[0][a].n);
   const within = `within ${kmText(set.levels[level])} (%)`;
-  const heads = ["Country", "n", ...rows.flatMap((row) => [`${row.label}: ${within}`, `${row.label}: median (km)`])];
+  const heads = ["Country", "n", ...rows.flatMap((row) => [`${row.label}: ${within}`, `${row.label}: median`])];
   const number = (value, text) => make("td", { class: "number", "data-value": value }, text);
   const lines = order.map((country) => make("tr", {},
     make("th", { scope: "row" }, set.countries[country]),
-    number(found[0][country].n, found[0][country].n.toLocaleString("en")),
-    ...found.flatMap((groups) => [number(groups[country].share, groups[country].share.toFixed(1)), number(groups[country].median, km(groups[country].median))])));
+    number(found[0][country].n, countText(found[0][country])),
+    ...found.flatMap((groups) => [number(groups[country].share, shown(groups[country].share, 1)), number(groups[country].median, km(groups[country].median))])));
   const table = at("country-table");
   table.replaceChildren(make("thead", {}, make("tr", {}, ...heads.map((text, column) => make("th", { scope: "col", class: column ? "number" : null }, text)))), make("tbody", {}, ...lines));
   sortable(table);

@@ -28,7 +28,7 @@ function showMap() {
   arrangeMaps(shown);
   for (const [element, row] of shown) {
     const figure = drawn.get(element);
-    if (figure) fillMap(figure, set, row, what);
+    if (figure) fillMap(figure, element.offsetWidth, set, row, what);
   }
   at("map-note").textContent = countries ? COUNTRY_NOTE : linesNote(what, rows);
   if (countries) showShades(set, rows, what);
@@ -36,7 +36,7 @@ function showMap() {
   if (at("countries").open) showCountryTable(set, rows);
 }
 
-const COUNTRY_NOTE = "By the true position, over all images of the test set, whatever the filter. A click on a country shows its images below.";
+const COUNTRY_NOTE = "By the true position, over all images of the test set, whatever the filter. A click on a country shows its images below. Intervals are in the table above, by country.";
 
 // Show the second map beside the first, or hide it, with the names of their models.
 function arrangeMaps(shown) {
@@ -49,7 +49,7 @@ function arrangeMaps(shown) {
   if (second && !waiting.has(second[0])) startSecondMap(second[0]);
 }
 
-function fillMap(figure, set, row, what) {
+function fillMap(figure, width, set, row, what) {
   const [truth, prediction] = [["truth", "both"].includes(what), ["prediction", "both"].includes(what)];
   const placed = prediction ? placedBy(row) : [];
   forgetClicks(figure);
@@ -59,8 +59,8 @@ function fillMap(figure, set, row, what) {
   source(figure, "lines").data = { xs: lines.map(([xs]) => xs), ys: lines.map(([, ys]) => ys), colour: lines.map(() => "") };
   showLines(figure, lines.length);
   const groups = truth || prediction || row === null ? [] : byCountry(set, row, Number(at("level").value));
-  fillCountries(figure, set, groups, what);
-  const size = pointSize(state.images.length, figure);
+  fillCountries(figure, width, set, groups, what);
+  const size = pointSize(state.images.length, width);
   for (const renderer of figure.renderers) {
     if (["truth", "prediction"].includes(renderer.name)) renderer.glyph.size = { value: size + 2 * (renderer.name === "prediction") };
   }
@@ -90,9 +90,9 @@ function showLines(figure, n) {
 }
 
 // Points are smaller if there are many, or the map is narrow.
-function pointSize(n, figure) {
+function pointSize(n, width) {
   const size = n > 10000 ? 3 : n > 1000 ? 5 : 7;
-  return figure.inner_width < 700 ? Math.max(2, size - 2) : size;
+  return width < 700 ? Math.max(2, size - 2) : size;
 }
 
 // Points are drawn in an order that favours neither small nor large errors.
