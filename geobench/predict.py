@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,8 @@ from geobench.data.dataset import Dataset
 from geobench.errors import EncoderError, GeobenchError, ImageError, PluginError, SettingError, as_plugin_error
 from geobench.evaluate import Options, encoder_for, locate, rows_in_training
 from geobench.features.cache import extract
-from geobench.gallery import choose_gallery, warn_if_small
-from geobench.geo import FloatArray
+from geobench.gallery import Gallery, choose_gallery, warn_if_small
+from geobench.geo import EARTH_RADIUS_KM, FloatArray, unit_vectors
 from geobench.images.decoding import open_image
 from geobench.images.reading import file_bytes
 from geobench.models import Model, TestSet
@@ -34,6 +34,9 @@ MAP_COLUMNS = 540  # grid points along the equator: 74 km apart, some 45,000 of 
 BLOCK = 8192  # places compared with the queries at a time
 THUMBNAIL_PIXELS = 300
 MOST_SETTINGS = 2  # that tell models apart in the title of a map
+PAINTED_KM = 150.0  # around a prediction, on the map of a model that has scores and no similarity
+MOST_PAINTED = 5000  # predictions of a query on such a map
+COSINE, SCORE = "cosine similarity", "score"
 NOWHERE = np.empty((0, 2))
 
 
@@ -62,6 +65,7 @@ def predict(
     texts: Sequence[str] = (),
     map_to: Path | None = None,
     beside: Sequence[Model] = (),
+    distinct: bool = True,
     progress: Progress = SILENT,
 ) -> pd.DataFrame:
     """Return ``query``, ``rank``, ``latitude``, ``longitude``, ``score``, ``error`` for each query, best first.
@@ -74,11 +78,13 @@ def predict(
         texts: queries in words, such as ``Desert``; they follow the photos.
         map_to: PNG, PDF or SVG file for a map of the similarity of all land to each readable query, one panel each.
         beside: other models whose maps are drawn after that of ``model``, such as ones of fewer hierarchies.
+        distinct: list a place once that the gallery has several times, with the score of its first, and others instead.
+            False lists what the model returns, as the package ``geoclip`` does.
         progress: reports the work.
 
     Raises:
         EncoderError: there are ``texts`` and the model's encoder has no text tower.
-        GeobenchError: a map is asked for and the model has no :meth:`Model.similarity`.
+        GeobenchError: a map is asked for and the model has neither :meth:`Model.similarity` nor scores of a query.
     """
     import pandas as pd
 
@@ -94,20 +100,35 @@ def predict(
     rows: list[tuple[object, ...]] = []
     if photos:
         queries, options = TestSet(PHOTOS, _table(photos)), Options(top_k=top_k)
-        predictions = locate(model, queries, chosen, options, progress)
+        again = distinct and model.input != "images"  # such a model would look at every photo again
+        predictions = _enough(lambda k: locate(model, queries, chosen, Options(top_k=k), progress), top_k, again)
         _warn_of_training(model, queries, options, progress)
-        rows += _rows([str(photo) for photo in photos], predictions)
+        rows += _rows([str(photo) for photo in photos], predictions, top_k, distinct)
     if texts:
         with as_plugin_error(who(model), "on texts"):
-            predictions = model.locate(words, chosen, top_k).check(len(texts), who(model))
-        rows += _rows(texts, predictions)
+            predictions = _enough(
+                lambda k: model.locate(words, chosen, k).check(len(texts), who(model)), top_k, distinct
+            )
+        rows += _rows(texts, predictions, top_k, distinct)
     table = pd.DataFrame(rows, columns=["query", "rank", "latitude", "longitude", "score", "error"])
     if map_to is not None:
         failed = set(table.loc[table["error"] != "", "query"])
         readable = [photo for photo in photos if str(photo) not in failed]
         if readable or texts:
-            _draw((model, *beside), table, readable, texts, map_to, progress)
+            _draw((model, *beside), table, readable, texts, map_to, chosen, progress)
     return table
+
+
+def _enough(place: Callable[[int], Predictions], top_k: int, distinct: bool) -> Predictions:
+    """Return what ``place`` returns for as many predictions as give ``top_k`` places, none twice if ``distinct``."""
+    k = top_k
+    while True:
+        found = place(k)
+        answers = found.coordinates[~found.failed]
+        fewest = min((len(np.unique(places, axis=0)) for places in answers), default=top_k)
+        if not distinct or fewest >= top_k or found.coordinates.shape[1] < k:
+            return found
+        k *= 4
 
 
 def text_features(model: Model, texts: Sequence[str], progress: Progress = SILENT) -> npt.NDArray[np.float32]:
@@ -143,8 +164,11 @@ def _warn_of_training(model: Model, photos: TestSet, options: Options, progress:
 
 
 def _check_map(model: Model, output: Path, n: int) -> None:
-    if type(model).similarity is Model.similarity:
-        raise GeobenchError(f"{model.name} has no similarity between a query and a place, so there is nothing to map.")
+    if type(model).similarity is Model.similarity and model.input != "features":
+        raise GeobenchError(
+            f"{model.name} has neither a similarity between a query and a place nor scores that a query decides, so "
+            "there is nothing to map."
+        )
     check_map(output, n)
 
 
@@ -154,26 +178,57 @@ def _draw(
     photos: Sequence[Path],
     texts: Sequence[str],
     output: Path,
+    gallery: Gallery | None,
     progress: Progress,
 ) -> None:
     """Draw a panel for each of ``photos`` and ``texts`` by each model, the first one with its predictions."""
     grid = land_grid(MAP_COLUMNS)
-    maps = [_map(model, photos, texts, grid.coordinates, progress) for model in models]
+    maps = [_map(model, photos, texts, grid.coordinates, gallery, progress) for model in models]
+    labels = [SCORE if type(model).similarity is Model.similarity else COSINE for model in models]
     names = [""] if len(models) == 1 else [f", {name}" for name in told_apart(models)]
     panels = [
-        Panel(title + name, values[number], _places(table, query) if first else NOWHERE, photo)
+        Panel(title + name, values[number], _places(table, query) if first else NOWHERE, photo, label)
         for number, (title, query, photo) in enumerate(_shown(photos, texts))
-        for first, name, values in zip([True] + [False] * len(models), names, maps, strict=False)
+        for first, name, values, label in zip([True] + [False] * len(models), names, maps, labels, strict=False)
     ]
     of = f", {_spec(models[0])}" if len(models) == 1 else ""
-    draw_similarity(panels, grid, output, f"Similarity of places to the query{of}")
+    what = {COSINE: "Similarity of places to the query", SCORE: f"Scores of places within {PAINTED_KM:.0f} km"}
+    draw_similarity(panels, grid, output, f"{', '.join(what[label] for label in dict.fromkeys(labels))}{of}")
 
 
 def _map(
-    model: Model, photos: Sequence[Path], texts: Sequence[str], places: FloatArray, progress: Progress
+    model: Model,
+    photos: Sequence[Path],
+    texts: Sequence[str],
+    places: FloatArray,
+    gallery: Gallery | None,
+    progress: Progress,
 ) -> npt.NDArray[np.float32]:
     parts = (_photo_features(model, photos), text_features(model, texts, progress))
-    return _similarity(model, np.concatenate([part for part in parts if len(part)]), places, progress)
+    features = np.concatenate([part for part in parts if len(part)])
+    if type(model).similarity is Model.similarity:
+        return _scores(model, features, places, gallery if model.uses_gallery else None)
+    return _similarity(model, features, places, progress)
+
+
+def _scores(
+    model: Model, features: npt.NDArray[np.float32], coordinates: FloatArray, gallery: Gallery | None
+) -> npt.NDArray[np.float32]:
+    """Return (n, m) for each of ``coordinates`` (m, 2) the best score of a prediction within ``PAINTED_KM`` of it.
+
+    It is 0 where there is none, or the lowest score if that is negative.
+    """
+    from scipy.spatial import cKDTree
+
+    with as_plugin_error(who(model), "on a map"):
+        found = model.locate(features, gallery, MOST_PAINTED).check(len(features), who(model))
+    grid = cKDTree(unit_vectors(coordinates))
+    chord = 2 * np.sin(PAINTED_KM / EARTH_RADIUS_KM / 2)
+    painted = np.full((len(features), len(coordinates)), min(0.0, float(np.nanmin(found.scores))), dtype=np.float32)
+    for row, places, scores in zip(painted, found.coordinates, found.scores, strict=True):
+        for near, score in zip(grid.query_ball_point(unit_vectors(places), chord), scores, strict=True):
+            row[near] = np.maximum(row[near], np.float32(score))
+    return painted
 
 
 def told_apart(models: Sequence[Model]) -> list[str]:
@@ -239,7 +294,7 @@ def _table(photos: Sequence[Path]) -> pd.DataFrame:
     return pd.DataFrame({"image": [str(path.resolve()) for path in photos]})
 
 
-def _rows(queries: Sequence[str], predictions: Predictions) -> Iterator[tuple[object, ...]]:
+def _rows(queries: Sequence[str], predictions: Predictions, top_k: int, distinct: bool) -> Iterator[tuple[object, ...]]:
     """Yield the rows of the table of :func:`predict`."""
     for query, failed, places, scores in zip(
         queries, predictions.failed, predictions.coordinates, predictions.scores, strict=True
@@ -247,8 +302,9 @@ def _rows(queries: Sequence[str], predictions: Predictions) -> Iterator[tuple[ob
         if failed:
             yield query, 0, None, None, None, _why(Path(query))
         else:
-            for rank, (place, score) in enumerate(zip(places, scores, strict=True), 1):
-                yield query, rank, *place, score, ""
+            kept = np.sort(np.unique(places, axis=0, return_index=True)[1]) if distinct else np.arange(len(places))
+            for rank, number in enumerate(kept[:top_k], 1):
+                yield query, rank, *places[number], scores[number], ""
 
 
 def _why(path: Path) -> str:

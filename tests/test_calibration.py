@@ -121,6 +121,19 @@ def test_calibration_error_is_shown_for_probabilities_alone(make_result):
     # Of four images at 0.5 (the failed one claims 0 and is wrong) one is within 25 km: (3·|50 − 33.3| + 0) / 4.
 
 
+@pytest.mark.parametrize(("score", "said"), [(0.5, True), (0.95, False)])
+def test_too_little_kept_mass_is_said_with_what_to_do(make_result, cli, score, said):
+    result = make_result(model="geoclip")
+    predictions = replace(result.predictions, scores=np.where(result.predictions.failed[:, None], np.nan, score))
+    path = replace(result, predictions=predictions).save()
+    shown = cli("calibration", path).output
+    assert f"The 1 kept hold {score:.0%} on average." in shown
+    assert ("That is too little: what lies beyond the 1 is not counted" in shown) == said
+    assert ("Keep more: geobench run --top-k 100" in shown) == said
+    assert json.loads(cli("calibration", path, "--json").stdout)[0]["kept_mass"] == pytest.approx(score)
+    assert json.loads(cli("calibration", path, "--ranks-only", "--json").stdout)[0]["kept_mass"] is None
+
+
 def test_the_command_shows_a_table_and_the_same_numbers_as_json(make_result, cli):
     path = make_result(model="geoclip").save()
     shown = cli("calibration", path).output

@@ -87,6 +87,21 @@ def test_training_lowers_the_loss_and_the_same_seed_gives_the_same_weights(tmp_p
     assert log[-1]["lr"] == pytest.approx(1e-2 * 0.9**29)
 
 
+def test_a_training_of_a_few_dozen_steps_says_so_and_every_one_says_how_the_loss_fell(tmp_path):
+    short, long = KillAfter(-1, None), KillAfter(-1, None)
+    run = training(tmp_path / "short", short, epochs=3)
+    run.run()
+    log = [json.loads(line)["loss"] for line in (tmp_path / "short/scratch/log.jsonl").read_text().splitlines()]
+    assert short.said == [
+        "train toy: it ends after 15 steps (epochs=3, 5 batches of 8), too few to learn much; raise epochs, or lower "
+        "batch_size.",
+        f"train toy: loss {log[0]:.3f} at step 1, {log[-1]:.3f} at step 15.",
+    ]
+    training(tmp_path / "long", long, epochs=20).run()
+    (line,) = long.said
+    assert line.startswith("train toy: loss ") and line.endswith(" at step 100.")
+
+
 @pytest.mark.parametrize("steps", [1, 4, 5, 6, 13, 19])
 def test_training_that_was_killed_and_resumed_ends_with_the_same_weights(tmp_path, steps):
     whole = training(tmp_path / "whole")
@@ -111,7 +126,7 @@ def test_a_signal_saves_the_current_step_and_training_resumes_from_it(tmp_path, 
     progress = KillAfter(10**6, lambda: None)
     again = training(tmp_path / "stopped", progress)
     again.run()
-    assert progress.said == ["train toy: resuming from step 7."]
+    assert progress.said[0] == "train toy: resuming from step 7."
     assert torch.equal(weights(whole), weights(again))
 
 
@@ -164,7 +179,7 @@ def test_training_stops_when_the_held_out_loss_no_longer_decreases(tmp_path):
     run = training(tmp_path, progress, epochs=500, lr=0.1, n=60, holdout=0.3, patience=3)
     run.run()
     assert run.step < 500 * run.per_epoch
-    assert progress.said == ["train toy: the held-out loss has not decreased for 3 epochs; stopping."]
+    assert progress.said[:-1] == ["train toy: the held-out loss has not decreased for 3 epochs; stopping."]
     records = [json.loads(line) for line in (tmp_path / "scratch/log.jsonl").read_text().splitlines()]
     held_out = [record["held_out_loss"] for record in records if "held_out_loss" in record]
     assert min(held_out) == held_out[-4] < min(held_out[-3:])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from geobench import PluginError, SettingError, get_dataset, get_gallery, train
+from geobench import PluginError, SettingError, get_dataset, get_gallery, get_model, train
 from geobench.data.land import is_land
 from geobench.geo import EARTH_RADIUS_KM, haversine_km, sample_sphere
 from geobench.pictures.canvas import MARK, shore
@@ -236,12 +236,29 @@ def test_geoclip_is_most_similar_to_the_place_that_it_predicts(geoclip):
         assert np.allclose(gallery.coordinates[np.argsort(-row)][:3], places[:3])
 
 
-def test_a_model_that_tells_no_similarity_says_so_before_it_computes_anything(crops, cli):
-    train("knn", data="bluemarble", encoder="tiny", limit=16, workers=0)
-    done = cli("predict", crops[0], "--model", "knn", "--map", "map.png", exit_code=1)
+def test_a_model_that_looks_at_no_photo_says_so_before_it_computes_anything(crops, cli):
+    spec = train("most-frequent", data="bluemarble", limit=16, workers=0).spec
+    done = cli("predict", crops[0], "--model", spec, "--map", "map.png", exit_code=1)
     assert done.stderr.splitlines()[-1] == (
-        "Error: knn has no similarity between a query and a place, so there is nothing to map."
+        "Error: most-frequent has neither a similarity between a query and a place nor scores that a query decides, so "
+        "there is nothing to map."
     )
+
+
+def test_a_model_with_scores_alone_has_them_painted_around_its_predictions(crops, cli, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("geobench.predict.draw_similarity", lambda *given: drawn.append(given))
+    knn = get_model(train("knn", data="bluemarble", encoder="tiny", limit=16, workers=0).spec, "cpu")
+    table = predict(knn, [crops[0]], top_k=16, map_to=Path("map.png"))
+    ((panel,), grid, _, title) = drawn[0]
+    assert title == f"Scores of places within 150 km, {knn.checkpoint.spec}"
+    places, scores = table[["latitude", "longitude"]].to_numpy(float), table["score"].to_numpy(float)
+    expected = np.zeros(len(grid.coordinates))
+    for place, score in zip(places, scores, strict=True):
+        near = haversine_km(grid.coordinates, np.tile(place, (len(expected), 1))) <= 150
+        expected[near] = np.maximum(expected[near], score)
+    np.testing.assert_allclose(panel.similarity, expected, rtol=1e-6)
+    assert 0 < (panel.similarity > 0).sum() < len(expected) / 10 and panel.label == "score"
 
 
 def test_a_file_of_another_kind_is_refused_with_those_that_there_are(geoclip, crops, cli):

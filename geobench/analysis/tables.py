@@ -86,7 +86,8 @@ def calibration_rows(
     """Return a row per accuracy: its value, coverage of the top k, what confidence is worth, calibration error.
 
     ``ece`` is None if the scores are not probabilities, as is everything that rests on scores if there are none; shares
-    are in percent.
+    are in percent. ``kept_mass`` is the probability that the kept predictions of an image add up to, on average: far
+    below 1 the ``ece`` says little, since what was not kept is not counted.
     """
     claims = says_probabilities(detailed) if probabilities is None else probabilities
     if claims:
@@ -94,6 +95,7 @@ def calibration_rows(
     distances = calibration.distances_km(detailed.predictions, detailed.truth)
     confidence = calibration.confidence_of(detailed.predictions)
     scored = _scored(detailed)
+    mass = _kept_mass(detailed) if claims and not math.isnan(_kept_mass(detailed)) else None
     rows = []
     for metric in accuracies(get_metrics(detailed.result.dataset, thresholds_km)):
         km = metric.threshold_km or 0.0
@@ -110,7 +112,7 @@ def calibration_rows(
                 name: None if math.isnan(value) or not (scored or name == "accuracy") else value
                 for name, value in vars(worth).items()
             }
-            | {"ece": error.error if error is not None else None}
+            | {"ece": error.error if error is not None else None, "kept_mass": mass}
         )
     return rows
 
@@ -119,6 +121,12 @@ def says_probabilities(detailed: DetailedResult) -> bool:
     """Return whether the model says that its scores are probabilities; False if it is not registered here."""
     model = get_models().get(detailed.result.model)
     return model is not None and model.probabilities
+
+
+def _kept_mass(detailed: DetailedResult) -> float:
+    """Return the probability that the kept predictions of an image add up to, on average; NaN if all have failed."""
+    answered = ~detailed.predictions.failed
+    return float(detailed.predictions.scores[answered].sum(axis=1).mean()) if answered.any() else math.nan
 
 
 def _scored(detailed: DetailedResult) -> bool:
@@ -141,6 +149,8 @@ def _calibration_table(detailed: DetailedResult, rows: list[dict[str, Any]], sty
     return _titled(detailed, "calibration", lines, _calibration_notes(detailed, rows), style)
 
 
+ENOUGH_MASS = 0.9
+"""If the kept predictions hold less probability on average, the calibration error is not that of the model."""
 _ORDER = {"gain": "Gain", "auroc": "AUROC"}
 
 
@@ -158,12 +168,17 @@ def _calibration_notes(detailed: DetailedResult, rows: list[dict[str, Any]]) -> 
     elif rows[0]["ece"] is None:
         notes.append("ECE: not shown, since the scores are not known to be probabilities; only their order is used.")
     else:
-        kept = float(np.nanmean(np.where(detailed.predictions.failed, np.nan, detailed.predictions.scores.sum(axis=1))))
+        kept = _kept_mass(detailed)
         notes.append(
             f"ECE: expected calibration error in percentage points, {calibration.BINS} bins. The probability claimed "
             f"for a distance is the sum over the kept predictions within that distance of the best one. The {k:,} kept "
-            f"hold {kept:.0%} on average" + ("; keep more with geobench run --top-k." if kept < 0.9 else ".")
+            f"hold {kept:.0%} on average."
         )
+        if kept < ENOUGH_MASS:
+            notes.append(
+                f"That is too little: what lies beyond the {k:,} is not counted, so that each claim is too low, and "
+                "the ECE says little about the model. Keep more: geobench run --top-k 100, or 1000."
+            )
     return notes
 
 

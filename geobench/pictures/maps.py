@@ -38,12 +38,14 @@ class Panel:
         similarity: (m,) of the query to the grid's places.
         places: (k, 2) predictions, best first; (0, 2) for a map of similarity alone.
         photo: shown next to the map.
+        label: what ``similarity`` is, at the colour bar.
     """
 
     title: str
     similarity: npt.NDArray[np.floating]
     places: FloatArray
     photo: Image.Image | None = None
+    label: str = "cosine similarity"
 
 
 def check_map(output: Path, panels: int = 1) -> None:
@@ -126,7 +128,7 @@ def _similarity_panel(figure: Figure, ax: Axes, panel: Panel, grid: Grid, small:
         zorder=2,
     )
     image.set_clip_path(land)
-    colour_bar(figure, ax, image, "cosine similarity", extend="min")
+    colour_bar(figure, ax, image, panel.label, extend="min")
     _mark(ax, panel.places, small)
     ax.set_title(_shortened(panel.title, 45 if small else 90), fontsize=8 if small else 9)
     if panel.photo is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+FEW_STEPS = 100  # below which a training is said to be too short to learn much
 REPORT_EVERY = 20  # steps between two readings of the loss, each of which synchronises with the device
 SAVE_EVERY_S = 600.0  # an epoch may take hours; the state is also saved after each
 EPOCH_STRIDE = 1_000_003  # no two seeds share the order of an epoch
@@ -90,6 +91,8 @@ class Training:
         targets: (n, ...) of all images, on the device.
         scratch: folder of the training state; None saves none.
         groups: of parameters, with a factor ``lr_scale`` on the learning rate; None takes all parameters at 1.
+        step: how many steps were taken.
+        losses: the first step of this process, its loss and that of the last step; None before any.
     """
 
     what: str
@@ -105,6 +108,7 @@ class Training:
     progress: Progress = SILENT
     groups: list[dict[str, Any]] | None = None
     step: int = field(default=0, init=False)
+    losses: tuple[int, float, float] | None = field(default=None, init=False)
 
     def run(self) -> None:
         """Train to the last epoch or to convergence, resuming from the state in ``scratch`` if there is one.
@@ -116,6 +120,11 @@ class Training:
         """
         self._prepare()
         total = self.per_epoch * self.schedule.epochs
+        if total < FEW_STEPS:
+            self.progress.say(
+                f"{self.what}: it ends after {total} steps (epochs={self.schedule.epochs}, {self.per_epoch} batches of "
+                f"{self.schedule.batch_size}), too few to learn much; raise epochs, or lower batch_size."
+            )
         with _stop_signal() as stop, self.progress.track(self.what, total, "steps", self.step) as advance:
             try:
                 while self.step < total and not self._converged():
@@ -125,6 +134,9 @@ class Training:
                 if remedy is None:
                     raise
                 raise TrainingError(f"{self.what} on {self.device}: {remedy}; {self._saved()}.") from error
+        if self.losses is not None:
+            began, first, last = self.losses
+            self.progress.say(f"{self.what}: loss {first:.3f} at step {began:,}, {last:.3f} at step {self.step:,}.")
         self.network.eval()
 
     def _prepare(self) -> None:
@@ -219,6 +231,8 @@ class Training:
             if not np.isfinite(value):
                 raise self._diverged(f"the loss is {value} at step {number}")
         self.log.steps(first, losses, lr, rate, waited)
+        began, at_first, _ = self.losses or (first + 1, losses[0], 0.0)
+        self.losses = began, at_first, losses[-1]
         return losses[-1]
 
     def _save(self) -> None:
