@@ -142,7 +142,7 @@ def _place(parser: Parser, text: str, finish: str) -> dict[str, Any]:
         "latitude": repr(place.latitude),
         "longitude": repr(place.longitude),
         "confidence": claim.confidence,
-        "level": claim.level,
+        "level": place.level,
         **{name: getattr(place, name) for name in ("country", "region", "city", "rule", "candidates")},
     }
 
