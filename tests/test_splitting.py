@@ -3,6 +3,7 @@ import csv
 import numpy as np
 import pytest
 from PIL import Image
+from test_registration import photo_at
 
 from geobench import DatasetError, SettingError, UnknownNameError, get_dataset
 from geobench.data.registration import add_dataset
@@ -66,7 +67,7 @@ def test_images_of_one_group_by_any_rule_stay_together(towns):
 
 
 def test_images_without_an_author_stay_together_and_are_counted(towns):
-    towns(**{f"{n:02}.png": [f"{n:02}.png", n * 3, n * 3, "unknown"] for n in range(4)})
+    towns(**{f"{n:02}.png": [f"{n:02}.png", n * 3, n * 3, who] for n, who in enumerate(("", "unknown", "N/A", "-"))})
     made = split_dataset("mine", 0.4, by=["author"])
     assert made.groups == 4
     assert any("4 images have no author" in note for note in made.notes)
@@ -111,6 +112,14 @@ def test_names_and_columns_survive_whatever_they_are_called(tmp_path, photos):
     assert get_dataset("mine-split").read_image(test["image"][0], "test").size == (60, 40)
 
 
+def test_blanks_at_the_beginning_of_a_file_name_survive(tmp_path):
+    for number, name in enumerate((" a.jpg", "b.jpg", " c.jpg")):
+        photo_at(tmp_path / "photos" / name, 10 * number, 20)
+    add_dataset("mine", tmp_path / "photos", exif=True, encoder="tiny")
+    split_dataset("mine", 0.3)
+    assert {name for table in sides() for name in table["image"]} == {" a.jpg", "b.jpg", " c.jpg"}
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -129,6 +138,8 @@ def test_what_cannot_be_divided_is_one_line(towns, changes, error, message):
 def test_sets_with_splits_or_without_files_are_not_divided(towns):
     towns()
     split_dataset("mine")
+    with pytest.raises(DatasetError, match=r"replace it: geobench datasets split mine .* --name"):
+        split_dataset("mine")
     with pytest.raises(DatasetError, match="already has splits: train, test"):
         split_dataset("mine-split", new_name="again")
     with pytest.raises(DatasetError, match="it makes its images"):

@@ -357,13 +357,20 @@ def _none_found(missing: Sequence[str], metadata: Path | None, images: Path, sto
     )
 
 
-def new_folder(name: str, replace: bool) -> Path:
-    """Return the folder for a new definition; raise ``DatasetError`` if the name or the folder is taken."""
+def new_folder(name: str, replace: bool, again: str = "") -> Path:
+    """Return the folder for a new definition; raise ``DatasetError`` if the name or the folder is taken.
+
+    ``again`` is the command that replaces what has the name.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise DatasetError(f"{name!r} is not a valid data set name; use letters, digits, '.', '_' and '-'.")
     taken = get_datasets().get(name)
     if taken is not None and (taken.status != "own" or not replace):
-        advice = _replace_advice(name) if taken.status == "own" else "choose another name"
+        advice = (
+            (f"replace it: {again}" if again else _replace_advice(name))
+            if taken.status == "own"
+            else "choose another name"
+        )
         raise DatasetError(f"the name {name!r} is taken by {taken.title!r} ({taken.status}); {advice}.")
     folder = files.home() / "data" / name
     if folder.exists() and taken is None and not (replace and name in broken_definitions()):

@@ -91,7 +91,8 @@ def split_dataset(
         raise SettingError(f"km must be a distance above 0 for by={' or '.join(DISTANCES)}, not {km:g}.")
     dataset = get_dataset(name)
     _refuse_unsuited(dataset)
-    folder = new_folder(new_name or f"{name}-split", replace)
+    again = f"geobench datasets split {name} … --replace, or give the new set another name: --name"
+    folder = new_folder(new_name or f"{name}-split", replace, again)
     table = dataset.table("test")
     order = np.argsort(table["image"].to_numpy(str), kind="stable")
     parts, rules, notes = [], [], []
