@@ -78,6 +78,10 @@ class TimmEncoder(Encoder):
         """Return that weights are random, if they are: no result of a frozen one means much."""
         return f"the weights of {self.name} are random, drawn with a fixed seed." if self.source == RANDOM else ""
 
+    def downloads(self) -> bool:
+        """Return whether timm is to find the weights: released ones, which it downloads unless they are cached."""
+        return not self.source
+
     def check(self) -> None:
         """Raise if the model is unknown or its weights are not here; released ones are downloaded."""
         self.describe()

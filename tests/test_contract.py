@@ -31,7 +31,7 @@ from geobench.plugins import registry
 from geobench.settings import configure
 from geobench_plugins.open_clip.weights_file import NO_WEIGHTS, published
 
-MODELS = sorted(registry().models)
+MODELS = sorted(name for name, model in registry().models.items() if model.input != "photos")  # services: test_services
 SMALL = {"batch_size": 64, "epochs": 2, "hidden_dim": 64, "queue_length": 64}
 """For a model that has such settings."""
 TEST_IMAGES = 40

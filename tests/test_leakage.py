@@ -13,7 +13,7 @@ from geobench import FeatureError, get_dataset
 from geobench.audits.fingerprints import FEATURELESS, OK, UNREADABLE, fingerprint, fingerprints, near_pairs
 from geobench.audits.leakage import audit
 from geobench.audits.overlap import photo_ids, same_photographer, twins
-from geobench.audits.subsets import Subset, score_subset
+from geobench.audits.subsets import Subset, get_subsets, score_subset
 from geobench.data.raster import RasterDataset
 from geobench.data.registration import add_dataset
 from geobench.data.tables.photographers import photographers
@@ -176,6 +176,22 @@ def test_unreadable_and_featureless_images_are_reported_and_are_not_twins(cli, p
     done = cli("datasets", "audit", "mine", "--against", "mine", "--kinds", "twin", "--json", "--workers", 0)
     assert json.loads(done.stdout)[0]["pairs"] == 2
     assert "twin: not checked for 4 test images of mine and 4 train images of mine: unreadable or" in done.stderr
+
+
+def test_an_unreadable_image_is_not_clean_and_not_a_leak(cli, photos, tmp_path):
+    images, metadata = photos(6, tmp_path / "test")
+    (images / "photo-0.jpg").write_bytes(b"")
+    others, other_table = photos(3, tmp_path / "training", seed=1)
+    for number in range(3):
+        (others / f"photo-{number}.jpg").rename(others / f"other-{number}.jpg")
+    other_table.write_text(other_table.read_text().replace("photo-", "other-"))
+    cli("datasets", "add", "exam", "--images", images, "--metadata", metadata)
+    cli("datasets", "add", "lesson", "--images", others, "--metadata", other_table)
+    done = cli("datasets", "audit", "exam", "--against", "lesson", "--workers", 0, "--json")
+    assert json.loads(done.stdout)[-1]["test_images"] == 0
+    assert "clean: 5 of 6 images that share no id, coordinate, twin with lesson; 1 unreadable" in done.stderr
+    (subset,) = get_subsets("exam", "clean")
+    assert (subset.left_out, subset.unreadable) == (("photo-0.jpg",), ("photo-0.jpg",))
 
 
 def test_a_set_that_does_not_name_photographers_is_reported_and_not_called_clean_of_them(cli, photos):

@@ -26,7 +26,7 @@ from geobench.audits.inspection import (
 from geobench.audits.overlap import photo_ids
 from geobench.audits.pool import BLOCK
 from geobench.audits.positions import Finding, check_positions
-from geobench.data.photo_positions import SAME_PLACE_KM
+from geobench.data.photo_positions import NOTES, SAME_PLACE_KM
 from geobench.data.tables.coordinates import SWAPPED
 from geobench.errors import DatasetError
 from geobench.geo import FloatArray, haversine_km
@@ -117,7 +117,7 @@ def check(
         *_count_mismatch(expected, n),
     ]
     findings += [Finding("columns", False, note) for note in rows.notes]
-    findings += _unusable_metrics(dataset)
+    findings += [*_unusable_metrics(dataset), *_left_out(dataset)]
     coordinates = rows.table[["latitude", "longitude"]].to_numpy(np.float64)
     if dataset.has_photos(split):
         statuses = inspect_images(dataset, purpose, rows.table["image"], quick, workers, progress)
@@ -170,6 +170,17 @@ def _unusable_metrics(dataset: Dataset) -> Iterator[Finding]:
         get_metrics(dataset)
     except DatasetError as error:
         yield Finding("metrics", True, f"{error} A run refuses the data set.")
+
+
+def _left_out(dataset: Dataset) -> Iterator[Finding]:
+    """Yield a note on what is not part of a user's set since it was added: bad rows, photos without a position."""
+    path = dataset.folder / NOTES
+    if dataset.status != "own" or not path.is_file():
+        return
+    with path.open(encoding="utf-8", newline="") as file:
+        notes = [f"{what}: {note}" for what, note in list(csv.reader(file))[1:] if not note.startswith("two positions")]
+    if notes:
+        yield Finding("left out", False, f"{len(notes):,} rows or files were left out when the set was added", notes)
 
 
 def _count_mismatch(expected: int | None, listed: int) -> Iterator[Finding]:

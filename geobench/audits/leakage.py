@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geobench import files
-from geobench.audits.fingerprints import BITS, DISTANCE, OK, fingerprints
+from geobench.audits.fingerprints import BITS, DISTANCE, OK, UNREADABLE, fingerprints
 from geobench.audits.overlap import Matches, same_coordinate, same_id, same_photographer, same_photos, twins
 from geobench.audits.subsets import Content, Subset
 from geobench.data.tables.photographers import PHOTOGRAPHER
@@ -40,6 +40,8 @@ class Leaks:
         matches: for each kind of leak that could be checked, in the order of ``KINDS``.
         same: (n,) which test images are the same photo as a training image: :func:`same_photos`.
         remarks: a line for each kind that could not be checked, or not for every image.
+        unreadable: (n,) which test images were to be read for twins and could not be, so that nothing tells whether
+            they are; all False if none were to be read.
         unable: the kinds that could not be checked.
     """
 
@@ -51,6 +53,7 @@ class Leaks:
     matches: dict[str, Matches]
     same: npt.NDArray[np.bool_]
     remarks: list[str]
+    unreadable: npt.NDArray[np.bool_]
     unable: tuple[str, ...] = ()
 
     @cached_property
@@ -86,12 +89,14 @@ class Leaks:
             writer.writerows(self.pairs())
 
     def clean(self) -> Subset:
-        """Return the test images that share nothing, as the subset ``clean``."""
-        kept, left_out, same = (self._names(rows) for rows in (~self.leaking, self.leaking, self.same))
+        """Return the test images that share nothing, as the subset ``clean``; unreadable ones may share anything."""
+        excluded = self.leaking | self.unreadable
+        kept, left_out, same = (self._names(rows) for rows in (~excluded, excluded, self.same))
+        unreadable = self._names(self.unreadable & ~self.leaking)
         kinds = tuple(self.matches)
         found = {kind: self._names(matches.leaking) for kind, matches in self.matches.items()}
         what = ("clean", self.test, self.training, kinds, self.distance, now(), kept, left_out)
-        return Subset(*what, *self.contents, found, same, self.unable)
+        return Subset(*what, *self.contents, found, same, self.unable, unreadable)
 
     def _names(self, rows: npt.NDArray[np.bool_]) -> tuple[str, ...]:
         return tuple(map(str, self.images[0][rows]))
@@ -142,7 +147,7 @@ def audit(
     contents = ours.content(matches), theirs.content(matches)
     same = same_photos(ours.table, theirs.table, matches)
     unable = tuple(kind for kind in KINDS if kind not in matches) if not kinds else ()
-    return Leaks(test, against, images, contents, distance, matches, same, remarks, unable)
+    return Leaks(test, against, images, contents, distance, matches, same, remarks, ours.unreadable, unable)
 
 
 class _Side:
@@ -151,6 +156,7 @@ class _Side:
     def __init__(self, dataset: Dataset, purpose: str) -> None:
         self.dataset, self.purpose = dataset, purpose
         self.table: pd.DataFrame = dataset.positions(purpose)  # images are needed only for twins
+        self.unreadable: npt.NDArray[np.bool_] = np.zeros(len(self.table), dtype=np.bool_)
 
     def content(self, kinds: Iterable[str]) -> Content:
         """Return what an audit of ``kinds`` reads."""
@@ -182,6 +188,7 @@ def _twin(ours: _Side, theirs: _Side, options: _TwinOptions) -> tuple[Matches | 
             side.dataset, side.table, side.purpose, workers=options.workers, progress=options.progress
         )
         computed.append(prints)
+        side.unreadable = np.asarray(prints[:, 2] == UNREADABLE)
         missing = int((prints[:, 2] != OK).sum())
         if missing:
             unusable.append(f"{missing:,} {side.purpose} images of {side.dataset.name}")

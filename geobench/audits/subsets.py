@@ -77,6 +77,7 @@ class Subset:
         test, training: what was audited; None if it was not recorded, by an earlier version.
         found: names of the test images that each kind found; None likewise.
         same_photos: names of those that are the same photo as a training image, so that a model has seen them.
+        unreadable: names of those that share nothing that is known and could not be read; ``left_out`` has them too.
         unable: kinds that were asked for and could not be checked.
     """
 
@@ -93,6 +94,7 @@ class Subset:
     found: Mapping[str, Sequence[str]] | None = None
     same_photos: tuple[str, ...] = ()
     unable: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     def save(self) -> Path:
         """Save it, replacing an earlier one for the same names and positions on both sides; return its file."""
@@ -104,7 +106,8 @@ class Subset:
     def describe(self) -> str:
         """Return a line on what it is, for the record of a run."""
         n = len(self.kept) + len(self.left_out)
-        return f"{len(self.kept):,} of {n:,} images that share no {', '.join(self.kinds)} with {self.against}"
+        text = f"{len(self.kept):,} of {n:,} images that share no {', '.join(self.kinds)} with {self.against}"
+        return f"{text}; {len(self.unreadable):,} unreadable ones are not among them" if self.unreadable else text
 
     def rows(self, images: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
         """Return (n,) which of ``images`` are in it; raise ``DatasetError`` if one has been added since the audit."""
@@ -205,7 +208,7 @@ def _load(path: Path) -> Subset:
         contents: dict[str, Any] = {n: Content(**values[n]) for n in ("test", "training") if values.get(n)}
         stated = [f.name for f in fields(Subset) if f.name in values or f.default is MISSING]
         read: dict[str, Any] = {name: values[name] for name in stated if name not in ("test", "training")}
-        lists = [name for name in ("kinds", "kept", "left_out", "same_photos", "unable") if name in read]
+        lists = [name for name in ("kinds", "kept", "left_out", "same_photos", "unable", "unreadable") if name in read]
         return Subset(**(read | {name: tuple(read[name]) for name in lists}), **contents)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is not a readable subset ({type(error).__name__}: {error}); delete it.") from error

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from geobench.cli.added import echo_added
-from geobench.cli.group import AS_JSON, main, print_rows, warn_of_plugins
+from geobench.cli.added import echo_added, echo_sides
+from geobench.cli.group import AS_JSON, main, names, print_rows, warn_of_plugins
 from geobench.cli.trainings import as_row, facts
 from geobench.progress import ConsoleProgress
 
@@ -191,6 +191,15 @@ def map_dataset(name: str, split: str, output: Path) -> None:
     is_flag=True,
     help="Read the positions from the photos instead: EXIF, XMP, .xmp files and Takeout's JSON beside them.",
 )
+@click.option(
+    "--train",
+    type=click.Path(path_type=Path),
+    help="CSV file of the photos to train on, in place of --metadata; with --test.",
+)
+@click.option("--test", type=click.Path(path_type=Path), help="CSV file of the photos to test on; with --train.")
+@click.option(
+    "--skip-bad", is_flag=True, help="Leave out rows that cannot be used and images listed twice; each is counted."
+)
 @click.option("--image-column", help="Name of the column, where it is not recognised; its number with --no-header.")
 @click.option("--latitude-column", help="Likewise.")
 @click.option("--longitude-column", help="Likewise.")
@@ -209,16 +218,25 @@ def add(
     geobench datasets add holiday --images ~/photos --exif
     geobench datasets add mine --images photos.zip --metadata photos.csv --latitude-column breite
     geobench datasets add street --images 'shards/*.tar'   # a webdataset that holds the positions itself
+    geobench datasets add mine --images photos/ --train train.csv --test test.csv
     geobench datasets add places --metadata places.csv     # no photos: to score predictions of others on
     geobench datasets add vo --images yfcc4k.zip --metadata list.txt --no-header --image-column 2 \\
         --longitude-column 13 --latitude-column 14
 
     Photos are read where they are, also in zip and tar archives, webdataset, msgpack and parquet shards, and the parts
     of a split tar; nothing is unpacked. Names match with `/` written as `_`, and without their suffix.
+
+    A row that cannot be used is an error. With --skip-bad it is left out, counted and listed in notes.csv, and the set
+    has a copy of the table as it is now.
     """
     from geobench.data.registration import add_dataset
 
-    if options["images"] is None and (options["exif"] or not options["metadata"]):
+    if options["train"] or options["test"]:
+        if not (options["train"] and options["test"] and options["images"]):
+            raise click.UsageError("give two tables of the same photos: --images DIR --train CSV --test CSV.")
+        if options["metadata"] or options["exif"]:
+            raise click.UsageError("give the positions in one way: --train and --test, --metadata, or --exif.")
+    elif options["images"] is None and (options["exif"] or not options["metadata"]):
         raise click.UsageError("say what the photos are in: --images; a test set without photos needs --metadata CSV.")
     if options["exif"] and options["metadata"]:
         raise click.UsageError("give the positions in one way: --metadata CSV, or --exif.")
@@ -233,6 +251,41 @@ def _column(name: str, number: bool) -> str | int:
     if number and not name.isdigit():
         raise click.UsageError(f"without a header a column is a number that counts from 1, not {name!r}.")
     return int(name) if number else name
+
+
+@datasets.command("split")
+@click.argument("name")
+@click.option("--test", type=float, default=0.2, show_default=True, help="Share of the images to test on.")
+@click.option(
+    "--by",
+    callback=names,
+    default="distance",
+    show_default=True,
+    help="What is kept on one side, separated by commas: a column of the table, distance, cluster.",
+)
+@click.option("--km", type=float, help="Of --by distance or cluster.  [default: 1 or 25]")
+@click.option("--name", "new_name", default="", help="Of the new data set.  [default: NAME-split]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw.")
+@click.option("--replace", is_flag=True, help="Replace a set of your own of that name.")
+def split(name: str, by: list[str], **options: Any) -> None:
+    """Divide your photos NAME into images to train on and images to test on: the data set NAME-split.
+
+    \b
+    geobench datasets split mine                           # a place is never on both sides
+    geobench datasets split mine --by photographer         # nor is a value of this column of the table
+    geobench datasets split mine --by cluster,photographer --test 0.3 --seed 1
+
+    \b
+    distance  images within --km of one another, or linked by others that are, are on one side
+    cluster   images within --km of the middle of a cluster are on one side; for photos that lie densely
+    COLUMN    images with the same value are on one side, such as a photographer or a city
+
+    Files of the same bytes are on one side too. `train --data NAME-split` trains on one side, and `run --datasets
+    NAME-split` tests on the other. Nothing is copied but the two tables. The same seed gives the same sides.
+    """
+    from geobench.data.splitting import split_dataset
+
+    echo_sides(split_dataset(name, by=by, progress=ConsoleProgress(), **options))
 
 
 @datasets.command("remove")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,3 +48,14 @@ def read_definition(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} is not a data set definition: {error}.") from error
+
+
+def as_toml(values: Mapping[str, Any], above: str = "") -> str:
+    """Return ``values`` as TOML: strings, numbers and booleans are written as in JSON, followed by the tables."""
+    plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    text = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in plain.items())
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            inner = any(not isinstance(item, Mapping) for item in value.values())
+            text += (f"\n[{above}{key}]\n" if inner else "") + as_toml(value, f"{above}{key}.")
+    return text

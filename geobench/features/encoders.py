@@ -84,6 +84,10 @@ class Encoder(ABC):
         """
         self.weights_key()
 
+    def downloads(self) -> bool:
+        """Return whether ``check`` or ``load`` would fetch weights from a network; known without asking it."""
+        return False
+
     @abstractmethod
     def preprocess(self, image: Image.Image) -> Tensor:
         """Return the input (3, height, width) for an RGB ``image``, of the same shape for every image."""

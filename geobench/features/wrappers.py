@@ -48,6 +48,10 @@ class Wrapper(Encoder):
         """Return what must be known of the base."""
         return self.base.caveat()
 
+    def downloads(self) -> bool:
+        """Return whether the base would fetch weights."""
+        return self.base.downloads()
+
     def check(self) -> None:
         """Check that the base is available."""
         self.base.check()

@@ -63,7 +63,7 @@ def _found(audit: Subset, result: Result) -> Audited:
         skipped.append(f"twins that differ in more than {audit.distance} bits")
     return Audited(
         n=result.n,
-        leaking=len(images.intersection(audit.left_out)),
+        leaking=len(images.intersection(audit.left_out).difference(audit.unreadable)),
         same=len(images.intersection(audit.same_photos)),
         found=tuple((kind, count) for kind, count in found.items() if count),
         skipped=tuple(skipped),

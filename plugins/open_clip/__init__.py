@@ -89,6 +89,10 @@ class OpenClip(Encoder):
         self.model, self._preprocess, self.device = model.eval().to(device, torch.float32), preprocess, device
         self.dim = int(open_clip.get_model_config(self.architecture)["embed_dim"])
 
+    def downloads(self) -> bool:
+        """Return whether neither a local file nor the hub's cache has the weights of a tag."""
+        return self.file is None and not finding.has_own_copy(self.architecture, self.tag)
+
     def check(self) -> None:
         """Raise if the weights are not available, or their preprocessing not known; those of a tag are downloaded."""
         file = self.file

@@ -72,13 +72,18 @@ def near(architecture):
 
 def _in_the_hubs_cache(architecture):
     """Return transformers' copy if it is known to hold OpenAI's weights, unless open_clip has its own."""
-    import open_clip
-
-    own = open_clip.get_pretrained_cfg(architecture, OPENAI).get("hf_hub", "").rstrip("/")
-    if own and _cached(own, OPEN_CLIPS):
+    if has_own_copy(architecture, OPENAI):
         return None
     file = copy_of_transformers(architecture)
     return file if file is not None and is_openais(architecture, file) else None
+
+
+def has_own_copy(architecture, tag):
+    """Return whether the hub's cache holds the weights ``architecture/tag`` as open_clip downloads them."""
+    import open_clip
+
+    own = (open_clip.get_pretrained_cfg(architecture, tag) or {}).get("hf_hub", "").rstrip("/")
+    return bool(own) and _cached(own, OPEN_CLIPS) is not None
 
 
 def copy_of_transformers(architecture):
