@@ -199,7 +199,15 @@ def test_more_queries_than_fit_are_refused(tmp_path):
 def geoclip():
     """GeoCLIP trained for a moment on features of the tiny encoder."""
     checkpoint = train(
-        "geoclip", data="bluemarble", encoder="tiny", limit=16, epochs=1, settings=SMALL, workers=0, device="cpu"
+        "geoclip",
+        data="bluemarble",
+        encoder="tiny",
+        limit=16,
+        epochs=1,
+        settings=SMALL,
+        workers=0,
+        device="cpu",
+        name="small",
     )
     return checkpoint.restored()
 
@@ -215,7 +223,18 @@ def crops(tmp_path):
 
 
 def test_predict_draws_the_photos_that_it_can_read(geoclip, crops, cli):
-    done = cli("predict", *crops, "--gallery", "land:30", "--map", "out/map.svg", "--json", exit_code=1)
+    done = cli(
+        "predict",
+        *crops,
+        "--model",
+        "geoclip@small",
+        "--gallery",
+        "land:30",
+        "--map",
+        "out/map.svg",
+        "--json",
+        exit_code=1,
+    )
     assert len(json.loads(done.stdout)) == 10 and "wrote out/map.svg" in done.stderr
     drawn = Path("out/map.svg").read_text()
     assert "himalaya.png" in drawn and "sahara.png" in drawn and "broken.jpg" not in drawn
@@ -223,7 +242,17 @@ def test_predict_draws_the_photos_that_it_can_read(geoclip, crops, cli):
 
 
 def test_with_no_readable_photo_there_is_no_map(geoclip, crops, cli, tmp_path):
-    done = cli("predict", crops[2], "--gallery", "land:30", "--map", tmp_path / "map.png", exit_code=1)
+    done = cli(
+        "predict",
+        crops[2],
+        "--model",
+        "geoclip@small",
+        "--gallery",
+        "land:30",
+        "--map",
+        tmp_path / "map.png",
+        exit_code=1,
+    )
     assert "wrote" not in done.stderr and not (tmp_path / "map.png").exists()
 
 
@@ -262,7 +291,7 @@ def test_a_model_with_scores_alone_has_them_painted_around_its_predictions(crops
 
 
 def test_a_file_of_another_kind_is_refused_with_those_that_there_are(geoclip, crops, cli):
-    done = cli("predict", crops[0], "--map", "map.gif", exit_code=2)
+    done = cli("predict", crops[0], "--model", "geoclip@small", "--map", "map.gif", exit_code=2)
     assert "a map is saved as a file that ends in .png, .pdf, .svg, not as 'map.gif'." in done.stderr
 
 

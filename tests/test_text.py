@@ -22,6 +22,7 @@ SMALL = {
     "epochs": 2,
     "lr": 1e-2,
 }
+MODEL = ("--model", "geoclip@small")  # trained on a part, so the name alone does not stand for it
 GALLERY = "land:40"
 
 
@@ -46,7 +47,7 @@ def trained(tmp_path_factory, random_clip):
         patch.setenv("GEOBENCH_HOME", str(home))
         patch.setitem(registry().encoders, encoder.name, lambda name: encoder)
         for model, settings in (("geoclip", SMALL), ("knn", {}), ("random", {})):
-            train(model, data="bluemarble", encoder=encoder.name, limit=16, settings=settings, workers=0)
+            train(model, data="bluemarble", encoder=encoder.name, limit=16, settings=settings, workers=0, name="small")
     return encoder, home
 
 
@@ -77,7 +78,7 @@ def desert(clip):
     tower = open_clip.create_model(ARCHITECTURE, pretrained=str(clip)).eval()
     with torch.inference_mode():
         features = tower.encode_text(open_clip.get_tokenizer(ARCHITECTURE)(["Desert"]))[0].numpy().astype(np.float64)
-    model = get_model("geoclip", "cpu")
+    model = get_model("geoclip@small", "cpu")
     state = {name: array.astype(np.float64) for name, array in model.state().items()}
     hidden = np.maximum(state["image_head.0.weight"] @ features + state["image_head.0.bias"], 0)
     query = state["image_head.2.weight"] @ hidden + state["image_head.2.bias"]
@@ -88,8 +89,8 @@ def desert(clip):
 
 
 def test_a_text_ranks_the_gallery_as_its_embedding_through_h1_and_h2_does(desert, cli):
-    rows = json.loads(cli("predict", "--text", "Desert", "--gallery", GALLERY, "--top-k", 40, "--json").stdout)
-    many = cli("predict", "--text", "Desert", "--gallery", GALLERY, "--top-k", 5000)
+    rows = json.loads(cli("predict", *MODEL, "--text", "Desert", "--gallery", GALLERY, "--top-k", 40, "--json").stdout)
+    many = cli("predict", *MODEL, "--text", "Desert", "--gallery", GALLERY, "--top-k", 5000)
     said = f"the gallery {GALLERY} has only 40 points; returning 40 predictions instead of 5,000."
     assert said in many.output
     places, cosine, probabilities = desert
@@ -99,12 +100,12 @@ def test_a_text_ranks_the_gallery_as_its_embedding_through_h1_and_h2_does(desert
     top = np.array([(row["latitude"], row["longitude"]) for row in rows[:5]])
     assert np.allclose(top, places[order[:5]])
 
-    model = get_model("geoclip", "cpu")  # what a map shows
+    model = get_model("geoclip@small", "cpu")  # what a map shows
     assert np.allclose(model.similarity(text_features(model, ["Desert"]), places)[0], cosine, atol=1e-5)
 
 
 def test_texts_and_photos_may_be_mixed_and_answer_as_they_do_alone(clip, photo):
-    model = get_model("geoclip", "cpu")
+    model = get_model("geoclip@small", "cpu")
 
     def ask(*arguments, **options):
         return predict(model, *arguments, gallery=GALLERY, top_k=3, **options)
@@ -118,42 +119,44 @@ def test_texts_and_photos_may_be_mixed_and_answer_as_they_do_alone(clip, photo):
 
 
 def test_photos_and_texts_share_a_map(clip, photo, cli, tmp_path):
-    cli("predict", photo, "--text", "Desert", "--gallery", GALLERY, "--map", tmp_path / "map.svg")
+    cli("predict", *MODEL, photo, "--text", "Desert", "--gallery", GALLERY, "--map", tmp_path / "map.svg")
     drawn = (tmp_path / "map.svg").read_text()
     assert "himalaya.png" in drawn and "“Desert”" in drawn and drawn.count(">cosine similarity<") == 2
 
 
 def test_a_photo_that_cannot_be_read_does_not_keep_a_text_from_its_answer(clip, cli, tmp_path):
-    done = cli("predict", tmp_path / "none.jpg", "--text", "Desert", "--gallery", GALLERY, "--json", exit_code=1)
+    done = cli(
+        "predict", *MODEL, tmp_path / "none.jpg", "--text", "Desert", "--gallery", GALLERY, "--json", exit_code=1
+    )
     assert "none.jpg: there is no such file" in done.stderr
     assert {row["query"] for row in json.loads(done.stdout)} == {"Desert"}
 
 
 def test_a_text_asked_twice_is_answered_once(clip, cli):
-    rows = json.loads(cli("predict", "--text", "x", "--text", "x", "--gallery", GALLERY, "--json").stdout)
+    rows = json.loads(cli("predict", *MODEL, "--text", "x", "--text", "x", "--gallery", GALLERY, "--json").stdout)
     assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5]
 
 
 def test_other_models_on_these_features_answer_texts_too(clip, cli):
-    rows = json.loads(cli("predict", "--model", "knn", "--text", "Desert", "--gallery", GALLERY, "--json").stdout)
+    rows = json.loads(cli("predict", "--model", "knn@small", "--text", "Desert", "--gallery", GALLERY, "--json").stdout)
     assert rows[0]["query"] == "Desert"
 
 
 def test_a_model_that_looks_at_no_features_says_that_it_answers_no_texts(clip, cli):
-    done = cli("predict", "--model", "random", "--text", "Desert", exit_code=1)
+    done = cli("predict", "--model", "random@small", "--text", "Desert", exit_code=1)
     assert done.stderr.splitlines()[-1].startswith("Error: random does not use the features of an encoder")
 
 
 def test_an_encoder_without_a_text_tower_says_so_in_one_line(cli):
-    train("geoclip", data="bluemarble", limit=16, settings=SMALL, workers=0)
-    done = cli("predict", "--text", "Desert", exit_code=1)
+    train("geoclip", data="bluemarble", limit=16, settings=SMALL, workers=0, name="small")
+    done = cli("predict", *MODEL, "--text", "Desert", exit_code=1)
     assert done.stderr.splitlines()[-1] == (
         "Error: the encoder efficientnet_lite0 has no text tower; use a CLIP model such as ViT-L-14/openai."
     )
 
 
 def test_other_weights_than_those_of_the_training_are_refused(clip):
-    model = get_model("geoclip", "cpu")
+    model = get_model("geoclip@small", "cpu")
     original = clip.read_bytes()
     try:
         clip.write_bytes(original + b" ")
@@ -168,4 +171,4 @@ def test_other_weights_than_those_of_the_training_are_refused(clip):
     [((), "give at least one PHOTO or --text"), (("--text", "  "), "a --text is empty")],
 )
 def test_nothing_to_look_for_is_wrong_usage(cli, arguments, message):
-    assert message in cli("predict", *arguments, exit_code=2).stderr
+    assert message in cli("predict", *MODEL, *arguments, exit_code=2).stderr
