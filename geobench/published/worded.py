@@ -13,8 +13,9 @@ from geobench.predictions import ANSWER, OK, REFUSED, SERVICE, UNPARSEABLE
 from geobench.published.answers import says
 from geobench.published.file_columns import RESPONSES, listed, others_of
 from geobench.published.records import Record, Records, text_of
-from geobench.words.geocoding import geocoder, locate
+from geobench.words.geocoding import geocoder
 from geobench.words.parsers import PARSERS, Parser, Refusal, Unparseable
+from geobench.words.reading import read_answer
 
 _OF_SERVICES = re.compile(
     r"(?:^|\.)(?:choices\.0\.(?:message\.content(?:\.\d+\.text)?|text)|message\.content\.\d+\.text|"
@@ -133,11 +134,7 @@ def _read(record: Record, answers: Sequence[str], parser: Parser) -> dict[str, A
 
 def _place(parser: Parser, text: str, finish: str) -> dict[str, Any]:
     """Return what ``text`` claims, and where that is; raise ``Refusal`` or ``Unparseable`` if it claims no place."""
-    claim = parser(text, finish)
-    place = locate(claim)
-    if place is None:
-        named = ", ".join(filter(None, (claim.place, claim.city, claim.region, claim.country, claim.continent)))
-        raise Unparseable(f"no place is known by the name {named!r}")
+    claim, place = read_answer(parser, text, finish)
     return {
         "latitude": repr(place.latitude),
         "longitude": repr(place.longitude),

@@ -1,7 +1,8 @@
 """Services: models that are asked for one photo at a time, with a log of answers, retries, budgets and statuses."""
 
 from geobench.services.contract import Asking, Photo, Reading, Reply, Service, ServiceConfig, as_jpeg
-from geobench.services.faults import Busy, Fault, Refused, Rejected, Unparseable
+from geobench.services.faults import Busy, Fault, Refused, Rejected
+from geobench.words.texts import Refusal, Unparseable
 
 __all__ = [
     "Asking",
@@ -9,6 +10,7 @@ __all__ = [
     "Fault",
     "Photo",
     "Reading",
+    "Refusal",
     "Refused",
     "Rejected",
     "Reply",

@@ -16,8 +16,9 @@ from geobench.predictions import UNREADABLE
 from geobench.progress import SILENT, Progress
 from geobench.services.budget import Budget
 from geobench.services.contract import Asking, Photo, Reply, Service
-from geobench.services.faults import Busy, Fault, Refused, Rejected, Unparseable
-from geobench.services.log import ANSWERED, ERROR, INVALID, REFUSED, REJECTED, RETRIED, SETTLED, AnswerLog, Entry
+from geobench.services.faults import Busy, Fault, Refused, Rejected
+from geobench.services.log import ANSWERED, ERROR, INVALID, REFUSED, REJECTED, SETTLED, AnswerLog, Entry
+from geobench.services.outcomes import read, retried
 
 BACKOFF_S = 1.0
 """Wait before the second attempt, doubled from one to the next, where a service does not say how long."""
@@ -60,7 +61,7 @@ class Questions:
         self._failed_in_a_row = self._rejected = 0
         self._stopping = False
         self._about = self.log.about()
-        self._asked: set[tuple[str, int]] = set()
+        self._asked: dict[tuple[str, int], asyncio.Task[Entry]] = {}
         self._rows: Iterator[int] = iter(range(len(self.names)))
 
     def ask(self) -> list[list[Entry]]:
@@ -70,9 +71,9 @@ class Questions:
             GeobenchError: no request can succeed, the service is away or a budget is spent; what was answered is kept.
         """
         with self.log.opened(self.progress.say):
-            before = len(self.log.entries)
-            if before:
-                self.progress.say(f"{self.model.name}: {before:,} answers are in {self.log.path}.")
+            self.progress.say(
+                f"{self.model.name}: answers are kept in {self.log.path}; {len(self.log.entries):,} are there."
+            )
             with self.progress.track(self.what, len(self.names), "images") as advance:
                 _run(lambda: self._all(advance))
         return self.entries
@@ -107,29 +108,35 @@ class Questions:
             else:
                 self.digests[row] = photo.digest
                 for sample in range(self.model.config.samples):
-                    entry = self.log.entries.get((photo.digest, sample))
-                    if entry is None or self._asks_again(entry):
-                        if self._stopping:
-                            return
-                        entry = await self._answer(photo, sample)
+                    entry = await self._entry(photo, sample)
+                    if entry is None:
+                        return
                     self.entries[row].append(replace(entry, image=self.names[row]))
             advance(1, **self.budget.figures())
 
-    def _asks_again(self, entry: Entry) -> bool:
-        """Return whether a request is sent again: its answer was lost, or is of a kind that ``retry`` names.
+    async def _entry(self, photo: Photo, sample: int) -> Entry | None:
+        """Return what became of a request, now or before; None if the run is being stopped.
 
-        A copy of a photo is not asked for twice in one run.
+        Copies of a photo, which other workers may have at the same time, are one request.
         """
-        if (entry.photo, entry.sample) in self._asked:
-            return False
+        request = (photo.digest, sample)
+        if request not in self._asked:
+            known = self.log.entries.get(request)
+            if known is not None and not self._asks_again(known):
+                return known
+            if self._stopping:
+                return None
+            self._asked[request] = asyncio.create_task(self._answer(photo, sample))
+        return await self._asked[request]
+
+    def _asks_again(self, entry: Entry) -> bool:
+        """Return whether a request is sent again: its answer was lost, or is of a kind that ``retry`` names."""
         if entry.state not in SETTLED:
             return True
-        state = reads_as(self.model, entry)
-        return any(state in RETRIED[which] for which in self.asking.retry)
+        return read(self.model, entry).status in retried(self.asking)
 
     async def _answer(self, photo: Photo, sample: int) -> Entry:
         """Return the entry of one request, which is then on disk."""
-        self._asked.add((photo.digest, sample))
         state, reason, reply, tries, started = ERROR, "", Reply(), 0, 0.0
         for tries in range(1, self.model.config.tries + 1):
             await self._turn()
@@ -226,19 +233,6 @@ class Questions:
                 f"{self.model.name} has answered as {before} since {since}, and now answers as {served}; a row of both "
                 f"would be of neither. To ask the new one for every photo: --set run={self.model.config.run + 1}"
             )
-
-
-def reads_as(model: Service, entry: Entry) -> str:
-    """Return the state of an entry once its answer is read: a refusal or no position may be in words."""
-    if entry.state != ANSWERED:
-        return entry.state
-    try:
-        model.read(entry.reply)
-    except Refused:
-        return REFUSED
-    except Unparseable:
-        return INVALID
-    return ANSWERED
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:

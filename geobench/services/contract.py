@@ -14,8 +14,8 @@ import numpy as np
 
 from geobench.errors import SettingError
 from geobench.models import Model
-from geobench.services.faults import Unparseable
 from geobench.settings import setting, settings, stated
+from geobench.words.texts import Unparseable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -164,7 +164,7 @@ class Service(Model):
         """Return the position in ``reply``; nothing is asked, so that a kept reply can be read in another way.
 
         Raises:
-            Refused: the reply declines to answer.
+            Refusal: the reply declines to answer.
             Unparseable: it states no position that can be read.
         """
         if reply.coordinates is None:

@@ -9,10 +9,10 @@ import numpy as np
 
 from geobench.images.digests import read_digests
 from geobench.progress import SILENT, Progress
-from geobench.services.asking import reads_as
 from geobench.services.budget import price_of
 from geobench.services.contract import Asking, Service
-from geobench.services.log import RETRIED, SETTLED, AnswerLog
+from geobench.services.log import SETTLED, AnswerLog
+from geobench.services.outcomes import read, retried
 
 if TYPE_CHECKING:
     from geobench.models import TestSet
@@ -46,12 +46,12 @@ def estimate(model: Service, test_set: TestSet, asking: Asking, progress: Progre
         for digest in read_digests(test_set.dataset, test_set.images, "test", progress)
         if digest.any()
     }
-    retried = {state for which in asking.retry for state in RETRIED[which]}
+    again = retried(asking)
     needed = 0
     for photo in photos:
         for sample in range(model.config.samples):
             entry = log.entries.get((photo, sample))
-            needed += entry is None or entry.state not in SETTLED or reads_as(model, entry) in retried
+            needed += entry is None or entry.state not in SETTLED or read(model, entry).status in again
     known = [e.reply for e in log.entries.values() if e.reply.tokens_in is not None and e.reply.tokens_out is not None]
     sent, answered = (
         (np.mean([reply.tokens_in for reply in known]), np.mean([reply.tokens_out for reply in known]))

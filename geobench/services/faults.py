@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from geobench.words.texts import Refusal
+
 
 class Fault(Exception):  # noqa: N818  of an image, not an error of the user's
     """A request without an answer; the reason is one line for the record of that image."""
@@ -23,13 +25,9 @@ class Busy(Fault):
         self.retry_after, self.late, self.again = retry_after, late, again
 
 
-class Refused(Fault):
-    """The service declines to answer for this photo: a content filter, a refusal in words."""
+class Refused(Fault, Refusal):
+    """The service declines to answer for this photo: a content filter, a field for refusals."""
 
 
 class Rejected(Fault):
     """The service does not take this request and would not the next time: an image too large, a context too long."""
-
-
-class Unparseable(Fault):
-    """An answer that states no position that can be read."""

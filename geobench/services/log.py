@@ -26,8 +26,6 @@ ANSWERED, REFUSED, REJECTED, ERROR, INVALID = "answered", "refused", "rejected",
 """What became of a request: an answer to be read; declined; not taken by the service; lost; an empty or cut answer."""
 SETTLED = (ANSWERED, REFUSED, REJECTED, INVALID)
 """States that asking again would not change, as far as is known: an error is asked again whenever a run needs it."""
-RETRIED = {"errors": (ERROR, REJECTED), "refused": (REFUSED,), "unparseable": (INVALID,)}
-"""The states that ``--retry`` means; a refusal or a missing position in words is known when the answer is read."""
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from geobench.predictions import ANSWER_TEXTS, FAILED, OK, SERVICE, UNPARSEABLE, UNREADABLE, Predictions
+from geobench.predictions import ANSWER_TEXTS, OK, SERVICE, UNPARSEABLE, UNREADABLE, Predictions
 from geobench.predictions import REFUSED as DECLINED
 from geobench.services.budget import cost_of
-from geobench.services.contract import Reading, Service
-from geobench.services.faults import Refused, Unparseable
+from geobench.services.contract import Asking, Reading, Service
 from geobench.services.log import ANSWERED, ERROR, INVALID, REFUSED, REJECTED, AnswerLog, Entry
 from geobench.services.samples import agreement
+from geobench.words.texts import Refusal, Unparseable
 
 STATUS = {REFUSED: DECLINED, REJECTED: SERVICE, ERROR: SERVICE, INVALID: UNPARSEABLE, UNREADABLE: UNREADABLE}
 """The status of an image whose request has one of these states."""
+RETRIED = {"errors": SERVICE, "refused": DECLINED, "unparseable": UNPARSEABLE}
+"""The status that each value of ``--retry`` means."""
 NUMBERS = (
     *("confidence", "candidates", "samples", "agreeing", "spread_km"),
     *("requests", "seconds", "tokens_in", "tokens_out", "cost"),
@@ -48,18 +50,16 @@ def predictions_of(model: Service, entries: Sequence[Sequence[Entry]]) -> Predic
 
 def _outcome(model: Service, entries: Sequence[Entry]) -> dict[str, Any]:
     """Return status, point, score and details of one image."""
-    readings, states, reasons = [], [], []
-    for entry in entries:
-        state, reading, reason = _read(model, entry)
-        states.append(state)
-        reasons.append(reason)
-        if reading is not None:
-            readings.append((entry, reading))
+    outcomes = [read(model, entry) for entry in entries]
+    readings = [
+        (entry, each.reading) for entry, each in zip(entries, outcomes, strict=True) if each.reading is not None
+    ]
     taken = _taken(model, entries)
     if not readings:
-        status, _ = Counter(states).most_common(1)[0]
-        first = states.index(status)
-        failed = {"status": status, "point": (np.nan, np.nan), "score": np.nan, "reason": reasons[first]}
+        statuses = [each.status for each in outcomes]
+        status, _ = Counter(statuses).most_common(1)[0]
+        first = statuses.index(status)
+        failed = {"status": status, "point": (np.nan, np.nan), "score": np.nan, "reason": outcomes[first].reason}
         return taken | failed | {"text": plain(entries[first].reply.text)}
     points = np.array([(reading.latitude, reading.longitude) for _, reading in readings])
     agreed = agreement(points, model.config.point)
@@ -87,16 +87,29 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "�")
 
 
-def _read(model: Service, entry: Entry) -> tuple[str, Reading | None, str]:
-    """Return the status of one reply, the position in it if there is one, and why there is none."""
+class Outcome(NamedTuple):
+    """What one reply is: its status, the position in it if there is one, and otherwise why there is none."""
+
+    status: str
+    reading: Reading | None = None
+    reason: str = ""
+
+
+def read(model: Service, entry: Entry) -> Outcome:
+    """Return what ``entry`` is once its reply is read: a refusal, or no position, may be in words."""
     if entry.state != ANSWERED:
-        return STATUS.get(entry.state, FAILED), None, entry.reason
+        return Outcome(STATUS[entry.state], None, entry.reason)
     try:
-        return OK, model.read(entry.reply), ""
-    except Refused as fault:
-        return DECLINED, None, str(fault)
+        return Outcome(OK, model.read(entry.reply))
+    except Refusal as fault:
+        return Outcome(DECLINED, None, str(fault))
     except Unparseable as fault:
-        return UNPARSEABLE, None, str(fault)
+        return Outcome(UNPARSEABLE, None, str(fault))
+
+
+def retried(asking: Asking) -> set[str]:
+    """Return the statuses of images that are asked for again."""
+    return {RETRIED[which] for which in asking.retry}
 
 
 def _taken(model: Service, entries: Sequence[Entry]) -> dict[str, Any]:

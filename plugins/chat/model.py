@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 
 from geobench.errors import ServiceError
-from geobench.services import Reading, Refused, Reply, Service, Unparseable, as_jpeg
-from geobench.words.geocoding import geocoder, locate
-from geobench.words.parsers import Refusal, get_parser
-from geobench.words.parsers import Unparseable as NoPosition
+from geobench.services import Reading, Refused, Reply, Service, as_jpeg
+from geobench.words.geocoding import geocoder
+from geobench.words.parsers import get_parser
 from geobench.words.prompts import load_prompt
+from geobench.words.reading import read_answer
 from geobench_plugins.chat.config import ChatConfig
 from geobench_plugins.chat.context import Context, lines
 
@@ -125,15 +125,7 @@ class Chat(Service):
 
     def read(self, reply):
         """Return the position that the answer states or names."""
-        try:
-            claim = self.parser(reply.text, reply.finish)
-        except Refusal as refusal:
-            raise Refused(str(refusal)) from None
-        except NoPosition as fault:
-            raise Unparseable(str(fault)) from None
-        place = locate(claim)
-        if place is None:
-            raise Unparseable("no place is known by the names in it")
+        claim, place = read_answer(self.parser, reply.text, reply.finish)
         stated = {"level": place.level, "country": place.country, "region": place.region, "city": place.city}
         return Reading(
             *(place.latitude, place.longitude, claim.confidence),
