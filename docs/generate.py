@@ -22,7 +22,6 @@ OURS = "geobench-geolocalization"
 LANGUAGES = {".py": "python", ".toml": "toml"}
 LARGE = ("table-2a-bluemarble-1ffc7e01", "table-2b-bluemarble-6b238436")
 COLUMNS = {"City 25 km": "acc_25km", "Region 200 km": "acc_200km", "Country 750 km": "acc_750km"}
-SYSTEMS = "table-1a-bluemarble-c2fd49cc"
 WIDTH = 100  # of a help text
 
 
@@ -69,9 +68,9 @@ def ablation() -> str:
     return _table({"Table": name[6:8]} | row for name in LARGE for row in _experiment(name, COLUMNS))
 
 
-def systems() -> str:
-    """Return the rows of Table 1a on 5,000 crops of embedded imagery: mean ± deviation over the seeds."""
-    return _table(_experiment(SYSTEMS, COLUMNS | {"Continent 2500 km": "acc_2500km"}))
+def experiment(name: str) -> str:
+    """Return our rows of the record ``name`` of an experiment: mean ± deviation over the seeds."""
+    return _table(_experiment(name, COLUMNS | {"Continent 2500 km": "acc_2500km"}))
 
 
 def _experiment(name: str, columns: Mapping[str, str]) -> Iterator[dict[str, str]]:

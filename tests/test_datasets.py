@@ -317,7 +317,9 @@ def test_a_table_with_the_header_of_those_finds_photos_under_either_form_of_thei
     dataset = get_dataset("yfcc26k")
     table = dataset.table("test")
     assert [dataset.read_image(image, "test").size for image in table["image"]] == [(9, 5), (7, 5)]
-    assert locate_images(dataset, table) == ([], {"45/77/3228511372.jpg": "45_77_3228511372.jpg"})
+    located = locate_images(dataset, table)
+    assert (located.missing, located.left_out) == ([], set())
+    assert located.renamed == {"45/77/3228511372.jpg": "45_77_3228511372.jpg"}
     assert table["AUTHOR"].to_list() == ["43@N00", "22@N02"]
 
 

@@ -75,10 +75,11 @@ def test_its_model_and_its_data_set_stand_beside_the_bundled_ones(installed):
 
 
 def test_its_model_trains_and_runs_on_its_data_set(installed):
-    trained = geobench("train", "ridge", "--data", "relief-wide", "--limit", 60, "--device", "cpu", site=installed)
+    part = ["--limit", 60, "--name", "small"]
+    trained = geobench("train", "ridge", "--data", "relief-wide", *part, "--device", "cpu", site=installed)
     assert trained.stdout.startswith("ridge@relief-wide-s0-")
     assert "penalty=0.1" in trained.stderr  # the data set's own setting, and the user is told
-    run = ["run", "--models", "ridge", "--datasets", "relief-wide", "--galleries", "land:200"]
+    run = ["run", "--models", "ridge@small", "--datasets", "relief-wide", "--galleries", "land:200"]
     done = geobench(*run, "--limit", 12, "--device", "cpu", site=installed)
     assert "ridge@relief-wide-s0-" in done.stdout
     record = json.loads(next(Path("results").glob("*.json")).read_text())
@@ -89,12 +90,23 @@ def test_its_model_trains_and_runs_on_its_data_set(installed):
 def test_its_classifier_of_cells_is_short_trains_and_answers(installed):
     source = (EXAMPLE / "geobench_example" / "smooth.py").read_text()
     assert len(source.splitlines()) <= 60
-    small = ["--set", "min_images=1", "--set", "max_images=[40]", "--set", "batch_size=20", "--set", "epochs=2"]
+    small = [
+        "--name",
+        "small",
+        "--set",
+        "min_images=1",
+        "--set",
+        "max_images=[40]",
+        "--set",
+        "batch_size=20",
+        "--set",
+        "epochs=2",
+    ]
     trained = geobench(
         "train", "smooth", "--data", "relief-wide", "--limit", 80, "--device", "cpu", *small, site=installed
     )
     assert trained.stdout.startswith("smooth@relief-wide-s0-")
-    run = ["run", "--models", "smooth", "--datasets", "relief-wide", "--limit", 12, "--device", "cpu"]
+    run = ["run", "--models", "smooth@small", "--datasets", "relief-wide", "--limit", 12, "--device", "cpu"]
     assert "smooth@relief-wide-s0-" in geobench(*run, site=installed).stdout
 
 

@@ -212,7 +212,7 @@ def test_a_model_that_learnt_the_places_of_the_test_is_named():
     task = embedded(300)
     spec = train("geoclip", encoder="tiny", limit=400, settings={"epochs": 1}, device="cpu", workers=0).spec
     (said,) = learnt_nearby(task, ["raw", spec])
-    assert spec in said and "learnt from 400 of" in said
+    assert spec in said and "learnt from 400 images of bluemarble" in said
     assert "of the test images have a place it learnt within 100 km" in said
 
 

@@ -79,8 +79,8 @@ def _common(table: Table) -> dict[str, str]:
     """Return the conditions that are the same for all rows measured here, by heading, if there are several rows."""
     ours = table.rows[: table.ours]
     heads = [head for head in ours[0] if head in FIXED and head not in TEXTUAL] if len(ours) > 1 else []
-    texts = {head: {row[head].text for row in ours} - {NONE, ""} for head in heads}
-    return {head: found.pop() for head, found in texts.items() if len(found) == 1}
+    texts = {head: {row[head].text for row in ours} for head in heads}
+    return {head: found.pop() for head, found in texts.items() if len(found) == 1 and not found & {NONE, ""}}
 
 
 def _without(row: dict[str, Entry], common: dict[str, str]) -> dict[str, Entry]:

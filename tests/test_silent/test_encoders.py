@@ -250,7 +250,7 @@ def test_force_does_not_resume_what_an_older_extraction_left(mine, stale, tiny_e
 
 @pytest.mark.parametrize("command", ["run", "train", "features"])
 def test_the_commands_reach_cached_features_with_force(cli, photos, tiny_encoder, monkeypatch, own_home, command):
-    images, metadata = photos(6)
+    images, metadata = photos(tiny_encoder.tile)
     add_dataset("mine", images, metadata, encoder="tiny")
     specs = [train("knn", "mine", seed=seed, workers=0).spec for seed in (0, 1)]
     commands = {
