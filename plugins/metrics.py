@@ -62,19 +62,27 @@ def _number(name, text):
     return number
 
 
-def _same_place(kind):
-    """Return a function that compares true and predicted ``kind``; NaN if the true place has none, as at sea."""
+def place_hit(kind, true, predicted):
+    """Return the share of images whose predicted ``kind`` of place is the true one; NaN without a true one, as at sea.
 
-    def values(images):
-        true, predicted = getattr(images.places, kind), getattr(images.predicted_places, kind)
-        return np.where(true != "", (true == predicted).astype(np.float64), np.nan)
+    ``true`` and ``predicted`` take the images of a result and return the names (n,) of their places, "" where none is.
+    """
 
-    return values
+    def per_image(images):
+        truth = true(images)
+        return np.where(truth != "", (truth == predicted(images)).astype(np.float64), np.nan)
 
-
-def _same_city(images):
-    """Return whether the true and the predicted city are one; NaN if the true place is far from any."""
-    return np.where(images.cities != "", (images.cities == images.predicted_cities).astype(np.float64), np.nan)
+    return Metric(
+        name=kind,
+        heading=f"{kind.capitalize()} hit",
+        per_image=per_image,
+        kind="share",
+        unit="%",
+        low=0.0,
+        high=100.0,
+        needs="predictions",
+        listed=False,
+    )
 
 
 MEDIAN = Metric(
@@ -98,38 +106,10 @@ MEAN = Metric(
     low=0.0,
     high=FARTHEST_KM,
 )
-COUNTRY = Metric(
-    name="country",
-    heading="Country hit",
-    per_image=_same_place("countries"),
-    kind="share",
-    unit="%",
-    low=0.0,
-    high=100.0,
-    needs="predictions",
-    listed=False,
-)
-REGION = Metric(
-    name="region",
-    heading="Region hit",
-    per_image=_same_place("regions"),
-    kind="share",
-    unit="%",
-    low=0.0,
-    high=100.0,
-    needs="predictions",
-    listed=False,
-)
-CITY = Metric(
-    name="city",
-    heading="City hit",
-    per_image=_same_city,
-    kind="share",
-    unit="%",
-    low=0.0,
-    high=100.0,
-    needs="predictions",
-    listed=False,
+HITS = (
+    place_hit("country", lambda images: images.places.countries, lambda images: images.predicted_places.countries),
+    place_hit("region", lambda images: images.places.regions, lambda images: images.predicted_places.regions),
+    place_hit("city", lambda images: images.cities, lambda images: images.predicted_cities),
 )
 
 
@@ -138,7 +118,7 @@ def register_metrics(register):
     """Register the field's metrics, and the families ``acc_*km`` and ``geoscore@*``."""
     for level, km in LEVELS_KM.items():
         register(accuracy(km, level))
-    for metric in (MEDIAN, MEAN, geoscore(), COUNTRY, REGION, CITY):
+    for metric in (MEDIAN, MEAN, geoscore(), *HITS):
         register(metric)
     register("acc_*km", accuracy_from_name)
     register("geoscore@*", geoscore_from_name)

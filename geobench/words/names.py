@@ -5,64 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-NON_ANSWERS = frozenset(
-    [
-        "unknown",
-        "unidentified",
-        "undetermined",
-        "indeterminate",
-        "uncertain",
-        "unclear",
-        "unsure",
-        "unspecified",
-        "undefined",
-        "nowhere",
-        "anywhere",
-        "none",
-        "null",
-        "nan",
-        "n/a",
-        "na",
-        "nil",
-        "not_applicable",
-        "not_visible",
-        "not_sure",
-        "not_available",
-        "not_identifiable",
-        "not_specified",
-        "not_determined",
-        "cannot_determine",
-        "can't_determine",
-        "unable_to_determine",
-        "cannot_be_determined",
-        "no_idea",
-        "no_gps_data_available",
-        "no_answer",
-        "unbekannt",
-        "inconnu",
-        "inconnue",
-        "desconocido",
-        "desconocida",
-        "desconhecido",
-        "sconosciuto",
-        "onbekend",
-        "nieznane",
-        "nieznany",
-        "неизвестно",
-        "невідомо",
-        "bilinmiyor",
-        "غير_معروف",
-        "未知",
-        "不明",
-        "不详",
-        "알_수_없음",
-        "neznámé",
-        "okänd",
-        "error",
-        "parse_failed",
-    ]
-)
-"""What says that a name is not known, in lower case with ``_`` for blanks."""
+from geobench.words.spelling import is_unknown
+
 _PLACEHOLDER = re.compile(
     r"^[\[<{(]?\s*(?:the\s+)?(?:country|city|region|state|place|location)(?:[ _]name)?\s*[\]>})]?$", re.I
 )
@@ -172,17 +116,7 @@ def known(value: str) -> str:
     text = unicodedata.normalize("NFC", value).strip().strip("\"'“”`*[]<>").strip()
     text = _HEDGE.sub("", re.sub(r"\s*[(（][^()（）]*[)）]?\s*$", "", text) or text).strip(" ,;")
     text = text.rstrip(".") if not re.search(r"\b\w\.\w?\.$", text) else text
-    word = re.sub(r"\s+", "_", text.strip().lower())
-    first = re.split(r"[_,(;]", word)[0]
-    if word in NON_ANSWERS or first in (
-        "unknown",
-        "unidentified",
-        "undetermined",
-        "n/a",
-        "not",
-        "unbekannt",
-        "inconnu",
-    ):
+    if is_unknown(text) or is_unknown(re.split(r"[\s,(;]", text)[0], grammar=False):
         return ""
     if len(text) > LONGEST or not re.search(r"[^\W\d_]", text) or _PLACEHOLDER.match(text) or text.startswith("["):
         return ""

@@ -17,14 +17,20 @@ _LETTERS = str.maketrans(
 _BETWEEN = re.compile("[\\s\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00bf\u2000-\u206f\u3000-\u303f\u30fb]+")
 _LONG = {"st": "saint", "ste": "sainte", "ft": "fort", "mt": "mount"}
 
-NOTHING = """
-    na, n a, none, null, nil, unknown, unclear, uncertain, undetermined, unspecified, unsure,
-    unidentified, not sure, not available, not applicable, not specified, not known, no, yes, no idea,
-    other, various, multiple, any, anywhere, somewhere, nowhere, here, there, maybe, probably, possibly,
-    likely, of, in, at, on, by, to, is, it, the, a, an, and, or, near, unbekannt, inconnu, inconnue,
-    desconocido, desconocida, desconhecido, sconosciuto, onbekend, неизвестно, 未知, 不明, 알 수 없음, غير معروف
+UNKNOWN = """
+    unknown, unidentified, undetermined, indeterminate, uncertain, unclear, unsure, unspecified, undefined,
+    none, null, nan, na, n a, nil, not, not applicable, not visible, not sure, not available, not identifiable,
+    not specified, not determined, not known, cannot determine, can't determine, unable to determine,
+    cannot be determined, no idea, no gps data available, no answer, error, parse failed, unbekannt, inconnu,
+    inconnue, desconocido, desconocida, desconhecido, sconosciuto, onbekend, nieznane, nieznany, неизвестно,
+    невідомо, bilinmiyor, غير معروف, 未知, 不明, 不详, 알 수 없음, neznámé, okänd
 """
-"""What is written where nothing is known, and words of grammar."""
+"""What is written where no place is known."""
+GRAMMAR = """
+    no, yes, other, various, multiple, any, anywhere, somewhere, nowhere, here, there, maybe, probably,
+    possibly, likely, of, in, at, on, by, to, is, it, this, that, the, a, an, and, or, near
+"""
+"""Words of grammar, which stand alone in an answer and are no name."""
 KINDS = """
     city, town, village, country, region, state, province, place, location, street, road, house,
     building, church, temple, castle, bridge, beach, mountain, mountains, hill, hills, valley, river,
@@ -64,7 +70,19 @@ def plain(text: str) -> str:
 
 
 ALSO_WORDS = frozenset(plain(name) for name in _WORDS.split(","))
-_NO_PLACES = frozenset(plain(name) for name in ",".join([NOTHING, KINDS, PARTS_OF_THE_WORLD]).split(","))
+_UNKNOWN = frozenset(plain(name) for name in UNKNOWN.split(","))
+_GRAMMAR = frozenset(plain(name) for name in GRAMMAR.split(","))
+_NO_PLACES = frozenset(plain(name) for name in ",".join([KINDS, PARTS_OF_THE_WORLD]).split(","))
+
+
+def is_unknown(text: str, grammar: bool = True) -> bool:
+    """Return whether ``text`` says that no place is known, or is a word of ``grammar``; ``IN`` and ``OR`` are codes.
+
+    >>> [is_unknown(text) for text in ("N/A", "not sure", "неизвестно", "the", "OR", "Oslo")]
+    [True, True, True, True, False, False]
+    """
+    word = plain(text)
+    return word in _UNKNOWN or (grammar and word in _GRAMMAR and not re.fullmatch("[A-Z]{2}", text.strip()))
 
 
 def names_nothing(text: str) -> bool:
@@ -73,10 +91,8 @@ def names_nothing(text: str) -> bool:
     >>> [names_nothing(text) for text in ("N/A", "?", "the mountains", "Europe", "Oslo")]
     [True, True, True, True, False]
     """
-    if re.fullmatch("[A-Z]{2}", text.strip()) and text.strip() != "NA":
-        return False  # the code of a country or a state: IN, NO, OR
     words = re.sub("^(?:the|a|an) ", "", plain(text))
-    return not any(map(str.isalpha, words)) or words in _NO_PLACES
+    return not any(map(str.isalpha, words)) or is_unknown(text) or words in _NO_PLACES
 
 
 def spellings(text: str) -> Iterator[str]:
