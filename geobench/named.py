@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from geobench.checkpoints import settings_of
 from geobench.errors import ResultError, UnknownNameError, unknown_name
+from geobench.plugins import get_models
 from geobench.results import FOLDER, Result, load_result, read_results, record_of
 
-NAMES = "MODEL, MODEL@CHECKPOINT, MODEL@TRAINING SET, the first digits of a result's key, or the file of a result"
+NAMES = "MODEL, MODEL@CHECKPOINT, MODEL@TRAINING SET, MODEL:ARGUMENT, the first digits of a key, or a result's file"
+    "MODEL, MODEL@CHECKPOINT, MODEL@TRAINING SET, MODEL:ARGUMENT, first digits of a result's key, or a result's file"
+)
 NO_RESULTS = (
     "no results in {folder}; to make some: geobench demo, or geobench run --models geoclip --datasets bluemarble"
 )
@@ -23,7 +27,7 @@ def find_results(name: str | Path, folder: Path = FOLDER, dataset: str | None = 
 
     Args:
         name: a file (``….json`` or its ``….predictions.csv``), the first digits of a key, ``MODEL``,
-            ``MODEL@CHECKPOINT``, or ``MODEL@TRAINING SET``.
+            ``MODEL@CHECKPOINT``, ``MODEL@TRAINING SET`` or ``MODEL:ARGUMENT``.
         folder: of results.
         dataset: only results on this test set.
 
@@ -157,7 +161,18 @@ def _is_file(name: str | Path) -> bool:
 def _is_called(result: Result, name: str) -> bool:
     by_key = len(name) >= KEY_DIGITS and result.key.startswith(name)
     by_data = bool(result.trained_on) and name == f"{result.model}@{result.trained_on}"
-    return by_key or by_data or name in (result.model, result.spec, result.stem)
+    return by_key or by_data or name in (result.model, result.spec, result.stem) or _has_settings_of(result, name)
+
+
+def _has_settings_of(result: Result, name: str) -> bool:
+    """Return whether ``name`` is ``MODEL:ARGUMENT``, as for ``geobench run``, with the settings that the result has.
+
+    Settings that change no answer, such as how many requests are under way, are not in a result.
+    """
+    model, colon, _ = name.partition(":")
+    if not colon or model != result.model or model not in get_models():
+        return False
+    return all(result.config.get(key, value) == value for key, value in settings_of(name).items())
 
 
 def _versions(results: Sequence[Result]) -> list[str]:

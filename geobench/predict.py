@@ -22,7 +22,7 @@ from geobench.models import Model, TestSet
 from geobench.pictures.maps import Panel, check_map, draw_similarity
 from geobench.pictures.worldmap import land_grid
 from geobench.plugins import who
-from geobench.predictions import Predictions
+from geobench.predictions import UNREADABLE, Predictions
 from geobench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -296,18 +296,24 @@ def _table(photos: Sequence[Path]) -> pd.DataFrame:
 
 def _rows(queries: Sequence[str], predictions: Predictions, top_k: int, distinct: bool) -> Iterator[tuple[object, ...]]:
     """Yield the rows of the table of :func:`predict`."""
-    for query, failed, places, scores in zip(
-        queries, predictions.failed, predictions.coordinates, predictions.scores, strict=True
-    ):
-        if failed:
-            yield query, 0, None, None, None, _why(Path(query))
+    for row, query in enumerate(queries):
+        if predictions.failed[row]:
+            yield query, 0, None, None, None, _why(predictions, row) or _unread(Path(query))
         else:
+            places, scores = predictions.coordinates[row], predictions.scores[row]
             kept = np.sort(np.unique(places, axis=0, return_index=True)[1]) if distinct else np.arange(len(places))
             for rank, number in enumerate(kept[:top_k], 1):
                 yield query, rank, *places[number], scores[number], ""
 
 
-def _why(path: Path) -> str:
+def _why(predictions: Predictions, row: int) -> str:
+    """Return why a service gave no position; empty if it was not asked."""
+    if predictions.answers is None or predictions.status[row] == UNREADABLE:
+        return ""
+    return f"{predictions.status[row]}, {predictions.answers['reason'][row]}"
+
+
+def _unread(path: Path) -> str:
     try:
         open_image(path)
     except ImageError as error:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from chat_server import completion, error, serving
+from PIL import Image
 
 from geobench.services import asking
 
@@ -91,3 +92,38 @@ def test_what_is_no_answer_or_no_price_is_one_line(cli, tmp_path, endpoint, make
     assert "retry must be one of errors, refused, unparseable, not 'everything'" in done.output
     done = run(cli, tmp_path, endpoint, "--max-cost", "3", "--set", "run=3", exit_code=1)
     assert "a limit on cost needs the prices of chat per million tokens: --set price_in=2.5" in done.output
+
+
+def test_a_file_of_settings_names_the_results_of_its_model(cli, tmp_path, endpoint):
+    results = ["--results", str(tmp_path / "results")]
+    files = {}
+    for image_size in (32, 48):
+        files[image_size] = tmp_path / f"{image_size}.toml"
+        files[image_size].write_text(
+            f'model = "tiny"\nbase_url = "{endpoint.address}"\nimage_size = {image_size}\nconcurrency = 1\ntries = 2\n'
+        )
+    sets = ["--datasets", "bluemarble", "--limit", "12"]
+    cli("run", "--models", f"chat:{files[32]}", *sets, *results)
+    other = cli("answers", f"chat:{files[48]}", *results, exit_code=2)
+    assert "unknown result" in other.stderr
+    (row,) = json.loads(cli("answers", f"chat:{files[32]}", *results, "--format", "json").stdout)
+    assert row["answered"] == 9
+
+
+def test_photos_are_placed_by_predict_and_failures_are_said(cli, tmp_path, endpoint):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(4):
+        Image.new("RGB", (40, 30), (40 * number, 200, 90)).save(photos / f"{number}.jpg")
+    (photos / "4.jpg").write_bytes(b"no photo")
+    settings = tmp_path / "tiny.toml"
+    settings.write_text(f'model = "tiny"\nbase_url = "{endpoint.address}"\nconcurrency = 1\ntries = 2\n')
+    done = cli("predict", "--model", f"chat:{settings}", photos, "--format", "json", exit_code=1)
+    (placed,) = json.loads(done.stdout)
+    assert (placed["query"], placed["country"]) == (str(photos / "3.jpg"), "France")
+    told = dict(line.removeprefix(f"Failed: {photos}/").split(": ", 1) for line in done.stderr.splitlines()[1:])
+    assert told["0.jpg"] == "refused, declined: \"I'm sorry, I can't help with that.\""
+    assert told["1.jpg"].startswith("unparseable, ")
+    assert told["2.jpg"].startswith("service error, ")
+    assert told["4.jpg"] == "4.jpg: is of an unknown format, which cannot be read"
+    assert len(endpoint.photos) == 5  # the last photo is never sent, the third one twice

@@ -341,3 +341,9 @@ def test_the_command_prints_the_table_and_json(cli, tiny_encoder):
     one = cli("probe", "--features", "raw", *small[:4], "--seeds", "0", *small[6:], "--json").stdout
     assert "NaN" not in one and json.loads(one)[0]["sd over seeds"] is None
     assert "go together" in cli("probe", "--nus-wide", "x", exit_code=2).stderr
+
+
+def test_an_unknown_feature_is_refused_before_any_photo_is_encoded(cli):
+    done = cli("probe", "--features", "rew,onehot", exit_code=2)
+    assert "unknown location feature 'rew'; did you mean raw" in done.stderr
+    assert "images" not in done.stderr

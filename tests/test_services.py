@@ -146,6 +146,21 @@ def test_an_unreadable_image_is_not_sent(oracle, photos, cli):
     assert result.statuses == {OK: 3, UNREADABLE: 1}
 
 
+def test_an_image_that_the_service_cannot_decode_is_one_more_status(oracle, photos, cli, monkeypatch):
+    async def ask(self, photo, sample, before=oracle.ask):
+        photo.jpeg(32)
+        return await before(self, photo, sample)
+
+    monkeypatch.setattr(oracle, "ask", ask)
+    images, metadata = photos(4)
+    cli("datasets", "add", "mine", "--images", str(images), "--metadata", str(metadata))
+    for number in (1, 2):  # copies: one of them waits for the other's request
+        (images / f"photo-{number}.jpg").write_bytes(b"no photo")
+    result = evaluate(of(oracle, concurrency=2), "mine")
+    assert result.statuses == {OK: 2, UNREADABLE: 2}
+    assert result.predictions.answers["reason"][1] == "photo-1.jpg: is of an unknown format, which cannot be read"
+
+
 @pytest.mark.parametrize(
     ("retry", "asked"),
     [((), 0), (("errors",), 2), (("refused",), 1), (("unparseable",), 2), (("errors", "refused"), 3)],

@@ -74,11 +74,13 @@ def probe(
     """
     from geobench.devices import pick_device
     from geobench.probe.classifier import ProbeConfig
+    from geobench.probe.locations import check_known
     from geobench.probe.probe import learnt_nearby, measured
     from geobench.probe.probe import probe as run_probe
     from geobench.settings import configure, parse_assignments
 
     config = configure(ProbeConfig, parse_assignments(assignments), "probe")
+    check_known(features)
     device, progress = pick_device(device), ConsoleProgress()
     task = _task(visual, limit, nus_wide, positions, device, progress)
     rows = run_probe(task, features, seeds, config, device, progress)

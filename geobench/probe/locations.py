@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -40,12 +40,18 @@ def location_features(name: str, coordinates: FloatArray, seed: int = 0, device:
     if name in KINDS:
         features = KINDS[name](coordinates, seed)
         return np.ascontiguousarray(features, dtype=np.float32) if name == RAW else unit_length(features)
-    if "@" not in name and name.partition("@")[0] not in _models():
-        raise unknown_name("location feature", name, [*KINDS, *(f"{model}@CHECKPOINT" for model in _models())])
+    check_known([name])
     model = get_model(name, device)
     if type(model).embed is Model.embed:
         raise SettingError(f"{model.name} has no location embeddings; models that do: {', '.join(_models())}.")
     return unit_length(model.embed(coordinates))
+
+
+def check_known(names: Iterable[str]) -> None:
+    """Raise an ``UnknownNameError`` for the first of ``names`` that is no location feature; ``MODEL@…`` may be one."""
+    for name in names:
+        if "@" not in name and name not in (*KINDS, *_models()):
+            raise unknown_name("location feature", name, [*KINDS, *(f"{model}@CHECKPOINT" for model in _models())])
 
 
 def _models() -> list[str]:

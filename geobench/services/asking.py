@@ -70,16 +70,15 @@ class Questions:
         Raises:
             GeobenchError: no request can succeed, the service is away or a budget is spent; what was answered is kept.
         """
-        with self.log.opened(self.progress.say):
-            self.progress.say(
-                f"{self.model.name}: answers are kept in {self.log.path}; {len(self.log.entries):,} are there."
-            )
-            with self.progress.track(self.what, len(self.names), "images") as advance:
-                _run(lambda: self._all(advance))
+        counted = self.progress.track(self.what, len(self.names), "images")
+        with self.log.opened(self.progress.say), counted as advance:
+            _run(lambda: self._all(advance))
         return self.entries
 
     async def _all(self, advance: Callable[..., None]) -> None:
         async with self.model.connected():
+            there = f"{len(self.log.entries):,} are there"
+            self.progress.say(f"{self.model.name}: answers are kept in {self.log.path}; {there}.")
             workers = min(self.model.config.concurrency, max(len(self.names), 1))
             tasks = [asyncio.create_task(self._work(advance)) for _ in range(workers)]
             try:
@@ -87,7 +86,7 @@ class Questions:
             finally:  # of an error or Ctrl-C: what is under way will be paid for, and is kept if it ends soon
                 self._stopping = True
                 if under_way := [task for task in tasks if not task.done()]:
-                    self.progress.say(f"{self.model.name}: waiting for {len(under_way)} requests under way.")
+                    self.progress.say(f"{self.model.name}: waiting for requests under way: {len(under_way)}.")
                     await asyncio.wait(under_way, timeout=GRACE_S)
                 for task in tasks:
                     task.cancel()
@@ -102,17 +101,22 @@ class Questions:
             if self._stopping:
                 return
             try:
-                photo = await asyncio.to_thread(self.photo, self.names[row])
-            except ImageError as error:
+                if not await self._ask_of(row):
+                    return
+            except ImageError as error:  # there is no file, or the service's code cannot decode it
                 self.entries[row] = [Entry("", self.names[row], 0, UNREADABLE, str(error))]
-            else:
-                self.digests[row] = photo.digest
-                for sample in range(self.model.config.samples):
-                    entry = await self._entry(photo, sample)
-                    if entry is None:
-                        return
-                    self.entries[row].append(replace(entry, image=self.names[row]))
             advance(1, **self.budget.figures())
+
+    async def _ask_of(self, row: int) -> bool:
+        """Append the entries of an image's samples; return False if the run is being stopped."""
+        photo = await asyncio.to_thread(self.photo, self.names[row])
+        self.digests[row] = photo.digest
+        for sample in range(self.model.config.samples):
+            entry = await self._entry(photo, sample)
+            if entry is None:
+                return False
+            self.entries[row].append(replace(entry, image=self.names[row]))
+        return True
 
     async def _entry(self, photo: Photo, sample: int) -> Entry | None:
         """Return what became of a request, now or before; None if the run is being stopped.

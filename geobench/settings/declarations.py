@@ -99,7 +99,7 @@ def in_words(hint: Any, plural: bool = False) -> str:
     if get_origin(kind) is Literal:
         return _either(map(str, arguments))
     if get_origin(kind) in (Union, UnionType):
-        return _either(in_words(each, plural) for each in arguments)
+        return _either(in_words(Annotated[each, bounds], plural) for each in arguments)
     if kind in PHRASES:
         return PHRASES[kind]
     noun, rest = NOUNS.get(kind, getattr(kind, "__name__", str(kind))), ""
