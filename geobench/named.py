@@ -12,8 +12,6 @@ from geobench.plugins import get_models
 from geobench.results import FOLDER, Result, load_result, read_results, record_of
 
 NAMES = "MODEL, MODEL@CHECKPOINT, MODEL@TRAINING SET, MODEL:ARGUMENT, the first digits of a key, or a result's file"
-    "MODEL, MODEL@CHECKPOINT, MODEL@TRAINING SET, MODEL:ARGUMENT, first digits of a result's key, or a result's file"
-)
 NO_RESULTS = (
     "no results in {folder}; to make some: geobench demo, or geobench run --models geoclip --datasets bluemarble"
 )
