@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench import disk, files, naming
+from geobench import disk, files, holding, naming
 from geobench.data.dataset import limited
 from geobench.devices import pick_device
 from geobench.errors import CheckpointError, GeobenchError, SettingError, UnknownNameError, as_plugin_error
@@ -144,6 +144,7 @@ class Checkpoint(TrainingIdentity):
         from safetensors import SafetensorError
 
         model = self.configured(device)
+        holding.use(self.folder / WEIGHTS)
         with as_plugin_error(who(model), f"in restore() from {self.folder}"):
             try:
                 arrays = self.arrays()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench import disk
+from geobench import disk, holding
 from geobench.disk import UMASK, share, writing
 from geobench.errors import SettingError, StorageError
 
@@ -57,11 +57,12 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         try:
-            yield temporary
-            _sync(temporary)
-            share(temporary)
-            with _errors_naming(path):
-                temporary.replace(path)
+            with holding.held(temporary):
+                yield temporary
+                _sync(temporary)
+                share(temporary)
+                with _errors_naming(path):
+                    temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -88,12 +89,13 @@ def replacing_folder(path: Path, sync: bool = True) -> Iterator[Path]:
         with _errors_naming(path):
             temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
-            yield temporary
-            for each in temporary.rglob("*") if sync else ():
-                if each.is_file():
-                    _sync(each)
-            share(temporary)
-            move_into_place(temporary, path)
+            with holding.held(temporary):
+                yield temporary
+                for each in temporary.rglob("*") if sync else ():
+                    if each.is_file():
+                        _sync(each)
+                share(temporary)
+                move_into_place(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -142,6 +144,12 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     finally:
         if held:
             lock.release()
+
+
+def is_locked(lock: Path) -> bool:
+    """Return whether a process holds the lock file ``lock``, as :func:`locked` makes it; True if that is unknown."""
+    with holding.alone(lock) as alone:
+        return alone is not True and lock.exists()
 
 
 BLOCK = 1 << 20

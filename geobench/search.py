@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench import disk, files
-from geobench.errors import FeatureError
+from geobench import disk, files, holding
+from geobench.errors import FeatureError, StorageError
 from geobench.geo import FloatArray
 from geobench.models import Model
 from geobench.progress import SILENT, Progress
@@ -185,6 +186,11 @@ def gallery_embeddings(
         with files.replacing(path) as temporary:
             mapped = files.new_array(temporary, np.float32, shape)
             fill(mapped, gallery.coordinates, embed, what, progress)
+    if not (record := path.with_suffix(".json")).exists() and files.may_write(path.parent):
+        about = {"checkpoint": checkpoint, "gallery": gallery.spec, "seed": gallery.seed, "points": len(gallery)}
+        with suppress(StorageError):  # a full disk: it is written next time
+            files.write_json(record, about)
+    holding.use(path)
     try:
         embeddings = _mapped(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, EOFError) as error:

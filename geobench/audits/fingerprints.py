@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from geobench import disk, files
+from geobench import disk, files, holding
 from geobench.audits.pool import BLOCK, image_pool
 from geobench.errors import FeatureError, ImageError
 from geobench.images.digests import NONE, digest_of
@@ -104,6 +104,7 @@ def fingerprint(dataset: Dataset, purpose: str, image: str) -> tuple[int, int, i
 
 
 def _read(path: Path, n: int) -> Fingerprints:
+    holding.use(path)
     try:
         return files.read_array(path, np.uint64, (n, 3))
     except (OSError, ValueError) as error:

@@ -3,6 +3,7 @@
 from geobench.cli import (  # they add their commands to main
     answers,
     breakdown,
+    cache,
     check,
     compare,
     download,
@@ -23,6 +24,7 @@ from geobench.cli.group import main
 __all__ = [
     "answers",
     "breakdown",
+    "cache",
     "check",
     "compare",
     "download",

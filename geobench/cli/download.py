@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geobench.cli.group import AS_JSON, print_rows, resumable
+from geobench.cli.group import AS_JSON, in_units, print_rows, resumable
 from geobench.cli.lists import datasets
 from geobench.progress import ConsoleProgress
 
@@ -75,7 +75,7 @@ def _show(dataset: Dataset, planned: Sequence[PlannedFile]) -> None:
     if missing:
         known = sum(file.bytes_left for file in planned)
         unstated = any(not (remote.size or remote.about) for remote in missing)
-        sizes = ([_in_units(known)] if known else []) + (["an unstated amount"] if unstated else [])
+        sizes = ([in_units(known)] if known else []) + (["an unstated amount"] if unstated else [])
         click.echo(f"to download: {len(missing):,} files, {' and '.join(sizes)}\n", err=True)
 
 
@@ -113,14 +113,7 @@ def _verified_by(remote: RemoteFile) -> str:
 def _size(size: int | None, about: int, number: int) -> str:
     if not size and not about:
         return "not stated"
-    return _in_units(size * number) if size else f"about {_in_units(about * number)}"
-
-
-def _in_units(size: int) -> str:
-    unit, name = next(
-        (unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")) if size >= unit or unit == 1
-    )
-    return f"{size / unit:,.1f} {name}"
+    return in_units(size * number) if size else f"about {in_units(about * number)}"
 
 
 def _row(entry: dict[str, Any], as_json: bool) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from geobench import disk
 from geobench.errors import GeobenchError, StorageError, is_of_the_disk, is_out_of_memory
 
 if TYPE_CHECKING:
+    from geobench.cache.leftovers import Leftover
     from geobench.results import Result
 
 RESULTS = click.option(
@@ -141,14 +142,32 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def resumable(command: Callable[P, R]) -> Callable[P, R]:
-    """Mark a command that saves what is done: interrupted and given again, it resumes."""
+    """Mark a command that saves what is done: interrupted and given again, it resumes.
+
+    It first removes what others left that were killed.
+    """
 
     @wraps(command)
     def marked(*args: P.args, **kwargs: P.kwargs) -> R:
         click.get_current_context().meta[RESUMABLE] = True
+        _sweep()
         return command(*args, **kwargs)
 
     return marked
+
+
+def _sweep() -> None:
+    """Remove leftovers of killed processes, more than an hour old, and say so; one process of a group does."""
+    from geobench.cache.leftovers import HOUR_S, sweep
+
+    if os.environ.get("RANK", "0") == "0" and (line := swept_line(sweep(HOUR_S))):
+        click.echo(line, err=True)
+
+
+def swept_line(swept: Sequence[Leftover]) -> str:
+    """Return what was swept in one line, empty if nothing was."""
+    number = "1 leftover" if len(swept) == 1 else f"{len(swept):,} leftovers"
+    return f"removed {number} of killed processes ({in_units(sum(one.bytes for one in swept))})." if swept else ""
 
 
 def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
@@ -205,6 +224,14 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}" + ("" if n == 1 else "s")
 
 
+def in_units(size: int) -> str:
+    """Return a number of bytes in the largest unit that fits: ``1.5 GB``."""
+    unit, name = next(
+        (unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")) if size >= unit or unit == 1
+    )
+    return f"{size / unit:,.1f} {name}"
+
+
 def print_rows(rows: Sequence[Mapping[Any, Any]], as_json: bool) -> None:
     """Print rows as a table, or as JSON."""
     if as_json:
@@ -228,7 +255,7 @@ def main() -> None:
     Your own photos:                     geobench datasets add mine --images DIR --metadata CSV
 
     Expensive results (features, gallery embeddings, checkpoints) are cached in GEOBENCH_HOME, by default in your cache
-    folder. Exit codes: 0 success, 1 something failed, 2 wrong usage.
+    folder; `geobench cache` lists them. Exit codes: 0 success, 1 something failed, 2 wrong usage.
     """
 
 

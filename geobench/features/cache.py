@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench import disk, files
+from geobench import disk, files, holding
 from geobench.data.dataset import changed_while_read
 from geobench.distributed import current
 from geobench.errors import FeatureError, SettingError, as_plugin_error
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from geobench.features.encoders import Encoder
     from geobench.images.augmentation import Augmentation
 
-DIGESTS = "digests.npy"
+ARRAY, DIGESTS = "features.npy", "digests.npy"
 FEW = 100_000
 """Digests that features lack are added to at most this many images: reading these takes a minute or two."""
 
@@ -249,8 +249,9 @@ def _key(decoder: Decoder, device: str, images_key: str) -> str:
 
 
 def _open(folder: Path, key: str, n: int) -> Features:
+    holding.use(folder / ARRAY)
     try:
-        array = files.read_array(folder / "features.npy", np.float32, (None, None, None), mapped=True)
+        array = files.read_array(folder / ARRAY, np.float32, (None, None, None), mapped=True)
         ok = files.read_array(folder / "ok.npy", np.bool_, (None,))
     except (OSError, ValueError) as error:
         damaged = f"{folder}: the features are damaged ({error}); delete the folder and run again."

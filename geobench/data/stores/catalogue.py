@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from geobench import files
+from geobench import files, holding
 from geobench.data.stores.names import OTHER, fit, folded, is_image_name, key_of, plain
 from geobench.errors import StorageError
 from geobench.images.reading import retried
@@ -101,6 +101,7 @@ class Catalogue:
         # Immutable: it is never written to again, so it needs no locks, which would not survive a fork.
         self._address = f"{(folder / IMAGES).absolute().as_uri()}?mode=ro&immutable=1"
         self._connections: PerThread[sqlite3.Connection] = PerThread()
+        holding.use(folder / IMAGES)
         (self.stamp,) = self._query("SELECT stamp FROM about")[0]
         self.prefixes: dict[int, str] = dict(self._query("SELECT part, prefix FROM parts"))
         self._shared = {key_of(prefix) for prefix in self.prefixes.values() if prefix}

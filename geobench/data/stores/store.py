@@ -20,6 +20,7 @@ from geobench.images.signatures import HEAD
 from geobench.progress import SILENT, Progress
 
 ZIP = b"PK\3\4"  # its first bytes
+SOURCE = "source.json"  # next to a catalogue: what it lists
 FORMAT = 4  # of the catalogues; one of another format is rebuilt
 MB = 1_000_000
 
@@ -114,6 +115,7 @@ class Store(ABC):
     def _written(self, folder: Path, progress: Progress) -> Catalogue:
         stamp = self.stamp()
         write_catalogue(folder, self._list_all(progress), lambda: self.written_stamp(stamp), self.is_image)
+        files.write_json(folder / SOURCE, {"path": str(self.path.absolute()), "kind": self.kind})
         for note in self.notes:
             progress.say(note)
         return Catalogue(folder)
