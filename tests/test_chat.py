@@ -111,6 +111,16 @@ def test_another_parser_asks_nothing_again_and_has_a_result_of_its_own():
         assert set(other.predictions.answers["country"]) == {"FR"}
 
 
+def test_another_geocoder_asks_nothing_again_and_has_a_result_of_its_own(monkeypatch):
+    with serving() as server:
+        first = evaluate(chat(server), "bluemarble", limit=3)
+        monkeypatch.setattr("geobench_plugins.chat.model.geocoder", lambda: "rules 99")
+        other = evaluate(chat(server), "bluemarble", limit=3)
+        assert other.key != first.key
+        assert other.config["geocoder"] == "rules 99"
+        assert len(server.photos) == 3
+
+
 def test_what_is_sent_is_the_photo_without_metadata_the_prompt_and_the_settings(photos, cli):
     images, metadata = photos(2)
     exif = Image.Exif()
