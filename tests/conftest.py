@@ -1,6 +1,7 @@
 """Tiny fakes. Every test has a GEOBENCH_HOME and a working folder of its own, and leaves nothing outside."""
 
 import csv
+import os
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -12,6 +13,9 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import settings
 from PIL import Image
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch comes: threads of several tests wait for each other
 
 from geobench import Encoder, Predictions, Result, get_metrics
 from geobench.cli import main
