@@ -190,9 +190,7 @@ def test_a_limit_on_requests_ends_the_run_and_the_same_command_goes_on(oracle):
 def test_a_limit_on_cost_is_not_exceeded_by_what_is_under_way(oracle):
     prices = {"price_in": 10.0, "price_out": 100.0, "concurrency": 4}  # 0.002 a request
     evaluate(of(oracle, **prices), "bluemarble", limit=1)
-    with pytest.raises(
-        BudgetError, match=r"0\.0(08|1) is spent, and another request .* could exceed the limit of 0\.011"
-    ):
+    with pytest.raises(BudgetError, match=r"0\.0\d+ is spent, and another request .* could exceed the limit of 0\.011"):
         evaluate(of(oracle, **prices), "bluemarble", options=Options(asking=Asking(max_cost=0.011)), limit=40)
     assert 2 <= sum(oracle.asked.values()) - 1 <= 5 + 3  # the first few before any price is known
     with pytest.raises(SettingError, match="a limit on cost needs the prices of oracle per million tokens"):
