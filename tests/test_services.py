@@ -179,6 +179,16 @@ def test_retry_asks_again_what_it_names_and_nothing_else(oracle, retry, asked):
     assert result.statuses[OK] == 3 + sum(oracle.asked.values())
 
 
+def test_of_two_answers_to_one_request_the_later_counts(oracle):
+    oracle.script[names(3)[1]] = [Busy("away"), None, None]
+    first = evaluate(of(oracle, tries=1), "bluemarble", limit=3)
+    assert first.statuses == {OK: 2, SERVICE: 1}
+    for _ in range(2):
+        again = evaluate(of(oracle, tries=1), "bluemarble", limit=3)
+        assert again.statuses == {OK: 3}
+    assert sum(oracle.asked.values()) == 4
+
+
 def test_a_limit_on_requests_ends_the_run_and_the_same_command_goes_on(oracle):
     with pytest.raises(BudgetError, match=r"oracle: 5 requests are sent, the limit of this run\. What was answered"):
         evaluate(of(oracle), "bluemarble", options=Options(asking=Asking(max_requests=5)), limit=12)
