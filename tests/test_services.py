@@ -179,6 +179,12 @@ def test_retry_asks_again_what_it_names_and_nothing_else(oracle, retry, asked):
     assert result.statuses[OK] == 3 + sum(oracle.asked.values())
 
 
+@pytest.mark.parametrize("reply", [Reply(), Reply(text=" \n"), Reply(coordinates=PLACE, finish="length")])
+def test_an_empty_or_cut_answer_is_no_answer_whatever_could_be_read_in_it(oracle, reply):
+    oracle.script["*"] = reply
+    assert evaluate(of(oracle), "bluemarble", limit=2).statuses == {UNPARSEABLE: 2}
+
+
 def test_of_two_answers_to_one_request_the_later_counts(oracle):
     oracle.script[names(3)[1]] = [Busy("away"), None, None]
     first = evaluate(of(oracle, tries=1), "bluemarble", limit=3)
@@ -216,7 +222,8 @@ def test_costs_and_times_are_in_the_record(oracle):
 
 
 def test_prices_and_concurrency_change_no_key_and_samples_do(oracle):
-    keys = [evaluate(of(oracle, **s), "bluemarble", limit=2).key for s in ({}, {"price_in": 1.0, "concurrency": 2})]
+    for_people = {"price_in": 1.0, "price_out": 1.0, "concurrency": 2, "tries": 3, "timeout_s": 60.0}
+    keys = [evaluate(of(oracle, **s), "bluemarble", limit=2).key for s in ({}, for_people)]
     assert keys[0] == keys[1]
     assert evaluate(of(oracle, samples=2), "bluemarble", limit=2).key != keys[0]
     assert sum(oracle.asked.values()) == 4  # the first sample was there
