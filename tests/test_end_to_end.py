@@ -65,7 +65,7 @@ def test_the_three_commands_train_run_and_report(three_lines):
     trained, ran, reported = three_lines
     assert trained.stdout.startswith("geoclip@bluemarble-s0-")
     assert "settings for bluemarble" in trained.stderr
-    assert "classifier has no checkpoint: training it first, on bluemarble." in ran.stderr
+    assert "classifier has no checkpoint: training it first, on bluemarble, like geoclip@bluemarble-s0-" in ran.stderr
     assert "the default gallery 500k is larger than the training set of the model" in ran.stderr
     assert "5 images here, 14,955 in the set its authors describe" in ran.stderr
     table = reported.stdout
@@ -108,16 +108,8 @@ def test_predict_places_a_photo_and_names_the_one_it_cannot_read(machine, three_
 
 
 SMALL = (
-    "--data",
-    "bluemarble",
-    "--limit",
-    "700",
-    "--set",
-    "batch_size=64",
-    "--set",
-    "queue_length=128",
-    "--set",
-    "hidden_dim=64",
+    *("--name", "small", "--data", "bluemarble", "--limit", "700"),
+    *("--set", "batch_size=64", "--set", "queue_length=128", "--set", "hidden_dim=64"),
 )
 
 
@@ -128,15 +120,8 @@ def test_interrupted_training_and_runs_started_again_end_with_the_same_table(tmp
         folder.mkdir()
         train = ("train", "geoclip", *SMALL, "--epochs", "6")
         run = (
-            "run",
-            "--models",
-            "geoclip,knn",
-            "--datasets",
-            "bluemarble",
-            "--limit",
-            "200",
-            "--galleries",
-            "200,700",
+            *("run", "--models", "geoclip@small,knn", "--datasets", "bluemarble"),
+            *("--limit", "200", "--galleries", "200,700"),
         )
         for command in (train, run):
             stops = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM) if command is train else (signal.SIGKILL,)
@@ -176,7 +161,7 @@ def _interrupt(command, home, folder, number):
 
 def test_two_runs_at_once_share_one_home_and_agree(tmp_path):
     home = tmp_path / "home"
-    arguments = ["run", "--models", "geoclip,knn,random", "--datasets", "bluemarble", "--limit", "100"]
+    arguments = ["run", "--models", "geoclip@small,knn,random", "--datasets", "bluemarble", "--limit", "100"]
     train = [sys.executable, "-m", "geobench", "train", "geoclip", *SMALL, "--epochs", "2"]
     environment = os.environ | {"GEOBENCH_HOME": str(home)}
 

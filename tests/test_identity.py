@@ -11,6 +11,7 @@ import pytest
 
 import geobench
 from geobench import Model, Options, Predictions, ResultError, evaluate, get_dataset, get_gallery, get_model, run, train
+from geobench.checkpoints import readable_checkpoints
 from geobench.data import dataset as dataset_module
 from geobench.data.dataset import Dataset
 from geobench.data.registration import add_dataset
@@ -387,9 +388,9 @@ def test_two_prompts_are_two_results_and_the_same_prompt_is_one(world):
 
 
 def test_a_run_trains_a_model_on_what_the_others_were_trained_on(world):
-    world.train(crops=5, seed=4, limit=5)
-    run(["knn", "random"], "mine", limit=4, options=Options(workers=0))
-    copied = get_model("random").checkpoint
+    world.train(crops=5, seed=4, limit=5, name="small")
+    run(["knn@small", "random"], "mine", limit=4, options=Options(workers=0))
+    (copied,), _ = readable_checkpoints("random")
     assert (copied.dataset, copied.seed, copied.limit) == ("mine", 4, 5)
 
 
@@ -400,7 +401,7 @@ def test_a_run_trains_a_model_with_the_encoder_and_crops_of_the_others(world, re
     world.define(settings={"classifier": settings})
     summary = run(["knn", "classifier"], "mine", options=Options(crops=5, workers=0))
     assert not summary.failures
-    copied = get_model("classifier").checkpoint
+    (copied,), _ = readable_checkpoints("classifier")
     assert (copied.encoder, copied.crops) == ("tiny", 5)
 
 
@@ -417,7 +418,7 @@ def test_the_table_of_a_test_set_is_read_once_and_each_of_its_images_is_statted_
         return positions(*arguments, **options)
 
     world.train()
-    run(["random"], "mine", galleries=["land:5"])  # trains it, extracts nothing
+    train("random", "mine")
     run(["nearest"], "mine", galleries=["land:5"])  # extracts
     monkeypatch.setattr(Dataset, "table", counted_table)
     monkeypatch.setattr(dataset_module, "read_rows", counted_read)

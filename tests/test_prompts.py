@@ -55,7 +55,9 @@ def test_published_prompts_are_sent_as_they_were():
 def test_the_schema_of_the_json_prompt_is_what_its_parser_reads():
     schema = load_prompt("json").schema
     assert schema["required"] == list(schema["properties"]), "an endpoint that enforces it wants every key"
-    example = '{"latitude": 1.5, "longitude": 2.5, "country": "A", "region": "B", "city": "C", "confidence": 0.5}'
+    example = (
+        '{"latitude": 1.5, "longitude": 2.5, "country": "Peru", "region": "Puno", "city": "Ilave", "confidence": 0.5}'
+    )
     claim = get_parser("json")(example)
     assert all(value for name, value in vars(claim).items() if name in ("coordinates", "country", "region", "city"))
     assert claim.confidence == 0.5
