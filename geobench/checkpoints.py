@@ -144,7 +144,7 @@ class Checkpoint(TrainingIdentity):
         from safetensors import SafetensorError
 
         model = self.configured(device)
-        holding.use(self.folder / WEIGHTS)
+        holding.use(self.folder / WEIGHTS, self.folder / "checkpoint.json")
         with as_plugin_error(who(model), f"in restore() from {self.folder}"):
             try:
                 arrays = self.arrays()

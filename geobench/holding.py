@@ -53,19 +53,22 @@ def held(path: Path) -> Iterator[None]:
         handle.close()
 
 
-def use(path: Path) -> None:
-    """Hold the file ``path`` of a cache until the process ends, and note that it is used now: its time of modification.
+def use(path: Path, note: Path | None = None) -> None:
+    """Hold the file ``path`` of a cache until the process ends, and note that it is used now.
 
-    Neither happens where the home can only be read, or where the system has no locks.
+    Args:
+        path: of the file, which is not replaced while it is used.
+        note: file whose time of modification is set: a small one, since a backup copies again what has another time.
+            None is ``path`` itself. Where the home can only be read, nothing is noted.
     """
     with suppress(OSError):
-        _used(path, path.stat().st_ino)
+        _used(path, path.stat().st_ino, note or path)
 
 
 @lru_cache(maxsize=KEPT_OPEN)
-def _used(path: Path, inode: int) -> _Handle:
+def _used(path: Path, inode: int, note: Path) -> _Handle:
     with suppress(OSError):
-        os.utime(path)
+        os.utime(note)
     return _Handle(path)
 
 

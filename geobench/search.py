@@ -190,7 +190,7 @@ def gallery_embeddings(
         about = {"checkpoint": checkpoint, "gallery": gallery.spec, "seed": gallery.seed, "points": len(gallery)}
         with suppress(StorageError):  # a full disk: it is written next time
             files.write_json(record, about)
-    holding.use(path)
+    holding.use(path, record)
     try:
         embeddings = _mapped(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, EOFError) as error:

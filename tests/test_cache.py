@@ -19,7 +19,7 @@ from geobench import SettingError, UnknownNameError, files, holding
 from geobench.cache.entries import find_entries
 from geobench.cache.kinds import KINDS, Removal
 from geobench.cache.leftovers import HOUR_S, sweep
-from geobench.cache.removal import IN_USE, LINK, NEEDED, Selection, plan_removal, remove
+from geobench.cache.removal import IN_USE, LINK, NEEDED, UNKNOWN, Selection, plan_removal, remove
 from geobench.cli import main
 from geobench.data.download.fetch import Target
 
@@ -261,11 +261,27 @@ def test_reading_is_use_and_counts_for_age(trained, own_home):
     _, answers = trained
     age(own_home, 40 * DAY_S)
     holding.let_go()
-    month = Selection(older_than_s=30 * DAY_S, kinds=["features", "galleries"])
-    assert len(plan_removal(month, needed=True).removed) == 3
+    month = Selection(older_than_s=30 * DAY_S, kinds=["features", "galleries", "checkpoints"])
+    plan = plan_removal(month, needed=True)
+    assert (len(plan.removed), [entry.kind.name for entry, _ in plan.kept]) == (3, ["checkpoints"])
     answers()
     holding.let_go()
     assert [entry.about["purpose"] for entry in plan_removal(month, needed=True).removed] == ["train"]
+    large = [path for path in own_home.rglob("*") if path.suffix in (".npy", ".safetensors")]
+    assert all(path.stat().st_mtime < time.time() - 30 * DAY_S for path in large)  # a backup would copy them again
+
+
+def test_where_no_lock_can_tell_what_is_used_nothing_is_removed_or_swept_soon(trained, own_home, monkeypatch):
+    holding.let_go()
+    monkeypatch.setattr(holding, "fcntl", None)  # as on Windows
+    plan = plan_removal(Selection(kinds=["features"]), needed=True)
+    assert (plan.removed, set(kept(plan).values())) == ([], {UNKNOWN})
+    left = own_home / "galleries" / ".0123456789abcdef.npy.abcdefgh.npy"
+    left.write_bytes(b"1")
+    age(left, HOUR_S)
+    assert sweep() == []
+    age(left, 2 * DAY_S)
+    assert len(sweep()) == 1
 
 
 def test_a_data_set_selects_what_was_made_of_it_or_of_models_trained_on_it(trained):
@@ -302,6 +318,9 @@ def test_the_command_lists_shows_asks_and_removes(trained, cli, own_home):
     assert rows["features"]["bytes"] == features
     assert 0 < rows["features"]["bytes_needed"] < features
     assert f"in {own_home}" in cli("cache").output
+    assert {entry["kind"] for entry in json.loads(cli("cache", "--entries", "--json").output)} == rows.keys() - {
+        "locks"
+    }
     entries = json.loads(cli("cache", "--entries", "--kind", "features,galleries", "--json").output)
     assert {entry["needed_by"] for entry in entries} == {"", checkpoint.spec}
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", entry["last_used"]) for entry in entries)

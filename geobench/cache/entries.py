@@ -12,7 +12,7 @@ from typing import Any
 from geobench import files
 from geobench.cache.kinds import CONTAINERS, DOWNLOADS, LEFTOVERS, Kind, kind_of
 from geobench.cache.leftovers import find_leftovers, measured
-from geobench.data.stores.store import SOURCE
+from geobench.data.stores.catalogue import SOURCE
 from geobench.plugins import get_datasets
 
 IDENTIFIER = re.compile(r"\.?(?P<dataset>.+)-s\d+-[0-9a-f]{8}(\.partial)?")

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from geobench.features.encoders import Encoder
     from geobench.images.augmentation import Augmentation
 
-ARRAY, DIGESTS = "features.npy", "digests.npy"
+ARRAY, DIGESTS, ABOUT = "features.npy", "digests.npy", "about.json"
 FEW = 100_000
 """Digests that features lack are added to at most this many images: reading these takes a minute or two."""
 
@@ -71,7 +71,7 @@ class Features:
     @property
     def about(self) -> dict[str, Any]:
         """Return how they were computed: encoder, preprocessing, failures, time, and how busy the encoder was."""
-        about: dict[str, Any] = json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
+        about: dict[str, Any] = json.loads((self.folder / ABOUT).read_text(encoding="utf-8"))
         return about
 
     @property
@@ -226,7 +226,7 @@ def _keep_contents(features: Features, extraction: FeatureExtraction, images_key
         failed = np.flatnonzero(~features.ok)
         digests[failed] = read_digests(dataset, extraction.table["image"].to_numpy(object)[failed], purpose)
         contents.remember(images_key, digests)
-    files.write_json(features.folder / "about.json", about | {"images_key": images_key})
+    files.write_json(features.folder / ABOUT, about | {"images_key": images_key})
 
 
 def is_cached(
@@ -249,7 +249,7 @@ def _key(decoder: Decoder, device: str, images_key: str) -> str:
 
 
 def _open(folder: Path, key: str, n: int) -> Features:
-    holding.use(folder / ARRAY)
+    holding.use(folder / ARRAY, folder / ABOUT)
     try:
         array = files.read_array(folder / ARRAY, np.float32, (None, None, None), mapped=True)
         ok = files.read_array(folder / "ok.npy", np.bool_, (None,))

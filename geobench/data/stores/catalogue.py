@@ -21,6 +21,7 @@ from geobench.errors import StorageError
 from geobench.images.reading import retried
 
 IMAGES, TABLE, METADATA = "images.sqlite", "table.csv", ".metadata.sqlite"
+SOURCE = "source.json"  # what the catalogue lists
 ROWS_AT_ONCE = 10_000
 DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 """SQLite's names of errors that reading again does not mend."""
@@ -101,7 +102,7 @@ class Catalogue:
         # Immutable: it is never written to again, so it needs no locks, which would not survive a fork.
         self._address = f"{(folder / IMAGES).absolute().as_uri()}?mode=ro&immutable=1"
         self._connections: PerThread[sqlite3.Connection] = PerThread()
-        holding.use(folder / IMAGES)
+        holding.use(folder / IMAGES, folder / SOURCE)
         (self.stamp,) = self._query("SELECT stamp FROM about")[0]
         self.prefixes: dict[int, str] = dict(self._query("SELECT part, prefix FROM parts"))
         self._shared = {key_of(prefix) for prefix in self.prefixes.values() if prefix}

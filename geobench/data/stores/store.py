@@ -12,7 +12,15 @@ import numpy as np
 
 from geobench import files
 from geobench.data.contents import Stamps
-from geobench.data.stores.catalogue import HIDDEN, Catalogue, ListedImage, PerThread, StoredImage, write_catalogue
+from geobench.data.stores.catalogue import (
+    HIDDEN,
+    SOURCE,
+    Catalogue,
+    ListedImage,
+    PerThread,
+    StoredImage,
+    write_catalogue,
+)
 from geobench.data.stores.names import OTHER_PHOTOS, RAW, Kind, is_image_name, kind_of, plain, suffix_of
 from geobench.errors import DatasetError, ImageError, StorageError
 from geobench.images.reading import MAX_BYTES, is_passing, not_read, retried
@@ -20,7 +28,6 @@ from geobench.images.signatures import HEAD
 from geobench.progress import SILENT, Progress
 
 ZIP = b"PK\3\4"  # its first bytes
-SOURCE = "source.json"  # next to a catalogue: what it lists
 FORMAT = 4  # of the catalogues; one of another format is rebuilt
 MB = 1_000_000
 
