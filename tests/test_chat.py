@@ -140,6 +140,12 @@ def test_what_is_sent_is_the_photo_without_metadata_the_prompt_and_the_settings(
         assert server.keys[0] == f"Bearer {KEY}"
 
 
+def test_each_sample_of_a_photo_has_a_seed_of_its_own():
+    with serving() as server:
+        evaluate(chat(server, seed=7, samples=3), "bluemarble", limit=1)
+        assert sorted(body["seed"] for body in server.bodies) == [7, 8, 9]
+
+
 def test_candidates_are_the_positions_of_similar_training_photos_and_never_of_the_photo_itself(photos, cli):
     images, metadata = photos(6)
     cli("datasets", "add", "mine", "--images", str(images), "--metadata", str(metadata), "--encoder", "tiny")
