@@ -76,7 +76,8 @@ def test_weights_come_from_a_local_file_without_its_classifier(suffix, tmp_path,
     assert get_encoder(f"timm/resnet10t/{tmp_path / 'other.safetensors'}").weights_key() != key
 
 
-def test_what_is_not_there_is_one_line(tmp_path):
+def test_what_is_not_there_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # no half a minute of retries
     with pytest.raises(UnknownNameError, match="unknown model of timm 'resnet10x'"):
         get_encoder("timm/resnet10x/random").describe()
     with pytest.raises(EncoderError, match=r"there is no weights file .*none\.pth"):
