@@ -160,6 +160,20 @@ def test_candidates_are_the_positions_of_similar_training_photos_and_never_of_th
         assert results[0].key != results[1].key
 
 
+def test_a_training_set_that_changed_asks_anew(photos, cli):
+    images, metadata = photos(6)
+    cli("datasets", "add", "mine", "--images", str(images), "--metadata", str(metadata), "--encoder", "tiny")
+    how = {"prompt": "candidates", "context": "mine", "candidates": 2}
+    with serving() as server:
+        first = evaluate(chat(server, **how), "bluemarble", limit=2)
+        metadata.write_text("".join(metadata.read_text().splitlines(True)[:-1]))
+        cli("datasets", "remove", "mine")
+        cli("datasets", "add", "mine", "--images", str(images), "--metadata", str(metadata), "--encoder", "tiny")
+        second = evaluate(chat(server, **how), "bluemarble", limit=2)
+        assert len(server.photos) == 4
+        assert first.key != second.key
+
+
 def test_examples_precede_the_question_with_their_positions(photos, cli, tmp_path):
     images, metadata = photos(4)
     cli("datasets", "add", "mine", "--images", str(images), "--metadata", str(metadata))
