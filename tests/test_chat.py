@@ -228,6 +228,23 @@ def test_what_no_request_can_succeed_with_ends_the_run_in_a_line(what):
     assert len(server.photos) == 1
 
 
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry_After": 7}, 7.0),
+        ({"retry_after_ms": 250, "Retry_After": 7}, 0.25),
+        ({"Retry_After": "Fri, 27 Nov 2026 10:00:00 GMT"}, None),
+        ({}, None),
+    ],
+)
+def test_the_endpoint_says_how_long_to_wait(monkeypatch, headers, seconds):
+    waits = []
+    monkeypatch.setattr(asking.Questions, "_postpone", lambda self, fault, tries: waits.append(fault.retry_after))
+    with serving({0: [error(429, "too fast", **headers)]}) as server:
+        assert evaluate(chat(server), "bluemarble", limit=1).statuses == {OK: 1}
+    assert waits == [seconds]
+
+
 def test_the_key_is_in_no_file_no_line_and_no_error(tmp_path, cli, monkeypatch):
     said = error(400, f"key {KEY} may not see this image", "image_denied")
     with serving({1: [said], 2: [error(500, KEY)] * 9}) as server:
