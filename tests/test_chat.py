@@ -260,6 +260,12 @@ def test_the_key_is_in_no_file_no_line_and_no_error(tmp_path, cli, monkeypatch):
             chat(server, base_url=secret)
 
 
+def test_the_variable_of_the_key_changes_no_result():
+    with serving() as server:
+        first, other = (chat(server, key_env=name) for name in ("OPENAI_API_KEY", "ANOTHER"))
+        assert (first.request(), first.stated_config()) == (other.request(), other.stated_config())
+
+
 def test_without_a_key_one_line_says_which_variable_to_set(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     with serving() as server:

@@ -303,6 +303,12 @@ def test_the_point_of_several_answers(rule, points, chosen):
     assert agreement(np.array(points, dtype=float), rule).chosen == chosen
 
 
+def test_answers_within_25_km_agree():
+    points = np.array([(0.0, 0.0), (0.0, 0.22), (0.0, 0.44)])  # 24.5 and 48.9 km from the first
+    assert (agreement(points, "medoid").near, agreement(points[[0, 2]], "medoid").near) == (3, 1)
+    assert agreement(points, "mode").spread_km == pytest.approx(24.5, abs=0.1)
+
+
 def test_a_half_written_line_is_no_answer(oracle):
     model = of(oracle)
     evaluate(model, "bluemarble", limit=3)
