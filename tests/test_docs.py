@@ -20,7 +20,7 @@ from geobench.rounding import shown
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 SET_UP = "pip install . && geobench demo"
-TEST = "pip install '.[test]' && pytest -n auto --dist loadgroup"
+TEST = "pip install '.[test]' && pytest -n auto"
 HEAVY = {"pydantic", "torch", "open_clip", "timm", "pandas", "matplotlib"}
 
 

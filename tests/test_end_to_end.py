@@ -15,8 +15,6 @@ from PIL import Image
 
 from geobench import get_dataset
 
-ONE_MACHINE = pytest.mark.xdist_group("machine")  # one process for all tests of one full training
-
 
 def geobench(*arguments, home, folder, check=True):
     """Run the command in a process of its own; return what it printed."""
@@ -63,7 +61,6 @@ def demo(machine, three_lines):
     return [geobench("demo", home=home, folder=folder) for _ in range(2)]
 
 
-@ONE_MACHINE
 def test_the_three_commands_train_run_and_report(three_lines):
     trained, ran, reported = three_lines
     assert trained.stdout.startswith("geoclip@bluemarble-s0-")
@@ -77,7 +74,6 @@ def test_the_three_commands_train_run_and_report(three_lines):
     assert "not comparable with published rows" in table
 
 
-@ONE_MACHINE
 def test_the_demo_reaches_the_accuracies_it_promises(demo, machine):
     home, folder = machine
     rows = json.loads(geobench("report", "--format", "json", home=home, folder=folder).stdout)
@@ -92,7 +88,6 @@ def test_the_demo_reaches_the_accuracies_it_promises(demo, machine):
     assert all(row["acc_200km"] < 5 for row in best["random"] + best["most-frequent"])
 
 
-@ONE_MACHINE
 def test_a_second_demo_keeps_everything_and_shows_the_same_table(demo):
     first, second = (text.stdout for text in demo)
     assert first == second
@@ -100,7 +95,6 @@ def test_a_second_demo_keeps_everything_and_shows_the_same_table(demo):
     assert demo[1].stderr.count("kept the result") == demo[0].stderr.count("saved results")
 
 
-@ONE_MACHINE
 def test_predict_places_a_photo_and_names_the_one_it_cannot_read(machine, three_lines, tmp_path):
     home, folder = machine
     crop, broken = tmp_path / "crop.png", tmp_path / "broken.jpg"
