@@ -1,6 +1,7 @@
 """Answers in words on the command line: a dry run, a run, another parser, prices stated later, and what they cost."""
 
 import json
+import re
 
 import pytest
 from chat_server import completion, error, serving
@@ -52,6 +53,8 @@ def test_an_evening_with_an_endpoint(cli, tmp_path, endpoint):
     assert row["coarser_750km"] == 0
 
     asked = len(endpoint.photos)
+    planned = run(cli, tmp_path, endpoint, "--dry-run", "--force")
+    assert re.search(r"ask, tokens as measured so far +1 +1,000 +20 ", planned.stdout)  # the photo that was lost
     kept = run(cli, tmp_path, endpoint)
     assert "kept the result" in kept.stderr
     run(cli, tmp_path, endpoint, "--set", "price_in=2.5", "--set", "price_out=10", "--force")

@@ -30,7 +30,7 @@ class Example:
     widths: tuple[Annotated[float, Gt(0)], ...] = ()
     boxes: tuple[tuple[int, ...], ...] = ()
     window: tuple[float, int] = (0.5, 1)
-    limit: int | None = None
+    limit: int | None = setting(None, "an integer or none", ge=1)
 
     def __post_init__(self) -> None:
         if self.sizes and self.epochs < len(self.sizes):
@@ -99,7 +99,8 @@ WRONG = [
     ("boxes=[[1, 'x']]", "boxes[1][2] must be an integer, not 'x'."),
     ("window=[1, 2, 3]", "window must be a list of a number and an integer, not [1, 2, 3]."),
     ("window=[1, 2.5]", "window[2] must be an integer, not 2.5."),
-    ("limit=few", "limit must be an integer, not 'few'."),
+    ("limit=few", "limit must be an integer of at least 1, not 'few'."),
+    ("limit=0", "limit must be an integer of at least 1, not 0."),
     (f"epochs={'9' * 200}x", f"epochs must be an integer of at least 1 and at most 2000, not '{'9' * 99}…."),
     ("epochs=1", "epochs must be at least the number of sizes, 2, not 1."),
 ]
