@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geobench import DatasetError, Predictions
+from geobench import DatasetError, Predictions, SettingError
 from geobench.analysis.details import DetailedResult, load_detailed
 from geobench.pictures.canvas import styled
 from geobench.pictures.hits import draw_hits
@@ -62,6 +62,9 @@ def test_the_map_of_right_predictions_marks_those_within_each_threshold(make_res
         missed, marked = (len(dots.get_offsets()) for dots in ax.collections[-2:])
         assert (missed, marked) == (4 - right, right)
     assert "1 failed" in figure.get_suptitle()
+    with styled():
+        figure = draw_hits(result, "knn", [float(DetailedResult(result).errors[1])])
+    assert ": 2 of 4" in figure.axes[0].get_title()  # an error of exactly a threshold is within it
 
 
 def test_a_page_has_the_photos_that_were_tested_and_is_refused_of_others(cli, own_home, tmp_path):
@@ -97,3 +100,5 @@ def test_another_models_map_needs_a_file(cli):
 @pytest.mark.parametrize("count", [0, 9])
 def test_a_page_has_one_to_eight_images_of_a_level(count, cli):
     assert "--per-level" in cli("samples", "x.json", "--output", "a.png", "--per-level", count, exit_code=2).output
+    with pytest.raises(SettingError, match=f"room for 1 to 8 images of a level, not {count}"):
+        sample_page(SimpleNamespace(), Path("a.png"), count)
