@@ -241,6 +241,27 @@ def test_predict_draws_the_photos_that_it_can_read(geoclip, crops, cli):
     assert geoclip.checkpoint.spec in drawn
 
 
+def test_maps_of_two_models_lie_side_by_side_told_apart_and_the_first_has_the_predictions(geoclip, crops, monkeypatch):
+    settings = SMALL | {"hidden_dim": 8}
+    how = {"encoder": "tiny", "limit": 16, "epochs": 1, "workers": 0, "device": "cpu", "name": "narrow"}
+    other = train("geoclip", data="bluemarble", settings=settings, **how).restored()
+    drawn = []
+
+    def keep(panels, *rest):
+        drawn.extend(panels)
+        return draw_similarity(panels, *rest)
+
+    monkeypatch.setattr("geobench.predict.draw_similarity", keep)
+    predict(geoclip, crops[:2], "land:30", map_to=Path("map.svg"), beside=[other])
+    assert [panel.title for panel in drawn] == [
+        f"{name}, hidden_dim {width}" for name in ("himalaya.png", "sahara.png") for width in (16, 8)
+    ]
+    assert [len(panel.places) for panel in drawn] == [5, 0, 5, 0]
+    assert not np.allclose(drawn[0].similarity, drawn[1].similarity)
+    with pytest.raises(SettingError, match="models are compared on a map; say where to save it"):
+        predict(geoclip, crops[:1], "land:30", beside=[other])
+
+
 def test_with_no_readable_photo_there_is_no_map(geoclip, crops, cli, tmp_path):
     done = cli(
         "predict",
