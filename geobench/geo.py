@@ -79,9 +79,8 @@ def as_coordinates(values: npt.ArrayLike) -> FloatArray:
 
 def invalid_rows(coordinates: FloatArray) -> npt.NDArray[np.intp]:
     """Return the indices of rows that are not finite or outside latitude ±90, longitude ±180."""
-    with np.errstate(invalid="ignore"):
-        valid = np.isfinite(coordinates).all(axis=1) & (np.abs(coordinates) <= (90.0, 180.0)).all(axis=1)
-    return np.flatnonzero(~valid)
+    latitude, longitude = np.abs(coordinates).T
+    return np.flatnonzero(~((latitude <= 90) & (longitude <= 180)))  # NaN is not
 
 
 def valid_if_swapped(coordinates: FloatArray) -> bool:

@@ -22,6 +22,7 @@ RADIANS = (np.pi / 2, np.pi)
 MANY_PLACES, SPREAD, ASHORE = 20, 0.2, 0.9
 """Coordinates within ``RADIANS`` are refused if there are so many places, they span this much (11° in radians), and
 this share of them is then near land. Fewer, or those of one town, may be an example that somebody made up."""
+MARGIN, LOOKED_AT = 1e-4, 10_000
 MANY_DEGREES, MANY_MINUTES = 40, 20
 """Degrees whose decimals are minutes have none above .59. By chance that happens once in 10⁹ (0.6⁴⁰) for photos at so
 many different whole degrees; points of a grid have fewer different decimals than ``MANY_MINUTES``."""
@@ -34,6 +35,9 @@ _AXIS = {"latitude": "latitude|lat", "longitude": "longitude|long|lon|lng"}
 _REFERENCE = "ref|reference|dir|direction|hem|hemi|hemisphere|indicator|ind"
 _PARTS = {"minutes": ("min", "minute"), "seconds": ("sec", "second")}
 _DECIMAL_COMMA = r"\s*[+\-−]?[0-9]{1,3},[0-9]+\s*"
+PLAIN = r"^(-?[0-9]{1,3}\.[0-9]{1,12}|[0-9]{1,3}|-[1-9][0-9]{0,2})$"
+"""Decimal numbers of at most 15 digits: whatever reads them gets the same last bit, and pyarrow is the fastest.
+The whole number −0 is none: where all are whole, pandas makes 0 of it."""
 _SEXAGESIMAL = re.compile(r"[°º'′’\"″]|[0-9]\s*[NSEWO]\s*$|^\s*[NSEWO]\s*[0-9]", re.IGNORECASE)
 
 
@@ -165,11 +169,29 @@ def as_numbers(texts: pd.Series[Any], decimal_comma: bool | None = None) -> Floa
 
     if decimal_comma is not False:
         texts = texts.str.replace(",", ".", regex=False)
+    plain = _plain_numbers(texts)
+    if plain is not None:
+        return plain
     numbers: FloatArray = pd.to_numeric(texts, errors="coerce").to_numpy(np.float64, copy=True)
     odd = np.flatnonzero(np.isnan(numbers))
     if len(odd):
         again = texts.iloc[odd].str.strip().str.replace("−", "-", regex=False)
         numbers[odd] = pd.to_numeric(again, errors="coerce").to_numpy(np.float64)
+    return numbers
+
+
+def _plain_numbers(texts: pd.Series[Any]) -> FloatArray | None:
+    """Return ``texts`` as numbers if all are ``PLAIN``, else None."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        column = pa.array(texts, pa.large_string())
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # columns of another table hold something else
+        return None
+    if not pc.all(pc.match_substring_regex(column, PLAIN), min_count=0).as_py() or column.null_count:
+        return None
+    numbers: FloatArray = np.array(pc.cast(column, pa.float64()))
     return numbers
 
 
@@ -182,6 +204,8 @@ class Unit(NamedTuple):
 
 def other_unit(coordinates: FloatArray) -> Unit | None:
     """Return what ``coordinates`` (n, 2) are if they are not degrees, as far as that can be told; else None."""
+    if _are_surely_degrees(coordinates):
+        return None
     away = coordinates[(np.abs(coordinates) > 1e-6).any(axis=1)]  # (0, 0) stands for an unknown position
     places = away[np.unique(place_keys(away), return_index=True)[1]]
     if len(places) < MANY_PLACES / 2 or not (np.abs(places) <= RADIANS).all():
@@ -192,6 +216,15 @@ def other_unit(coordinates: FloatArray) -> Unit | None:
         return Unit(f"{where}; are latitude and longitude in degrees?", False)
     text = f"latitude and longitude look like radians: {where}, and {ashore:.0%} of them near land if they are radians"
     return Unit(f"{text}; write degrees, 180/π times as much", len(places) >= MANY_PLACES)
+
+
+def _are_surely_degrees(coordinates: FloatArray) -> bool:
+    """Return whether one of ``coordinates`` (n, 2) is no radian and one no degree with minutes, at a glance.
+
+    Both with a margin: of equal places below one stands for all, and they agree to 11 cm.
+    """
+    size = np.abs(coordinates[:LOOKED_AT])
+    return bool((size > np.array(RADIANS) + MARGIN).any() and (np.abs(size % 1 - 0.8) < 0.19).any())
 
 
 def _has_minutes_as_decimals(places: FloatArray) -> bool:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geobench.errors import DatasetError
 from geobench.images.signatures import HEAD, describe_content
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MAX_COLUMNS = 4096
@@ -50,27 +55,36 @@ class TextRows:
             DatasetError: a quote is left open or the encoding is wrong; names the line.
         """
         line, lines, rows = 1, [], []
+        with self.named_errors(lambda: line), self.path.open(encoding=self.encoding, newline="") as file:
+            reader = self.reader(file)
+            for row in reader:
+                if row and (row[0] or any(row)):
+                    lines.append(line)
+                    rows.append(row)
+                    if len(rows) == size:
+                        yield lines, rows
+                        lines, rows = [], []
+                line = reader.line_num + 1
+            yield lines, rows
+
+    def reader(self, lines: Iterable[str]) -> Reader:
+        """Return what makes rows of ``lines``, with their ends."""
+        return csv.reader(
+            lines,
+            delimiter=self.separator,
+            quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
+            skipinitialspace=True,
+            strict=True,
+        )
+
+    @contextmanager
+    def named_errors(self, line: Callable[[], int]) -> Iterator[None]:
+        """Make what is wrong with the file a ``DatasetError``; ``line`` tells where the row begins that is read."""
         try:
-            with self.path.open(encoding=self.encoding, newline="") as file:
-                reader = csv.reader(
-                    file,
-                    delimiter=self.separator,
-                    quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
-                    skipinitialspace=True,
-                    strict=True,
-                )
-                for row in reader:
-                    if row and (row[0] or any(row)):
-                        lines.append(line)
-                        rows.append(row)
-                        if len(rows) == size:
-                            yield lines, rows
-                            lines, rows = [], []
-                    line = reader.line_num + 1
-                yield lines, rows
+            yield
         except csv.Error as error:
             raise DatasetError(
-                f"{self.path}: line {line}: {error}; a quoted field must end with a quote, and quotes inside it "
+                f"{self.path}: line {line()}: {error}; a quoted field must end with a quote, and quotes inside it "
                 "must be doubled."
             ) from None
         except UnicodeError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +13,7 @@ from geobench.data.tables.choice import Column, Resolve, choose_axis, choose_ima
 from geobench.data.tables.columns import AXES, RECOGNISED, Layout, find_layout, unique_names
 from geobench.data.tables.coordinates import Unit, other_unit, parse_coordinates, shortened
 from geobench.data.tables.parsing import is_number
+from geobench.data.tables.plain import Parsed, Plain, pieces
 from geobench.errors import DatasetError
 from geobench.geo import FloatArray
 
@@ -224,6 +225,15 @@ class Footer:
                 self.note = f"what stands below a blank line, from line {line} on, is left out: {text[:60]}"
             self._next = line + 1 + sum(field.count("\n") for field in row)
             self._rows += 1
+        self._end()
+
+    def look_past(self, line: int, n: int) -> None:
+        """Count the ``n`` rows, without a blank line among them, that follow; the last is on ``line``."""
+        self._next = line + 1
+        self._rows += n
+        self._end()
+
+    def _end(self) -> None:
         if self._rows > FOOTER:
             self.line = 0
         self.note = self.note if self.line else ""
@@ -236,7 +246,12 @@ def _read(layout: Layout, problems: list[Problem], footer: Footer) -> pd.DataFra
     width = len(layout.header)
     names = list(range(width))
     frames = [pd.DataFrame(columns=names, index=pd.Index([], dtype=np.int64), dtype=str)]
-    for block in layout.rows.blocks(ROWS_AT_ONCE):
+    for block in _blocks(layout):
+        if isinstance(block, Plain):
+            footer.look([block.line], [block.first])
+            footer.look_past(block.line + len(block.table) - 1, len(block.table) - 1)
+            frames.append(block.frame(width))
+            continue
         footer.look(*block)
         all_fit = set(map(len, block[1])) == {width} and block[0][0] > layout.header_line
         lines, rows = block if all_fit else _fitting(*block, layout, problems)
@@ -245,6 +260,12 @@ def _read(layout: Layout, problems: list[Problem], footer: Footer) -> pd.DataFra
             values = dict(zip(names, zip(*rows, strict=True), strict=True))
             frames.append(pd.DataFrame(values, index=lines, dtype=str))
     return pd.concat(frames).rename_axis(index="line")
+
+
+def _blocks(layout: Layout) -> Iterator[Plain | Parsed]:
+    if layout.rows.encoding.startswith("utf-8"):
+        return pieces(layout.rows, len(layout.header), layout.header_line)
+    return layout.rows.blocks(ROWS_AT_ONCE)
 
 
 def _fitting(
@@ -287,6 +308,8 @@ def _without(table: pd.DataFrame, lines: Mapping[int, Problem]) -> pd.DataFrame:
 
 def _repeated(table: pd.DataFrame) -> dict[int, Problem]:
     """Return the problems of the lines whose image is already listed above."""
+    if _are_distinct(table["image"]):
+        return {}
     repeated = table["image"].duplicated()
     if not repeated.any():
         return {}
@@ -297,6 +320,16 @@ def _repeated(table: pd.DataFrame) -> dict[int, Problem]:
         line: Problem(line, name, "repeated", f"image {shortened(name)} is already listed on line {line_of[name]}")
         for line, name in zip(again.index.tolist(), again, strict=True)
     }
+
+
+def _are_distinct(texts: pd.Series[str]) -> bool:
+    """Return whether all ``texts`` have hashes of their own, so that none is repeated: without a table of them all."""
+    hashes = np.empty(len(texts), dtype=np.int64)
+    for start in range(0, len(texts), ROWS_AT_ONCE):
+        block = texts.iloc[start : start + ROWS_AT_ONCE].tolist()
+        hashes[start : start + len(block)] = np.fromiter(map(hash, block), np.int64, len(block))
+    hashes.sort()
+    return not (hashes[1:] == hashes[:-1]).any()
 
 
 def _coordinate_problems(table: pd.DataFrame, reasons: Mapping[int, str]) -> dict[int, Problem]:
