@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -37,14 +36,18 @@ class Photo:
     digest: str
     decode: Callable[[], Image.Image] = field(repr=False)
 
-    @cached_property
+    @property
     def image(self) -> Image.Image:
         """Return the decoded image, upright RGB.
 
         Raises:
             ImageError: it cannot be decoded.
         """
-        return self.decode()
+        # no cached_property: before Python 3.12 it lets one photo at a time be decoded
+        if "_image" not in self.__dict__:
+            self.__dict__["_image"] = self.decode()
+        image: Image.Image = self.__dict__["_image"]
+        return image
 
     def jpeg(self, size: int | None = None, quality: int = 90) -> bytes:
         """Return the image as JPEG without metadata, its longest side at most ``size`` pixels.

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/chat.py [PHOTOS] [CONCURRENCY] [LATENCY_S]
 
-The ideal is C / S photos a second. The server runs in a process of its own; photos are 1,024 pixels wide, so that what
-is decoded, reduced and sent is of real size. Peak memory is compared with that of a tenth of the photos.
+The ideal is C / S photos a second. The server runs in a process of its own; photos are 1,024 pixels wide, what is
+sent by default, so that the work of decoding and encoding is real. Peak memory is compared with that of a tenth of it.
 """
 
 import multiprocessing
@@ -47,7 +47,7 @@ def ask(address, n, concurrency, connection):
     def photo(name):
         return Photo(name, content, f"{int(name):032x}", lambda: Image.open(io.BytesIO(content)).convert("RGB"))
 
-    settings = {"model": "tiny", "base_url": address, "concurrency": concurrency, "image_size": 512}
+    settings = {"model": "tiny", "base_url": address, "concurrency": concurrency, "image_size": 1024}
     model = Chat(configure(Chat.Config, settings, "chat"))
     questions = Questions(model, [str(number) for number in range(n)], photo)
     before, started = peak_memory_mb(), time.monotonic()
