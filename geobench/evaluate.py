@@ -141,7 +141,7 @@ def locate(
         workers = default_workers(model.device) if options.workers is None else options.workers
         how = {"crops": options.crops, "batch_size": options.batch_size, "workers": workers, "device": model.device}
         extracted = test_set.features(_required_encoder(model, test_set), progress=progress, **how)
-        features, ok = extracted.array, extracted.ok  # (n, views, d), (n,)
+        features, ok = np.asarray(extracted.array), extracted.ok  # (n, views, d), (n,)
     with as_plugin_error(who(model), f"on {test_set.name}"):
         found = model.locate(features if ok.all() else features[ok], gallery, options.top_k)
         return Predictions.scatter(found.check(int(ok.sum()), who(model)), ok)

@@ -192,8 +192,12 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def read_array(path: Path, dtype: type[Any], shape: tuple[int | None, ...], mapped: bool = False) -> npt.NDArray[Any]:
+def read_array(
+    path: Path, dtype: type[Any] | tuple[type[Any], ...], shape: tuple[int | None, ...], mapped: bool = False
+) -> npt.NDArray[Any]:
     """Return the array in the ``.npy`` file ``path``, in memory or memory-mapped; None in ``shape`` matches any length.
+
+    It may have any ``dtype`` of several.
 
     Raises:
         OSError: it cannot be read.
@@ -206,8 +210,9 @@ def read_array(path: Path, dtype: type[Any], shape: tuple[int | None, ...], mapp
     except Exception as error:  # numpy parses the header as Python; a damaged one can raise anything
         raise ValueError(f"{type(error).__name__}: {error}") from error
     fits = len(shape) == array.ndim and all(n in (None, there) for n, there in zip(shape, array.shape, strict=True))
-    if array.dtype != dtype or not fits:
-        raise ValueError(f"{array.dtype}{array.shape} instead of {np.dtype(dtype)}{shape}")
+    types = [np.dtype(one) for one in (dtype if isinstance(dtype, tuple) else (dtype,))]
+    if array.dtype not in types or not fits:
+        raise ValueError(f"{array.dtype}{array.shape} instead of {' or '.join(map(str, types))}{shape}")
     return array
 
 

@@ -260,7 +260,7 @@ def _photo_features(model: Model, photos: Sequence[Path]) -> npt.NDArray[np.floa
         return np.empty((0, 1, 0), dtype=np.float32)
     encoder = encoder_for(model, PHOTOS.default_encoder)
     assert encoder is not None  # a model with a similarity uses features
-    return extract(PHOTOS, _table(photos), encoder, device=model.device).array
+    return np.asarray(extract(PHOTOS, _table(photos), encoder, device=model.device).array)
 
 
 def _similarity(

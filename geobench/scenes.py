@@ -20,6 +20,8 @@ from geobench.models import TrainingSet
 if TYPE_CHECKING:
     import pandas as pd
 
+    from geobench.features.half import HalfArray
+
 Source = Literal["column", "text", "kmeans"]
 COLUMNS = {3: ("S3_Label", "scene"), 16: ("S16_Label",), 365: ("S365_Label",)}
 """Columns of scene labels in the tables of Müller-Budack et al. (2018), by the number of scenes."""
@@ -150,7 +152,9 @@ def _unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return unit
 
 
-def pooled_features(array: npt.NDArray[Any], tokens: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
+def pooled_features(
+    array: npt.NDArray[Any] | HalfArray, tokens: Sequence[int] | None = None
+) -> npt.NDArray[np.float32]:
     """Return a vector (n, d) for each image: the mean over views and, of tokens, over the first ``tokens[0]``.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geobench import Model, Predictions, hookimpl, search
+from geobench import Features, Model, Predictions, hookimpl, search
 from geobench.geo import EARTH_RADIUS_KM, unit_vectors
 from geobench.settings import setting, settings
 
@@ -30,10 +30,13 @@ class Knn(Model):
     uses_gallery = False
 
     def fit(self, training_set, *, seed=0, scratch=None, progress=None):
-        """Keep the unit features (views averaged) and the positions of the training images."""
-        rows = training_set.readable
-        self.features = _unit(training_set.features.array[rows])
-        self.coordinates = training_set.coordinates[rows]
+        """Refer to the features of the training images, and keep their positions."""
+        self._refer_to(training_set.features)
+        self.coordinates = training_set.coordinates[training_set.readable]
+
+    def _refer_to(self, features):
+        self.reference = features.reference()
+        self.features = in_memory_if_small(UnitFeatures(features.array, np.flatnonzero(features.ok)))
 
     def locate(self, features, gallery=None, top_k=1):
         """Return the neighbours by density, then by similarity; the score is the density, 1 for a lone neighbour."""
@@ -64,12 +67,49 @@ class Knn(Model):
         return np.take_along_axis(neighbours, order, axis=1), np.take_along_axis(density, order, axis=1)
 
     def state(self):
-        """Return features and positions."""
-        return {"features": self.features, "coordinates": self.coordinates}
+        """Return a reference to the features, and the positions."""
+        return {"features": self.reference, "coordinates": self.coordinates}
 
     def restore(self, state):
-        """Take them back."""
-        self.features, self.coordinates = state["features"], state["coordinates"]
+        """Take them back; the features of an earlier version are in the checkpoint."""
+        self.coordinates = state["coordinates"]
+        if state["features"].ndim == 1:
+            self._refer_to(Features.referred(state["features"]))
+        else:
+            self.reference = self.features = state["features"]
+
+
+class UnitFeatures:
+    """Unit features (n, d), views averaged, worked out of (m, views, d) as slices of them are asked for.
+
+    Attributes:
+        rows: (n,) those of the m images that count, in order.
+    """
+
+    def __init__(self, features, rows):
+        self.source, self.rows = features, rows
+        self.shape = len(rows), features.shape[2]
+        self.nbytes = 4 * self.shape[0] * self.shape[1]
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, chosen):
+        rows = self.rows[chosen]
+        if not len(rows):
+            return np.empty((0, self.shape[1]), dtype=np.float32)
+        span = self.source[rows[0] : rows[-1] + 1]  # read in one go, with those between that could not be read
+        return _unit(span if len(span) == len(rows) else span[rows - rows[0]])
+
+
+def in_memory_if_small(features):
+    """Return ``features`` as an array if they fit into the memory that a gallery may take, else as they are."""
+    if features.nbytes > search.MAX_RESIDENT_BYTES:
+        return features
+    whole = np.empty(features.shape, dtype=np.float32)
+    for start in range(0, len(features), search.BLOCK):
+        whole[start : start + search.BLOCK] = features[start : start + search.BLOCK]
+    return whole
 
 
 def _unit(features):

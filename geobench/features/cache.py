@@ -1,7 +1,7 @@
 """The feature cache: features are extracted once, in bounded memory, and stored under a key of all they depend on.
 
-A finished entry is a folder ``GEOBENCH_HOME/features/KEY`` with ``features.npy`` (n, views, d) float32, ``ok.npy``
-(n,), ``digests.npy`` (n, 2), ``failures.jsonl`` and ``about.json``. During extraction
+A finished entry is a folder ``GEOBENCH_HOME/features/KEY`` with ``features.npy`` (n, views, d) in float32, float16 if
+the encoder's are, ``ok.npy`` (n,), ``digests.npy`` (n, 2), ``failures.jsonl`` and ``about.json``. During extraction
 (:mod:`geobench.features.extraction`) it is called ``KEY.partial``.
 """
 
@@ -28,6 +28,7 @@ from geobench.errors import FeatureError, SettingError, as_plugin_error
 from geobench.features.code import features_code
 from geobench.features.decoding import Decoder
 from geobench.features.extraction import FeatureExtraction
+from geobench.features.half import HalfArray
 from geobench.images.decoding import CROPS
 from geobench.images.digests import Digests, read_digests
 from geobench.progress import SILENT, Progress
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 ARRAY, DIGESTS, ABOUT = "features.npy", "digests.npy", "about.json"
 FEW = 100_000
 """Digests that features lack are added to at most this many images: reading these takes a minute or two."""
+SAMPLED = 1024
+"""Rows that tell features from others, such as those of a later extraction."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,14 @@ class Features:
     """Features of n images.
 
     Attributes:
-        array: (n, views, d) float32, memory-mapped; zeros for failed images.
+        array: (n, views, d), memory-mapped; zeros for failed images. What is read of it is float32; if it is in half
+            precision on the disk, it is no numpy array, but can be indexed and given to ``np.asarray``.
         ok: (n,), False if the image could not be read.
         key: hash of the images, the crops, and the encoder with its weights, preprocessing and code.
         root: the folder of the features of all kinds; None is that in ``GEOBENCH_HOME``.
     """
 
-    array: npt.NDArray[np.float32]
+    array: npt.NDArray[np.float32] | HalfArray
     ok: npt.NDArray[np.bool_]
     key: str
     root: Path | None = None
@@ -95,6 +99,38 @@ class Features:
             raise FeatureError(
                 f"{path}: the digests of the images are damaged ({error}); delete the file and run again."
             ) from error
+
+    def reference(self) -> npt.NDArray[np.uint8]:
+        """Return what a checkpoint keeps in place of them, for :meth:`referred`: their key and a digest of a sample."""
+        about = self.about
+        named = {name: about.get(name) for name in ("dataset", "purpose", "encoder")}
+        text = json.dumps({"key": self.key, "sample": self._sample(), **named}, sort_keys=True)
+        return np.frombuffer(text.encode(), dtype=np.uint8)
+
+    @classmethod
+    def referred(cls, reference: npt.NDArray[np.uint8]) -> Features:
+        """Return the features that :meth:`reference` was made of.
+
+        Raises:
+            FeatureError: they are not in the cache, or others are in their place.
+        """
+        named = json.loads(reference.tobytes())
+        folder = _root() / named["key"]
+        again = f"geobench features {named['dataset']} --split {named['purpose']} --encoder {named['encoder']}"
+        if not folder.is_dir():
+            raise FeatureError(
+                f"{folder}: the features that it refers to are not there; bring them back, or extract them again as "
+                f"for the training: {again}"
+            )
+        found = _open(folder, named["key"])
+        if found._sample() != named["sample"]:
+            raise FeatureError(f"{folder}: these are other features than it was trained on; train it again (--force).")
+        return found
+
+    def _sample(self) -> str:
+        """Return a digest of rows from all over, and of which images could be read."""
+        rows = np.unique(np.linspace(0, len(self) - 1, SAMPLED).astype(np.intp)) if len(self) else np.empty(0, np.intp)
+        return files.digest(list(self.array.shape), np.asarray(self.array[rows]), self.ok)
 
 
 def extract(
@@ -248,14 +284,21 @@ def _key(decoder: Decoder, device: str, images_key: str) -> str:
     )
 
 
-def _open(folder: Path, key: str, n: int) -> Features:
+def _mapped(path: Path) -> npt.NDArray[np.float32] | HalfArray:
+    """Return the features in the file ``path`` as a memory map."""
+    array = files.read_array(path, (np.float32, np.float16), (None, None, None), mapped=True)
+    return HalfArray(array) if array.dtype == np.float16 else array
+
+
+def _open(folder: Path, key: str, n: int | None = None) -> Features:
     holding.use(folder / ARRAY, folder / ABOUT)
     try:
-        array = files.read_array(folder / ARRAY, np.float32, (None, None, None), mapped=True)
+        array = _mapped(folder / ARRAY)
         ok = files.read_array(folder / "ok.npy", np.bool_, (None,))
     except (OSError, ValueError) as error:
         damaged = f"{folder}: the features are damaged ({error}); delete the folder and run again."
         raise FeatureError(disk.not_readable(folder, error, damaged)) from error
+    n = len(array) if n is None else n
     if len(array) != n or len(ok) != n:
         raise FeatureError(f"{folder}: {len(array)} features instead of {n}; delete the folder and run again.")
     return Features(array, ok, key)

@@ -14,6 +14,7 @@ from geobench.errors import EncoderError
 from geobench.features.code import installed
 from geobench.features.decoding import Batch
 from geobench.features.encoders import encode, refuse_dependence
+from geobench.features.half import halved
 from geobench.features.shards import ShardRecord, Shards
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ class ShardBuilder:
         self._store_pending()
         now, process = time.monotonic(), f"{socket.gethostname()}:{os.getpid()}"
         record = ShardRecord(tuple(self.failures), now - started, self.encoding_s, process, installed())
-        shards.write(self.rows, {"features": self.features, "ok": self.ok, "digests": self.digests}, record)
+        half = self.encoder.precision(self.encoder.device) == "float16"
+        features = halved(self.features) if half else self.features
+        shards.write(self.rows, {"features": features, "ok": self.ok, "digests": self.digests}, record)
         return now
 
     def _store_pending(self) -> None:

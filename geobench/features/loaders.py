@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from geobench.features.half import HalfArray, stored
 from geobench.features.prefetch import prefetched
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class FeatureLoader(Protocol):
         """Yield the features (b, views, d) of each batch of ``indices`` (batches, b), on the device."""
 
 
-def feature_loader(features: npt.NDArray[Any], device: str) -> FeatureLoader:
+def feature_loader(features: npt.NDArray[Any] | HalfArray, device: str) -> FeatureLoader:
     """Return a loader for cached ``features`` (n, views, d): in device memory if they fit, else memory-mapped."""
     if features.nbytes <= RESIDENT_SHARE * free_bytes(device):
         return ResidentFeatures(features, device)
@@ -42,9 +43,10 @@ def feature_loader(features: npt.NDArray[Any], device: str) -> FeatureLoader:
 class ResidentFeatures:
     """Features in the memory of the device that computes."""
 
-    def __init__(self, features: npt.NDArray[Any], device: str) -> None:
+    def __init__(self, features: npt.NDArray[Any] | HalfArray, device: str) -> None:
         import torch
 
+        features = stored(features)
         self.features = torch.empty(features.shape, dtype=torch.from_numpy(features[:0].copy()).dtype, device=device)
         for start in range(0, len(features), 65_536):  # in blocks: a memory map is never copied twice as a whole
             block = torch.from_numpy(np.array(features[start : start + 65_536]))
@@ -67,7 +69,7 @@ class ResidentFeatures:
 class MappedFeatures:
     """Features that a background thread reads from a memory map, a few batches in advance."""
 
-    features: npt.NDArray[Any]
+    features: npt.NDArray[Any] | HalfArray
     device: str
 
     @property

@@ -72,7 +72,8 @@ class Shards:
 
         Args:
             rows: of the shard.
-            arrays: ``features`` (rows, views, d), ``ok`` (rows,) and ``digests`` (rows, 2) of the images.
+            arrays: ``features`` (rows, views, d) in float32 or float16, ``ok`` (rows,) and ``digests`` (rows, 2) of the
+                images.
             record: how they were computed.
         """
         from safetensors.numpy import save_file
@@ -125,11 +126,12 @@ class Shards:
             features.open("wb") as array,
             failures.open("w", encoding="utf-8") as log,
         ):
-            header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
+            dtype = self._dtype()
+            header = {"descr": dtype, "fortran_order": False, "shape": self.shape}
             np.lib.format.write_array_header_1_0(array, header)
             for rows in self.ranges():
                 tensors, record = self._read(rows)
-                array.write(np.ascontiguousarray(tensors["features"], dtype="<f4").data)
+                array.write(np.ascontiguousarray(tensors["features"], dtype=dtype).data)
                 ok[rows.start : rows.stop] = tensors["ok"]
                 digests = digests if "digests" in tensors else None
                 if digests is not None:
@@ -141,6 +143,19 @@ class Shards:
         files.write_array(target / "ok.npy", ok)
         if digests is not None:
             files.write_array(target / "digests.npy", digests)
+
+    def _dtype(self) -> str:
+        """Return the type of the joined array: float16 if all shards are, else float32, which holds both."""
+        from safetensors import SafetensorError, safe_open
+
+        for rows in self.ranges():
+            try:
+                with safe_open(self.path(rows), framework="numpy") as file:
+                    if file.get_slice("features").get_dtype() != "F16":
+                        return "<f4"
+            except (OSError, SafetensorError):
+                return "<f4"  # reading it names what is wrong
+        return "<f2"
 
     def remove(self) -> None:
         """Remove the shards once they have been joined."""
