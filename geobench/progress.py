@@ -67,7 +67,12 @@ class ConsoleProgress(Progress):
     """Prints a progress bar with rate and time left on a terminal, and otherwise a line at intervals.
 
     Of the processes that torchrun started, only the first one prints.
+
+    Attributes:
+        quiet: whether progress is left out, of all instances; messages are printed.
     """
+
+    quiet = False
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = (stream or sys.stderr) if is_first_process() else io.StringIO()
@@ -79,6 +84,9 @@ class ConsoleProgress(Progress):
     @contextmanager
     def track(self, what: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
         """Yield the ``advance`` of a progress bar or of a log."""
+        if self.quiet:
+            yield lambda n, **figures: None
+            return
         if not self.stream.isatty():
             yield self._log(what, total, unit, done)
             return
@@ -115,6 +123,15 @@ class ConsoleProgress(Progress):
             rate = (done - first) / max(now - start, 1e-9)
             of, left = (f" of {total:,}", f", {(total - done) / max(rate, 1e-9):,.0f} s left") if total else ("", "")
             more = "".join(f", {name} {value}" for name, value in figures.items())
-            self.say(f"{what}: {done:,}{of} {unit}, {rate:,.0f}/s{left}{more}")
+            self.say(f"{what}: {done:,}{of} {unit}, {pace(rate, unit)}{left}{more}")
 
         return advance
+
+
+def pace(rate: float, unit: str) -> str:
+    """Return how fast ``rate`` units a second are, or how long one takes if that is more than a second.
+
+    >>> pace(1234.5, "images"), pace(1.0, "steps"), pace(0.4, "steps")
+    ('1,234/s', '1/s', '2.5 s/step')
+    """
+    return f"{rate:,.0f}/s" if rate >= 1 else f"{1 / max(rate, 1e-9):,.1f} s/{unit.removesuffix('s')}"

@@ -102,7 +102,7 @@ def test_only_a_command_that_keeps_what_is_done_says_that_it_goes_on(mark, said)
         raise KeyboardInterrupt
 
     result = CliRunner().invoke(group, ["work"])
-    assert (result.exit_code, result.stderr.strip()) == (1, said)
+    assert (result.exit_code, result.stderr.strip()) == (130, said)
 
 
 def test_output_that_nobody_reads_any_more_ends_quietly():
@@ -130,8 +130,8 @@ group.main(["models"])
 """
 
 
-def test_sigterm_while_a_library_runs_code_from_c_ends_with_1(tmp_path):
+def test_sigterm_while_a_library_runs_code_from_c_ends_with_143(tmp_path):
     (tmp_path / "terminated.py").write_text(FROM_C)
     command = [sys.executable, "-m", "terminated"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.split()) == (1, ["Stopped."])
+    assert (done.returncode, done.stderr.split()) == (143, ["Stopped."])

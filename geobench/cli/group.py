@@ -18,6 +18,7 @@ import click
 
 from geobench import disk
 from geobench.errors import GeobenchError, StorageError, is_of_the_disk, is_out_of_memory
+from geobench.progress import ConsoleProgress
 
 if TYPE_CHECKING:
     from geobench.cache.leftovers import Leftover
@@ -62,7 +63,49 @@ THRESHOLDS = click.option(
     callback=distances,
     help="Distances of the accuracies, such as 1,25,100.  [default: the test set's]",
 )
+QUIET = click.Option(
+    ["--quiet"],
+    is_flag=True,
+    expose_value=False,
+    callback=lambda ctx, parameter, value: setattr(ConsoleProgress, "quiet", value),
+    help="Show no progress; results, warnings and what is saved are printed.",
+)
 WORKERS = click.option("--workers", type=click.IntRange(0), help="Processes that decode images.  [default: chosen]")
+GROUPS = {
+    "Data": {
+        "datasets": "list, show, split and check data sets; add your own photos",
+        "encoders": "list the image encoders",
+        "features": "encode a data set's images ahead of a training or run",
+        "cache": "list and remove what lies in GEOBENCH_HOME",
+    },
+    "Train and run": {
+        "demo": "train and compare five models on embedded imagery",
+        "models": "list the models and their trainings",
+        "train": "train a model and save its checkpoint",
+        "run": "evaluate models on test sets and galleries",
+        "predict": "locate photos or texts",
+        "experiment": "reproduce a paper's table, or run a grid of your own",
+        "plugins": "list what is installed, and what registers it",
+    },
+    "Analyse": {
+        "breakdown": "scores by continent, country, region or any column",
+        "calibration": "whether a model knows when it is right",
+        "compare": "the difference between two results, with its interval",
+        "ceiling": "the best scores that a gallery allows",
+        "frontier": "what a larger gallery brings and costs",
+        "answers": "what answers in words are worth and cost",
+        "samples": "draw sample photos by level of error",
+        "replay": "score the same predictions by the rules of others",
+        "probe": "what location features are worth in another task",
+    },
+    "Share": {
+        "report": "results as tables: terminal, Markdown, LaTeX, CSV, HTML",
+        "score": "score predictions that others made, in a file",
+        "embed": "write location embeddings for use elsewhere",
+    },
+}
+"""The commands in a line each, as ``geobench --help`` shows them."""
+STOPPED, TERMINATED = 130, 143  # exit codes, as a shell has them for SIGINT and SIGTERM
 RESUMABLE = "geobench.resumable"  # in a context's meta: the command, given again, resumes
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,6 +114,8 @@ R = TypeVar("R")
 class Commands(click.Group):
     """A group whose commands turn every error of geobench into one line."""
 
+    group_class = type  # groups in it are of its kind
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; Ctrl-C and SIGTERM end it with a line that says how to resume."""
         signal.signal(signal.SIGTERM, _interrupt)
@@ -78,10 +123,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except GeobenchError as error:
             raise _OneLine(error) from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             resumes = " The same command, given again, resumes from here." if ctx.meta.get(RESUMABLE) else ""
             click.echo(f"\nStopped.{resumes}", err=True)
-            ctx.exit(1)
+            ctx.exit(TERMINATED if isinstance(stop, _Terminated) else STOPPED)
         except BrokenPipeError:  # the reader of the output, such as head, has closed it; click ends quietly
             raise
         except (MemoryError, RuntimeError) as error:
@@ -93,6 +138,24 @@ class Commands(click.Group):
             if found is not None:
                 raise _OneLine(found) from error
             raise click.ClickException(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")) from error
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, and to each that does something the option ``--quiet``."""
+        super().add_command(cmd, name)
+        if not isinstance(cmd, click.Group) and QUIET not in cmd.params:
+            cmd.params.append(QUIET)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under the headings of :data:`GROUPS`; those of a group of commands are one list."""
+        if ctx.parent is not None:
+            with formatter.section("Commands"):
+                formatter.write_dl(
+                    [(name, cmd.get_short_help_str(1000)) for name, cmd in sorted(self.commands.items())]
+                )
+            return
+        for heading, lines in GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl(list(lines.items()))
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program; help that cannot be written, which click prints by itself, is one line as well."""
@@ -255,7 +318,8 @@ def main() -> None:
     Your own photos:                     geobench datasets add mine --images DIR --metadata CSV
 
     Expensive results (features, gallery embeddings, checkpoints) are cached in GEOBENCH_HOME, by default in your cache
-    folder; `geobench cache` lists them. Exit codes: 0 success, 1 something failed, 2 wrong usage.
+    folder; `geobench cache` lists them. Exit codes: 0 success, 1 something failed, 2 wrong usage, 130 stopped by
+    Ctrl-C, 143 by SIGTERM.
     """
 
 
