@@ -3,6 +3,8 @@
 Importing this package loads no torch, pandas, open_clip, timm or matplotlib; what needs them imports them when it runs.
 """
 
+from importlib.metadata import version
+
 from geobench.checkpoints import Checkpoint, get_model
 from geobench.data.dataset import Dataset
 from geobench.errors import (
@@ -42,9 +44,12 @@ from geobench.plugins import (
     get_models,
 )
 from geobench.predictions import Predictions
+from geobench.provenance import DISTRIBUTION
 from geobench.results import Result, get_results
 from geobench.run import RunSummary, run
 from geobench.train import train
+
+__version__ = version(DISTRIBUTION)
 
 __all__ = [
     "Checkpoint",

@@ -178,6 +178,28 @@ class Result(Identity):
         """Return the error (n,) in km of each image; only with predictions."""
         return self.scored.errors_km
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each of the n images; only with predictions.
+
+        ``image``; ``latitude`` and ``longitude``, the true position in degrees; ``predicted_latitude``,
+        ``predicted_longitude`` and ``score`` of the best prediction, NaN if there is none; ``error_km``, which is half
+        the Earth's circumference for those; ``status``, one of :data:`geobench.predictions.STATUSES`; then the test
+        set's other columns, as text.
+        """
+        import pandas as pd
+
+        assert self.predictions is not None and self.names is not None and self.truth is not None
+        best = self.predictions.coordinates[:, 0]
+        frame = pd.DataFrame({
+            "image": self.names, "latitude": self.truth[:, 0], "longitude": self.truth[:, 1],
+            "predicted_latitude": best[:, 0], "predicted_longitude": best[:, 1],
+            "score": self.predictions.scores[:, 0], "error_km": self.errors, "status": self.predictions.status,
+        })  # fmt: skip
+        if self.extra is None:
+            return frame
+        theirs = self.extra.rename(columns={name: f"{name} of the test set" for name in frame.columns})
+        return frame.join(theirs.reset_index(drop=True))
+
     def save(self, folder: Path = FOLDER) -> Path:
         """Write the predictions, then the record; return the path of the record."""
         assert self.predictions is not None and self.names is not None and self.truth is not None

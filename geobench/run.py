@@ -85,10 +85,10 @@ def run(
     """Evaluate every model on every test set; results are saved one by one, and those that exist are kept.
 
     Args:
-        models: ``NAME`` (its newest full training that was asked for), ``NAME@DATA`` (the newest on that set) or
-            ``NAME@CHECKPOINT``. For a ``NAME`` without one a training is made first, on the training set and encoder of
-            the other models of this run, otherwise the default ones; it serves this run, and ``NAME`` does not stand
-            for it elsewhere.
+        models: a list, or names separated by commas; ``NAME`` is its newest full training that was asked for,
+            ``NAME@DATA`` the newest on that set, and there is ``NAME@CHECKPOINT``. For a ``NAME`` without one a
+            training is made first, on the training set and encoder of the other models of this run, otherwise the
+            default ones; it serves this run, and ``NAME`` does not stand for it elsewhere.
         datasets: names of test sets.
         galleries: specs; each set's default if None. A model that uses none runs once.
         seeds: of the galleries' draws; a gallery that is the same with every seed is evaluated once.
@@ -112,11 +112,12 @@ def run(
         CheckpointError: there is no such checkpoint. Nothing is run.
         DatasetError: a test set has no such ``subset``; says which command makes it. Nothing is run.
     """
+    models, datasets = _listed(models), _listed(datasets)
     for what, given in (("models", models), ("datasets", datasets), ("galleries", galleries), ("seeds", seeds)):
         if given is not None and not len(given):
             raise SettingError(f"{what} is empty, so there is nothing to run; name at least one.")
-    chosen = [get_dataset(name) for name in dict.fromkeys(_listed(datasets))]
-    names = list(dict.fromkeys(_listed(models)))
+    chosen = [get_dataset(name) for name in dict.fromkeys(datasets)]
+    names = list(dict.fromkeys(models))
     for dataset in chosen if subset else []:
         get_subsets(dataset.name, subset or "")
     check_settings(names, settings or {})
@@ -143,7 +144,8 @@ def run(
 
 
 def _listed(names: Sequence[str] | str) -> Sequence[str]:
-    return [names] if isinstance(names, str) else names
+    """Return the names, which may be given as on the command line: ``"geoclip,knn"``."""
+    return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else names
 
 
 def _readable(

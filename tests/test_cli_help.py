@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import click
 import pytest
 
+import geobench
 from geobench.cli import main
 from geobench.cli.group import GROUPS
 from geobench.progress import ConsoleProgress, pace
@@ -73,6 +75,16 @@ def test_a_shell_completes_commands(typed, offered):
     code = "import sys; sys.argv[0] = 'geobench'; from geobench.cli import main; main(prog_name='geobench')"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [f"plain,{offered}"]
+
+
+def test_no_table_shows_the_marks_of_code(cli):
+    for command in ("encoders", "models", "plugins"):
+        assert "``" not in cli(command).output
+
+
+def test_the_version_is_the_installed_one(cli):
+    assert geobench.__version__ == version("geobench-geolocalization")
+    assert cli("--version").output.split()[-1] == geobench.__version__
 
 
 SLOW = """

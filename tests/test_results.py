@@ -240,3 +240,17 @@ def test_a_score_that_cannot_be_computed_is_null_in_the_record(make_result):
     path = result.save(FOLDER)
     assert json.loads(path.read_text())["scores"] == {"acc_1km": 25.0, "country": None}
     assert np.isnan(load_result(path).scores["country"])
+
+
+def test_a_frame_has_a_row_for_each_image_and_the_columns_of_the_test_set(make_result):
+    result = replace(make_result(), extra=pd.DataFrame({"AUTHOR": list("abcd"), "status": list("wxyz")}))
+    frame = result.to_frame()
+    assert list(frame.columns) == [
+        *("image", "latitude", "longitude", "predicted_latitude", "predicted_longitude", "score", "error_km", "status"),
+        *("AUTHOR", "status of the test set"),
+    ]
+    assert frame["image"].tolist() == result.names.tolist()
+    assert frame["predicted_latitude"].tolist()[:3] == [0.0, 1.0, 10.0]
+    assert np.isnan(frame["predicted_latitude"][3])
+    assert frame["error_km"].round().tolist() == [0, 111, 1112, 20015]
+    assert frame["status"].tolist() == ["ok", "ok", "ok", "failed"]

@@ -411,3 +411,10 @@ def test_a_run_of_which_every_image_failed_exits_with_1(cli, photos):
     assert "knn × broken: all 4 images failed" in ran.stderr
     assert "geobench datasets check broken" in ran.stderr
     assert "all 12 images failed" not in ran.stderr
+
+
+def test_models_and_data_sets_may_be_named_as_on_the_command_line(register, photos, cli, tiny_encoder):
+    images, metadata = photos(12)
+    cli("datasets", "add", "mine", "--images", images, "--metadata", metadata, "--encoder", "tiny")
+    done = run("random, most-frequent", "mine", galleries=["land:10"], trained_on="mine")
+    assert {result.model for result in done.results} == {"random", "most-frequent"}

@@ -37,12 +37,12 @@ from geobench.progress import ConsoleProgress, is_first_process
 @resumable
 def demo(folder: Path, device: str) -> None:
     """Train three models and two baselines on embedded imagery and show the tables (a few minutes on two cores)."""
-    from geobench.experiments.demo import COMMANDS
+    from geobench.experiments.demo import COMMANDS, next_steps
     from geobench.experiments.demo import demo as run_demo
 
     click.echo("Equivalent to:\n" + "\n".join(f"  {command}" for command in COMMANDS) + "\n", err=True)
     outcome = run_demo(folder, device, ConsoleProgress())
-    finish(outcome.failures, lambda: results_table(folder))
+    finish(outcome.failures, lambda: f"{results_table(folder)}\n\n{next_steps(folder)}")
 
 
 @main.command()
@@ -207,14 +207,16 @@ def plugins(as_json: bool, strict: bool) -> None:
         raise PluginError("; ".join(plugin_errors()))
 
 
+def _in_a_line(docstring: str) -> str:
+    """Return the first line of a docstring as a table has it: without a full stop and the marks of code."""
+    return docstring.strip().splitlines()[0].rstrip(".").replace("``", "") if docstring.strip() else ""
+
+
 @main.command()
 @AS_JSON
 def encoders(as_json: bool) -> None:
     """List the encoders; a pattern stands for every name that it matches."""
     from geobench import get_encoders
 
-    rows = [
-        {"encoder": name, "what": (factory.__doc__ or "").strip().splitlines()[0].rstrip(".")}
-        for name, factory in get_encoders().items()
-    ]
+    rows = [{"encoder": name, "what": _in_a_line(factory.__doc__ or "")} for name, factory in get_encoders().items()]
     print_rows(rows, as_json)

@@ -22,6 +22,20 @@ COMMANDS = (
 """The equivalent commands."""
 
 
+def next_steps(folder: Path) -> str:
+    """Return what a reader of the demo's tables may want to do next, with the commands."""
+    results = "" if folder == FOLDER else f" --results {folder}"
+    steps = {
+        f"geobench report --format html --output report.html{results}": "the same as a page with a map",
+        f"geobench breakdown knn --dataset bluemarble{results}": "where a model fails",
+        "geobench predict PHOTO": "places for a photo; these models know satellite imagery alone",
+        "geobench datasets add mine --images DIR --exif": "your own photos",
+        "geobench --help": "all commands",
+    }
+    width = max(map(len, steps))
+    return "Next:\n" + "\n".join(f"  {command:{width}}  {what}" for command, what in steps.items())
+
+
 def demo(folder: Path = FOLDER, device: str = "auto", progress: Progress = SILENT) -> RunSummary:
     """Train the models on ``bluemarble``, run them on both embedded test sets, and save the results in ``folder``.
 
