@@ -6,11 +6,16 @@ from dataclasses import dataclass
 
 from geobench.audits.fingerprints import DISTANCE
 from geobench.audits.leakage import KINDS
+from geobench.audits.overlap import same_id, same_photos
 from geobench.audits.subsets import SUBSETS, Subset, get_subsets
 from geobench.checkpoints import find_checkpoint
 from geobench.errors import GeobenchError
+from geobench.models import hash_table
 from geobench.plugins import get_dataset
 from geobench.results import Result
+
+MOST_NAMED = 200_000
+"""Images of a training set whose names are compared without an audit."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,28 @@ def audited(result: Result) -> Audited | None:
     """Return what the newest audit that fits ``result`` found of its images; None if none fits."""
     fitting = [audit for audit in audits(result.dataset, result.trained_on) if _fits(audit, result)]
     return _found(fitting[-1], result) if fitting else None
+
+
+def same_named(result: Result) -> int:
+    """Return how many test images have the id and the place of a training image, by the tables alone, as an audit's.
+
+    0 where no table tells: the training set is not here, is another one now, was learnt in part, or is so large that
+    reading it is an audit's work.
+    """
+    import pandas as pd
+
+    if result.names is None or result.truth is None or not 0 < result.training_images <= MOST_NAMED:
+        return 0
+    if not (holds_photos(result.dataset) and holds_photos(result.trained_on)):
+        return 0
+    try:
+        theirs = get_dataset(result.trained_on).table("train")
+    except GeobenchError:
+        return 0
+    if result.training.get("table_hash", "") != hash_table(theirs):
+        return 0
+    ours = pd.DataFrame({"image": result.names, "latitude": result.truth[:, 0], "longitude": result.truth[:, 1]})
+    return int(same_photos(ours, theirs, {"id": same_id(ours, theirs)}).sum())
 
 
 def _found(audit: Subset, result: Result) -> Audited:

@@ -15,7 +15,7 @@ from geobench.plugins import get_metric, get_metrics
 from geobench.provenance import is_tested_on_training
 from geobench.published.rows import published_metrics, published_rows
 from geobench.published.verdicts import Judged, judge
-from geobench.report.audited import Audited, audited
+from geobench.report.audited import Audited, audited, same_named
 from geobench.report.current import TestSetsHere
 from geobench.report.distinctions import conflicting_galleries, distinctions, is_outdated
 from geobench.report.groups import Group, group
@@ -46,7 +46,8 @@ class Row:
         repeats: results with other seeds that drew nothing, so that they are this one again; likewise.
         changes: what has changed in the test set on this machine since it was measured, in words.
         outdated: whether its gallery, such as a file, has other coordinates now.
-        audited: what the audit that fits it found; None if there is none here.
+        audited: what the audit that fits it found; None if there is none here, and then
+        same_named: how many test images have the id and the place of a training image.
         n, crops, gallery, source, also, protocol, how, note: of a published row, as in
             :func:`geobench.published.rows.published_rows`.
     """
@@ -68,6 +69,7 @@ class Row:
     changes: tuple[str, ...] = ()
     outdated: bool = False
     audited: Audited | None = None
+    same_named: int = 0
     n: int | None = None
     crops: str = ""
     gallery: str = ""
@@ -89,8 +91,8 @@ class Row:
 
     @property
     def seen(self) -> int:
-        """Return how many test images the model has learnt from, as files or, by an audit, as other copies."""
-        return max(self.in_training, self.audited.same if self.audited is not None else 0)
+        """Return how many test images the model has learnt from, as files or, by audit or name, as other copies."""
+        return max(self.in_training, self.same_named, self.audited.same if self.audited is not None else 0)
 
     @property
     def partial(self) -> bool:
@@ -182,7 +184,8 @@ def row_of(
         superseded=group.superseded,
         repeats=group.repeats,
         changes=changes,
-        audited=audited(first),
+        audited=(found_by := audited(first)),
+        same_named=same_named(first) if found_by is None else 0,
     )
     if len(results) > 1:
         found = replace(found, spread={name: float(np.std(each, ddof=1)) for name, each in scores.items()})

@@ -45,6 +45,11 @@ def not_audited(ours: Sequence[Row]) -> Iterator[Doubt]:
         text = "The audit is of other images or positions" if audits(dataset, training) else "Not audited"
         shared = f"for photos of {dataset} that are also in {training}: {named(unfit, ours)}"
         yield Doubt("not audited", unfit, f"{text} {shared} ({audit_command(dataset, training)}).")
+        alike = tuple(row for row in unfit if row.same_named > row.in_training)
+        same = max((row.same_named for row in alike), default=0)
+        text = f"¶ {same:,} test images have the name and the place of a photo in {training}: {named(alike, ours)}"
+        apart = "" if any(row.compared for row in alike) else "; not part of the comparison"
+        yield Doubt("trained on test images", alike, f"{text}{apart}.")
 
 
 def leaks(ours: Sequence[Row]) -> Iterator[Doubt]:
