@@ -104,24 +104,52 @@ def adaptive_cells(
     Returns:
         The label (n,) of each image, −1 if its cell was left out; and the sorted ids (c,) of the cells.
     """
-    first, least = (ISN_LEVEL, min_images + 1) if rule == "isn" else (0, min_images)
+    return divided(*sorted_leaves(coordinates), min_images, max_images, rule)
+
+
+def sorted_leaves(coordinates: FloatArray) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.intp]]:
+    """Return the leaf cells (n,) of ``coordinates`` (n, 2) along the curve, and which image each is of."""
     leaves = leaf_cells(coordinates)
+    order = np.argsort(leaves, kind="stable")
+    return leaves[order], order
+
+
+def divided(
+    leaves: npt.NDArray[np.uint64],
+    order: npt.NDArray[np.intp],
+    min_images: int,
+    max_images: int,
+    rule: Rule = "isn",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what :func:`adaptive_cells` does, for :func:`sorted_leaves`: several partitions share one sort.
+
+    Cells of one level come along the curve in the order of their leaves, so that each is a run of them; so do cells of
+    several levels that do not overlap.
+    """
+    first, least = (ISN_LEVEL, min_images + 1) if rule == "isn" else (0, min_images)
     cell_of = np.zeros(len(leaves), dtype=np.uint64)
     open_rows = np.arange(len(leaves))
     for level in range(first, LEAF_LEVEL + 1):
         parents = parent_cells(leaves[open_rows], level)
-        _, inverse, counts = np.unique(parents, return_inverse=True, return_counts=True)
-        small = counts[inverse] <= max_images
+        small = _run_lengths(parents) <= max_images
         if level == LEAF_LEVEL:
             small[:] = True
         cell_of[open_rows[small]] = parents[small]
         open_rows = open_rows[~small]
         if not len(open_rows):
             break
-    cells, inverse, counts = np.unique(cell_of, return_inverse=True, return_counts=True)
-    kept = counts >= least
-    numbers = np.where(kept, np.cumsum(kept) - 1, -1)
-    return numbers[inverse], cells[kept]
+    kept = _run_lengths(cell_of) >= least
+    cells, numbers = np.unique(cell_of[kept], return_inverse=True)
+    labels = np.full(len(leaves), -1)
+    labels[order[kept]] = numbers
+    return labels, cells
+
+
+def _run_lengths(ordered: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
+    """Return for each element (n,) of ``ordered`` how many are equal to it; equal ones follow each other."""
+    starts = np.flatnonzero(np.concatenate([np.ones(min(1, len(ordered)), np.bool_), ordered[1:] != ordered[:-1]]))
+    lengths = np.diff(np.append(starts, len(ordered)))
+    return np.repeat(lengths, lengths)
 
 
 def labels_in(coordinates: FloatArray, cells: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench.cells import Rule, adaptive_cells, ancestors_of, cell_centres, labels_in
+from geobench.cells import Rule, ancestors_of, cell_centres, divided, labels_in, sorted_leaves
 from geobench.data.tables.cell_files import read_cells
 from geobench.errors import TrainingError
 from geobench.geo import FloatArray, mean_position
@@ -80,7 +80,8 @@ def nested(
     Raises:
         TrainingError: a partition has no cell.
     """
-    found = [adaptive_cells(coordinates, min_images, most, rule) for most in max_images]
+    leaves = sorted_leaves(coordinates)
+    found = [divided(*leaves, min_images, most, rule) for most in max_images]
     if not all(len(cells) for _, cells in found):
         more = "more than " if rule == "isn" else ""
         raise TrainingError(
