@@ -6,7 +6,7 @@ import numpy as np
 
 from geobench import Model, Predictions, hookimpl
 from geobench.cells import adaptive_cells
-from geobench.geo import mean_position
+from geobench.partitions import mean_positions
 from geobench.settings import setting, settings
 
 
@@ -64,7 +64,7 @@ class MostFrequent(Model):
         labels, cells = adaptive_cells(training_set.coordinates, 1, self.config.max_images, "inclusive")
         counts = np.bincount(labels, minlength=len(cells))
         order = np.argsort(-counts, kind="stable")
-        self.centres = np.stack([mean_position(training_set.coordinates[labels == cell]) for cell in order])
+        self.centres = mean_positions(labels, training_set.coordinates, len(cells))[order]
         self.shares = counts[order] / counts.sum()
 
     def locate(self, features, gallery=None, top_k=1):

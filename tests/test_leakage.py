@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from geobench import FeatureError, get_dataset
-from geobench.audits.fingerprints import FEATURELESS, OK, UNREADABLE, fingerprint, fingerprints, near_pairs
+from geobench.audits import near_pairs as search_of_pairs
+from geobench.audits.fingerprints import FEATURELESS, OK, UNREADABLE, fingerprint, fingerprints
 from geobench.audits.leakage import audit
+from geobench.audits.near_pairs import near_pairs
 from geobench.audits.overlap import photo_ids, same_photographer, twins
 from geobench.audits.subsets import Subset, get_subsets, score_subset
 from geobench.data.raster import RasterDataset
@@ -277,8 +279,37 @@ def test_twins_agree_with_a_bitwise_comparison():
         (row, other, f"{apart[row, other]} bits apart") for row, other in zip(*np.nonzero(apart <= 16), strict=True)
     }
     found = twins(ours, theirs, 16, "twins", SILENT)
+    assert [pair[:2] for pair in found.pairs()] == sorted(pair[:2] for pair in expected)
     assert set(found.pairs()) == expected and len(list(found.pairs())) == len(expected) == 15 + 3
     assert list(found.counts) == list((apart <= 16).sum(axis=1))
+
+
+@pytest.mark.parametrize(("parts", "distance"), [(6, 16), (7, 5), (8, 16), (8, 7), (13, 30), (16, 0)])
+def test_a_search_by_parts_finds_what_comparing_each_with_each_does_and_nothing_twice(parts, distance, monkeypatch):
+    monkeypatch.setattr(search_of_pairs, "CANDIDATES", 50)
+    monkeypatch.setattr(search_of_pairs, "LOOKED_UP", 5000)
+    rng = np.random.default_rng(parts)
+    ours, theirs = random_fingerprints(200, 0), random_fingerprints(3000, 1)
+    for row in range(2000):  # copies with up to twice as many bits flipped, spread or side by side
+        flips = rng.integers(0, 2 * distance + 2)
+        bits = np.unpackbits(ours[row % 200, :2].view(np.uint8), bitorder="little")
+        where = rng.choice(128, flips, replace=False) if row % 2 else (rng.integers(128) + np.arange(flips)) % 128
+        bits[where] ^= 1
+        theirs[row, :2] = np.packbits(bits, bitorder="little").view(np.uint64)
+    counted = []
+    found, expected = [], []
+    for pairs in search_of_pairs._by_parts(ours, theirs, distance, parts, counted.append):
+        found += zip(*(each.tolist() for each in pairs), strict=True)
+    for pairs in search_of_pairs._each(ours, theirs, distance, lambda n: None):
+        expected += zip(*(each.tolist() for each in pairs), strict=True)
+    assert len(expected) > 500 and sorted(found) == sorted(expected)
+    assert sum(counted) == 3000
+
+
+def test_a_search_by_parts_is_chosen_where_it_is_the_faster_one():
+    chosen = search_of_pairs._parts
+    assert [chosen(2, 1000, 16), chosen(3000, 1000, 16), chosen(3000, 1_000_000, 50)] == [0, 0, 0]
+    assert chosen(3000, 1_000_000, 16) == 7 and chosen(4_700_000, 4_700_000, 16) == 6
 
 
 def test_three_thousand_against_a_million_needs_little_memory():

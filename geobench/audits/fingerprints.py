@@ -7,7 +7,6 @@ alone confuses some different photos when millions of pairs are compared; togeth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from geobench import disk, files, holding
 from geobench.audits.pool import BLOCK, image_pool
 from geobench.errors import FeatureError, ImageError
 from geobench.images.digests import NONE, digest_of
-from geobench.progress import SILENT, Advance, Progress
+from geobench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,27 +109,3 @@ def _read(path: Path, n: int) -> Fingerprints:
     except (OSError, ValueError) as error:
         damaged = f"{path}: the fingerprints are damaged ({error}); delete the file."
         raise FeatureError(disk.not_readable(path, error, damaged)) from error
-
-
-ROWS, COLUMNS = 32, 4096  # compared at once: 1 MiB of differences, which fits in the CPU cache
-
-
-def near_pairs(
-    ours: Fingerprints, theirs: Fingerprints, distance: int, advance: Advance
-) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.uint8]]]:
-    """Yield the pairs of rows whose first two columns differ in at most ``distance`` bits, with the number of bits.
-
-    Every row of ``ours`` is compared with every row of ``theirs``, in blocks; 3,000 × 1,000,000 take about 4 s on one
-    core. ``advance`` counts rows of ``theirs``.
-    """
-    columns = [np.ascontiguousarray(theirs[:, word]) for word in (0, 1)]
-    for first in range(0, len(theirs), COLUMNS):
-        block = [column[first : first + COLUMNS] for column in columns]
-        for row in range(0, len(ours), ROWS):
-            part = ours[row : row + ROWS]
-            differing = np.bitwise_count(part[:, :1] ^ block[0])
-            differing += np.bitwise_count(part[:, 1:2] ^ block[1])
-            if differing.min() <= distance:
-                mine, other = np.nonzero(differing <= distance)
-                yield mine + row, other + first, differing[mine, other]
-        advance(len(block[0]))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geobench.audits.fingerprints import OK, Fingerprints, near_pairs
+from geobench.audits.fingerprints import OK, Fingerprints
+from geobench.audits.near_pairs import near_pairs
 from geobench.data.tables.photographers import FLICKR_USER, one_spelling, photographers
 from geobench.geo import haversine_km, place_keys
 from geobench.images.decoding import SUFFIXES
@@ -146,6 +147,8 @@ def twins(ours: Fingerprints, theirs: Fingerprints, distance: int, what: str, pr
     if not hits:
         return _grouped(group, np.empty(0, np.int64), np.empty(0, np.int64))
     a, b, bits = (np.concatenate(part) for part in zip(*hits, strict=True))
+    order = np.lexsort((b, a))
+    a, b, bits = a[order], b[order], bits[order]
     # From pairs of fingerprints to training rows: all rows that have the second fingerprint of each pair.
     order = np.argsort(other_group, kind="stable")
     begin, end = (np.searchsorted(other_group[order], b, side=side) for side in ("left", "right"))
