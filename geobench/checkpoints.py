@@ -117,6 +117,15 @@ class Checkpoint(TrainingIdentity):
 
         return load_file(self.folder / WEIGHTS)
 
+    @property
+    def made_of(self) -> str:
+        """Return the key of the features that it refers to in place of weights, as kNN does; empty if it has them."""
+        from safetensors import safe_open
+
+        with safe_open(self.folder / WEIGHTS, "numpy") as weights:
+            held = "features" in weights.keys() and weights.get_slice("features").get_dtype() == "U8"  # noqa: SIM118
+            return str(json.loads(weights.get_tensor("features").tobytes())["key"]) if held else ""
+
     @cached_property
     def digests(self) -> Digests | None:
         """Return the digests (2, m) of what it learnt from, in order and memory-mapped; None if unknown.

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,6 +144,27 @@ def test_what_is_removed_is_made_again_with_the_same_answers(trained, own_home):
         np.testing.assert_array_equal(one, other)
     of_training = {entry.name for entry in plan.removed if entry.about.get("purpose") == "train"}
     assert set(listed) - set(names()) == of_training  # nobody needed these
+
+
+def test_the_features_that_a_checkpoint_consists_of_stay_as_long_as_it_does(cli):
+    spec = geobench.train("knn", "bluemarble", encoder="tiny", limit=30, settings={"k": 2}, device="cpu").spec
+    geobench.train("most-frequent", "bluemarble", encoder="tiny", limit=30, device="cpu")
+    holding.let_go()
+    (features,) = names("features")
+    plan = plan_removal(Selection(kinds=["features"]), needed=True)
+    assert kept(plan) == {features: f"{spec} consists of these; remove it first"}
+    cli("cache", "remove", next(name for name in names("checkpoints") if "/knn/" in name), "--yes")
+    assert [entry.name for entry in plan_removal(Selection(kinds=["features"]), needed=True).removed] == [features]
+
+
+def test_without_its_features_a_checkpoint_says_how_to_have_them_again(own_home, cli, tiny_encoder):
+    spec = geobench.train("knn", "bluemarble", encoder="tiny", limit=30, settings={"k": 2}, device="cpu").spec
+    holding.let_go()
+    shutil.rmtree(own_home / names("features")[0])
+    with pytest.raises(geobench.FeatureError, match="the features that it refers to are not there") as caught:
+        geobench.evaluate(spec, "bluemarble", limit=3)
+    cli(*str(caught.value).split("geobench ")[-1].split(), "--workers", "0", "--device", "cpu")
+    assert geobench.evaluate(spec, "bluemarble", limit=3).failed == 0
 
 
 def test_what_a_checkpoint_refers_to_stays_unless_that_is_asked_for(trained):

@@ -47,6 +47,12 @@ class Needs:
             return next(users, "") or self._unread(entry)
         return ""
 
+    def part_of(self, entry: Entry) -> str:
+        """Return the checkpoint that has the features ``entry`` in place of weights; empty if none has."""
+        if entry.kind.name != "features":
+            return ""
+        return next((one.spec for one in self.checkpoints if one.made_of == entry.paths[0].name), "")
+
     def _unread(self, entry: Entry) -> str:
         names = sorted(self.unread.intersection(entry.datasets))
         return f"a training on {names[0]} that is interrupted or cannot be read" if names else ""

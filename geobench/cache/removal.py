@@ -111,6 +111,8 @@ def _why_kept(entry: Entry, selection: Selection, needs: Needs, needed: bool) ->
         return f"removed {removal.value}"
     if any(path.is_symlink() for path in entry.paths):
         return LINK
+    if spec := needs.part_of(entry):
+        return f"{spec} consists of these; remove it first"
     if not needed and needs.of_entry(entry):
         return NEEDED
     with _to_oneself(entry) as obstacle:

@@ -103,7 +103,7 @@ class Features:
     def reference(self) -> npt.NDArray[np.uint8]:
         """Return what a checkpoint keeps in place of them, for :meth:`referred`: their key and a digest of a sample."""
         about = self.about
-        named = {name: about.get(name) for name in ("dataset", "purpose", "encoder")}
+        named = {name: about.get(name) for name in ("dataset", "purpose", "encoder", "images", "crops")}
         text = json.dumps({"key": self.key, "sample": self._sample(), **named}, sort_keys=True)
         return np.frombuffer(text.encode(), dtype=np.uint8)
 
@@ -117,6 +117,7 @@ class Features:
         named = json.loads(reference.tobytes())
         folder = _root() / named["key"]
         again = f"geobench features {named['dataset']} --split {named['purpose']} --encoder {named['encoder']}"
+        again += f" --limit {named['images']}" + (f" --crops {named['crops']}" if named["crops"] != 1 else "")
         if not folder.is_dir():
             raise FeatureError(
                 f"{folder}: the features that it refers to are not there; bring them back, or extract them again as "
