@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -243,10 +243,7 @@ class Predictions:
             ResultError: the file is missing, truncated or not a predictions file.
         """
         try:
-            text = path.read_bytes().decode("utf-8")
-            if not text.endswith("\n"):
-                raise ValueError("truncated")
-            table = _read(text)
+            table = _read(path)
             if missing := [name for name in ("image", "status", "latitude", "longitude") if name not in table]:
                 raise ValueError(f"not written by geobench: no column {', '.join(missing)}")
             k = sum(bool(re.fullmatch(r"score_[1-9]\d*", column)) for column in table.columns)
@@ -280,11 +277,16 @@ def extra_columns(table: pd.DataFrame) -> pd.DataFrame:
     return table[[column for column in table.columns if not _OURS.fullmatch(column)]]
 
 
-def _read(text: str) -> pd.DataFrame:
-    """Return the table in ``text``: our numbers as the nearest float64, everything else as written."""
+def _read(path: Path) -> pd.DataFrame:
+    """Return the table in ``path``: our numbers as the nearest float64, everything else as written."""
     import pandas as pd
 
-    table = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)  # an image may be called NA, and a country is
+    content = path.read_bytes()
+    if not content.endswith(b"\n"):
+        raise ValueError("truncated")
+    table = pd.read_csv(
+        BytesIO(content), dtype=str, keep_default_na=False
+    )  # an image may be called NA, and a country is
     for column in table.columns:
         if _OURS.fullmatch(column) and column not in _TEXTS:
             table[column] = table[column].replace("", "nan").to_numpy(object).astype(np.float64)

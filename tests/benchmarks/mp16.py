@@ -294,18 +294,16 @@ def evaluation(scale):
     """Evaluate a model on as many test images: identity, errors, scores, and the files of the result."""
     rows = scale.table()
     yield
-    _evaluated(scale, rows).save(scale.scratch)
+    _evaluated(scale, rows).save(scale.folder / "results")
     return 200 * scale.n, 0
 
 
 def report(scale):
-    """Read a result of as many test images and print its table, with confidence intervals."""
+    """Read the result of the evaluation and print its table, with confidence intervals."""
     from geobench.report.formats import report as make_report
 
-    folder = scale.scratch
-    _evaluated(scale, scale.table()).save(folder)
     yield
-    assert "near-bench" in make_report("markdown", folder)
+    assert "near-bench" in make_report("markdown", scale.folder / "results")
     return 100 * scale.n, 0
 
 
