@@ -315,8 +315,11 @@ def chromium():
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
+    offline = ("background-networking", "component-update", "sync", "quic")  # else it waits for hosts now and then
+    for argument in ("headless=new", "no-sandbox", "no-first-run", "disable-gpu", "disable-dev-shm-usage"):
+        options.add_argument(f"--{argument}")
+    for service in offline:
+        options.add_argument(f"--disable-{service}")
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     yield driver
