@@ -1,182 +1,19 @@
 """All measurements that need a GPU: python tests/benchmarks/gpu.py [--quick] [--only WORD]
 
-Runs the tests that need one, then prints a short table of figures. A figure that cannot be measured (no package
-``geoclip``, no compiler, no embedded imagery) says why and does not stop the others.
+Runs the tests that need one, then prints one table: target, figure, and the share of what the card can do at most, by a
+large matrix product or a large copy. A figure that cannot be measured (no package ``geoclip``, no compiler, no embedded
+imagery) says why and does not stop the others. ``--tiny`` measures everything on a CPU in tiny sizes, in a minute: no
+figure of it means anything, but all of them can be had.
 """
 
 import argparse
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-import numpy as np
-import peer
+import gpu_work as work
 import torch
 
-from geobench.features.loaders import ResidentFeatures
-from geobench.training.engine import Training
 from geobench_plugins.geoclip import contrast
-from geobench_plugins.geoclip.config import GeoClipConfig
-from geobench_plugins.geoclip.network import GeoClip
-
-DIM, DEVICE = 768, "cuda"
-PEER_STEPS = 40
-VIT_BATCH = 256
-DISTINCT = 2048  # JPEG files; more images are links to them
-PAPER_STEPS = 92_190  # 4.72 M photos × 10 epochs / 512
-FIRST, LATER = 3 * 512 * 1024, 3 * (2 * 1024**2 + 1024 * 512)  # weights that a location passes through
-LOCATIONS = 512 + 4096
-# Forward pass, gradients of weights, gradients of inputs; the first layers need no gradients of inputs.
-FLOP_PER_STEP = LOCATIONS * (4 * FIRST + 6 * LATER) + 512 * (4 * 768 * 768 + 6 * 768 * 512) + 6 * 512 * LOCATIONS * 512
-
-
-class RandomFeatures:
-    """A loader of random half-precision features on the device: 7.2 GB for 4.72 million photos."""
-
-    def __init__(self, n: int) -> None:
-        self.features = torch.empty((n, 1, DIM), dtype=torch.float16, device=DEVICE).normal_()
-
-    width = DIM
-    batches = ResidentFeatures.batches
-
-
-def training(n: int, **settings) -> Training:
-    """Return a training run of the paper's sizes on ``n`` synthetic photos."""
-    config = GeoClipConfig(**settings)
-    torch.manual_seed(0)
-    network = contrast.Contrast(GeoClip(config, DIM), config, seed=0).to(DEVICE)
-    if config.compiles(DEVICE):
-        network.compile_for_training()
-    coordinates = (torch.rand(n, 2, device=DEVICE) - 0.5) * torch.tensor([180.0, 360.0], device=DEVICE)
-    return Training(
-        what="bench",
-        network=network,
-        loss=network.loss,
-        loader=RandomFeatures(n),
-        indices=np.arange(n),
-        targets=coordinates,
-        schedule=config,
-        seed=0,
-        device=DEVICE,
-    )
-
-
-def seconds_of(n: int, **settings) -> tuple[float, float, float]:
-    """Return the seconds to prepare and compile, of an epoch over ``n`` photos, and of one of its steps."""
-
-    def epoch():
-        started = time.perf_counter()
-        run._epoch(threading.Event(), lambda *given, **figures: None)
-        torch.cuda.synchronize()
-        return time.perf_counter() - started
-
-    started = time.perf_counter()
-    run = training(n, epochs=2, **settings)
-    run._prepare()
-    prepared = time.perf_counter() - started
-    first, second = epoch(), epoch()
-    return prepared + max(0, first - second), second, second / run.per_epoch
-
-
-def peer_step() -> float:
-    """Return the seconds of a step of the released code: its own loop on the GPU, eager, float32, without backbone."""
-    steps, times = peer.training_steps(512, 4096, DIM, DEVICE, PEER_STEPS), []
-    for _ in range(6):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        steps()
-        torch.cuda.synchronize()
-        times.append((time.perf_counter() - started) / PEER_STEPS)
-    return statistics.median(times[1:])
-
-
-def ceilings() -> tuple[float, float]:
-    """Return the limits of the GPU: bf16 TFLOP/s of a large matrix product, and TB/s of a large copy."""
-    a = torch.randn(8192, 8192, device=DEVICE, dtype=torch.bfloat16)
-    b = torch.randn(512 << 20, device=DEVICE, dtype=torch.float32)
-
-    def timed(work, repeats=20):
-        for _ in range(3):
-            work()
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        for _ in range(repeats):
-            work()
-        torch.cuda.synchronize()
-        return (time.perf_counter() - started) / repeats
-
-    target = torch.empty_like(b)
-    return 2 * 8192**3 / timed(lambda: a @ a) / 1e12, 2 * b.nbytes / timed(lambda: target.copy_(b)) / 1e12
-
-
-def vit(images: int) -> tuple[float, float, float]:
-    """Return photos per second of ViT-L/14 from JPEG files and from tensors in memory, and the encoder's busy share.
-
-    The first excludes reading the weights and joining the shards.
-    """
-    import open_clip
-    import pandas as pd
-    from PIL import Image
-
-    from geobench import extract, get_encoder
-    from geobench.data.dataset import Dataset
-    from geobench.features.encoders import encode
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        model = open_clip.create_model("ViT-L-14", pretrained=None)
-        torch.save(model.state_dict(), folder / "random.pt")
-        rng = np.random.default_rng(0)
-        noise = rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)
-        for number in range(min(images, DISTINCT)):
-            photo = Image.fromarray(np.roll(noise, number, axis=1)).resize((640, 480), Image.Resampling.BICUBIC)
-            photo.save(folder / f"{number}.jpg", quality=90)
-        for number in range(DISTINCT, images):
-            os.link(folder / f"{number % DISTINCT}.jpg", folder / f"{number}.jpg")
-        dataset = Dataset("vit", "vit", splits={"all": {"images": name, "metadata": name}})
-        table = pd.DataFrame({"image": [f"{number}.jpg" for number in range(images)]})
-        encoder = get_encoder(f"ViT-L-14/{folder / 'random.pt'}")
-        encoder.load(DEVICE)
-        batch = torch.randn(VIT_BATCH, 3, 224, 224, device=DEVICE)
-        for repeats in (3, 10):  # the first to warm up
-            torch.cuda.synchronize()
-            started = time.perf_counter()
-            for _ in range(repeats):
-                encode(encoder, batch)
-            torch.cuda.synchronize()
-        memory = VIT_BATCH * repeats / (time.perf_counter() - started)
-        extract(
-            dataset, table[:1024], encoder, device=DEVICE, batch_size=VIT_BATCH, workers=16
-        )  # files in the page cache
-        features = extract(dataset, table, encoder, device=DEVICE, batch_size=VIT_BATCH, workers=16)
-        return features.about["images_per_second_of_each"], memory, features.about["encoder_busy"]
-
-
-def accuracies(**settings) -> dict[str, float]:
-    """Return the scores of GeoCLIP trained on bluemarble with ``settings``."""
-    from geobench import run, train
-
-    checkpoint = train("geoclip", settings=settings, device=DEVICE)
-    with tempfile.TemporaryDirectory() as folder:
-        (result,) = run([checkpoint.spec], ["bluemarble"], folder=Path(folder), device=DEVICE).results
-    return {name: value for name, value in result.scores.items() if name.startswith("acc")}
-
-
-def tests() -> str:
-    """Return the last line of the tests that need a GPU."""
-    path = Path(__file__).parents[1] / "test_gpu.py"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--tb=line", str(path)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        print(done.stdout[-3000:], flush=True)
-    return done.stdout.strip().splitlines()[-1]
-
 
 AUTOTUNED = "bf16, compiled with max-autotune"
 HOW = {  # ways to take a step, the default of training first
@@ -186,71 +23,163 @@ HOW = {  # ways to take a step, the default of training first
     "bf16, eager": {"precision": "bf16", "compiled": "no"},
     "float32, eager": {"precision": "fp32", "compiled": "no"},
 }
+STEP_MS, TIMES_PEER, MINUTES, BUSY, WAITED, POINTS = 1.3, 5.0, 2.5, 0.8, 0.2, 1.0
+"""Targets, for one H100."""
 
 
-def figures(quick: bool):
-    """Yield names of measurements and functions that return their text, in order: later ones use earlier results."""
-    small, large = 512 * (100 if quick else 1000), 512 * (500 if quick else PAPER_STEPS // 10)
-    steps: dict[str, float] = {}
+@dataclass(frozen=True)
+class Figure:
+    """What was measured.
 
-    def floor():
-        flops, bandwidth = ceilings()
-        at_least = f"a step at least {1000 * FLOP_PER_STEP / flops / 1e12:.3f} ms ({FLOP_PER_STEP / 1e9:.0f} GFLOP)"
-        return f"{flops:.0f} TFLOP/s bf16, {bandwidth:.2f} TB/s copy; {at_least}"
+    Attributes:
+        text: as shown.
+        share: of the limit, None if it has none.
+        met: whether the target was met, None without one.
+    """
 
-    def step(how):
+    text: str
+    share: float | None = None
+    met: bool | None = None
+
+
+Row = tuple[str, str, Callable[[], Figure]]
+"""Name, target, and the measurement."""
+
+
+class Measurements:
+    """The measurements in order; later ones use results of earlier ones."""
+
+    def __init__(self, sizes: work.Sizes) -> None:
+        self.sizes = sizes
+        self.flops = self.bandwidth = float("inf")
+        self.steps: dict[str, float] = {}
+
+    def rows(self) -> Iterator[Row]:
+        """Yield them."""
+        sizes = self.sizes
+        if sizes.device == "cuda":
+            yield "tests that need a GPU", "all pass", lambda: Figure(*(said := work.tests())[:1], None, said[1])
+        yield "limits of the card", "–", self.limits
+        for number, how in enumerate(HOW):
+            target = f"at most {STEP_MS} ms" if not number else "–"
+            yield f"step of GeoCLIP, batch {sizes.batch}, {how}", target, lambda how=how: self.step(how)
+        yield "step of the package geoclip, eager, float32", f"{TIMES_PEER:g} × ours or more", self.ratio
+        yield "training on 4.72 M cached features", f"ten epochs in {MINUTES} min", self.epochs
+        yield "features in half precision, gathered", "–", self.half
+        for name in sizes.systems:
+            yield f"{name}, from features", "–", lambda name=name: self.system(name)
+        for backbone in ("last", "whole"):
+            what = f"planet from pixels, backbone={backbone}"
+            yield what, f"waits for photos {WAITED:.0%} or less", lambda backbone=backbone: self.pixels(backbone)
+        encoder = sizes.architecture or "efficientnet_lite0"
+        yield f"extraction, {encoder}", f"encoder busy {BUSY:.0%} or more", self.extraction
+        yield "bluemarble, bf16 compiled / float32 eager", f"within {POINTS:g} point", self.accuracy
+
+    def limits(self) -> Figure:
+        """Measure what the card can do at most."""
+        self.flops, self.bandwidth = work.ceilings(self.sizes)
+        return Figure(f"{self.flops / 1e12:.3g} TFLOP/s, {self.bandwidth / 1e12:.3g} TB/s copy")
+
+    def step(self, how: str) -> Figure:
+        """Measure a step of GeoCLIP."""
         contrast.COMPILE_MODE = "max-autotune-no-cudagraphs" if how == AUTOTUNED else "default"
         torch.compiler.reset()
-        begin, _, steps[how] = seconds_of(small, **HOW[how])
+        begin, _, seconds = work.seconds_of(self.sizes, self.sizes.few, **HOW[how])
         contrast.COMPILE_MODE = "default"
-        return f"{1000 * steps[how]:.3f} ms; {begin:.0f} s to start"
+        self.steps[how] = seconds
+        met = 1000 * seconds <= STEP_MS if how == next(iter(HOW)) else None
+        share = work.flop_of_step(self.sizes) / self.flops / seconds
+        return Figure(f"{1000 * seconds:.3f} ms; {begin:.0f} s to start", share, met)
 
-    def ratio():
-        alone = peer_step()
-        times = ", ".join(f"{alone / steps[how]:.1f} × {how}" for how in HOW if how in steps)
-        return f"{1000 * alone:.3f} ms: {times}"
+    def ratio(self) -> Figure:
+        """Measure a step of the authors' code."""
+        alone = work.peer_step(self.sizes)
+        times = ", ".join(f"{alone / self.steps[how]:.1f} × {how}" for how in HOW if how in self.steps)
+        default = self.steps.get(next(iter(HOW)))
+        return Figure(f"{1000 * alone:.3f} ms: {times}", None, default and alone / default >= TIMES_PEER)
 
-    def epoch():
-        begin, seconds, _ = seconds_of(large, precision="bf16")
-        return f"{begin:.0f} s to start, {seconds:.1f} s per epoch of {large:,}; ten: {10 * seconds / 60:.2f} min"
+    def epochs(self) -> Figure:
+        """Measure an epoch at MP-16's size; ten of a smaller one are scaled to the paper's steps."""
+        begin, seconds, each = work.seconds_of(self.sizes, self.sizes.many, precision="bf16")
+        minutes = each * self.sizes.paper_steps / 60
+        share = work.flop_of_step(self.sizes) / self.flops / each
+        text = (
+            f"{begin:.0f} s to start, {seconds:.1f} s per epoch of {self.sizes.many:,}; the paper's: {minutes:.2f} min"
+        )
+        return Figure(text, share, minutes <= MINUTES)
 
-    def extraction():
-        files, memory, busy = vit(2048 if quick else 20_480)
-        share = f"{100 * files / memory:.0f} %, encoder busy {busy:.0%}"
-        return f"{files:.0f} photos/s from JPEG, {memory:.0f}/s from memory: {share}"
+    def half(self) -> Figure:
+        """Measure batches gathered from half-precision features on the device."""
+        moved, seconds, each = work.gathered(self.sizes)
+        text = f"{moved / seconds / 1e12:.3g} TB/s; {each:,} bytes a photo, {each * 4.72e6 / 1e9:.1f} GB for MP-16"
+        return Figure(text, moved / seconds / self.bandwidth)
 
-    def compare():
-        ours, plain = accuracies(precision="bf16"), accuracies(precision="fp32", compiled="no")
-        return ", ".join(f"{name[4:]} {ours[name]:.1f} / {plain[name]:.1f}" for name in ours)
+    def system(self, name: str) -> Figure:
+        """Measure the training of another system."""
+        rate, flop = work.system(name, self.sizes)
+        return Figure(f"{rate:,.0f} photos/s, {flop / 1e6:,.1f} MFLOP each", rate * flop / self.flops)
 
-    yield "tests that need a GPU", tests
-    yield "limits of the GPU", floor
-    for how in HOW:
-        yield f"step, batch 512, queue 4096, {how}", lambda how=how: step(how)
-    yield "step of the package geoclip, eager, float32", ratio
-    yield "training on 4.72 M cached features", epoch
-    yield "ViT-L/14 features", extraction
-    yield "bluemarble accuracy, bf16 compiled / float32 eager", compare
+    def pixels(self, backbone: str) -> Figure:
+        """Measure a training from JPEG files."""
+        rate, waited, flop = work.from_pixels(self.sizes, backbone)
+        text = f"{rate:,.0f} photos/s, waits {waited:.0%} of the time; {flop / 1e9:,.2f} GFLOP each"
+        return Figure(text, rate * flop / self.flops, waited <= WAITED)
+
+    def extraction(self) -> Figure:
+        """Measure the extraction of features from JPEG files."""
+        rate, memory, busy, kind = work.extraction(self.sizes)
+        text = f"{rate:.0f} photos/s from JPEG, {memory:.0f}/s from memory; encoder busy {busy:.0%}; stored in {kind}"
+        return Figure(text, rate / memory, busy >= BUSY)
+
+    def accuracy(self) -> Figure:
+        """Compare the accuracies of two ways to train."""
+        ours = work.accuracies(self.sizes, precision="bf16")
+        plain = work.accuracies(self.sizes, precision="fp32", compiled="no")
+        worst = max(abs(ours[name] - plain[name]) for name in ours)
+        text = ", ".join(f"{name[4:]} {ours[name]:.1f} / {plain[name]:.1f}" for name in ours)
+        return Figure(text, None, worst <= POINTS)
+
+
+def measured(sizes: work.Sizes, only: str) -> list[tuple[str, str, Figure]]:
+    """Return all rows, printing each as soon as it is measured."""
+    found = []
+    for what, target, measure in Measurements(sizes).rows():
+        if only not in what:
+            continue
+        try:
+            figure = measure()
+        except Exception as error:  # a figure that cannot be measured does not stop the others
+            reason = (str(error).splitlines() or [""])[0][:150]
+            figure = Figure(f"not measured: {type(error).__name__}: {reason}")
+        print(f"{what}: {figure.text}", flush=True)
+        found.append((what, target, figure))
+    return found
+
+
+def as_table(rows: list[tuple[str, str, Figure]]) -> str:
+    """Return the rows in Markdown."""
+    lines = ["| What | Target | | Figure | Share of the limit |", "|---|---|---|---|---:|"]
+    for what, target, figure in rows:
+        met = {True: "met", False: "missed", None: ""}[figure.met]
+        share = "–" if figure.share is None else f"{100 * figure.share:.1f} %"
+        lines.append(f"| {what} | {target} | {met} | {figure.text} | {share} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer photos, to check that everything runs")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes on a CPU, to check that nothing has rotted")
     parser.add_argument("--only", default="", help="only measurements with this in their name, such as step")
     given = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("skipped: no GPU available")
+    if not given.tiny and not torch.cuda.is_available():
+        print("skipped: no GPU available; --tiny runs all of it on the CPU, in sizes that mean nothing")
         return
-    rows = [("GPU", torch.cuda.get_device_name())]
-    for what, work in figures(given.quick):
-        if given.only not in what:
-            continue
-        try:
-            rows.append((what, work()))
-        except Exception as error:  # a figure that cannot be measured does not stop the others
-            rows.append((what, f"not measured: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:150]}"))
-        print(f"{rows[-1][0]}: {rows[-1][1]}", flush=True)
-    print("\n" + "\n".join(f"{what:55s} {value}" for what, value in rows))
+    sizes = work.TINY if given.tiny else work.QUICK if given.quick else work.GPU
+    name = torch.cuda.get_device_name() if sizes.device == "cuda" else "a CPU, in sizes that mean nothing"
+    print(f"on {name}")
+    print("\n" + as_table(measured(sizes, given.only)))
 
 
 if __name__ == "__main__":
