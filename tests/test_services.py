@@ -5,17 +5,20 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from typing import ClassVar
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from geobench import Options, evaluate, get_dataset, run
 from geobench.errors import ServiceError, SettingError, StorageError
 from geobench.predictions import OK, REFUSED, SERVICE, UNPARSEABLE, UNREADABLE
 from geobench.results import load_result
-from geobench.services import Asking, Busy, Refused, Rejected, Reply, Service, ServiceConfig, asking
+from geobench.services import Asking, Busy, Photo, Refused, Rejected, Reply, Service, ServiceConfig, asking
 from geobench.services.budget import BudgetError
 from geobench.services.log import AnswerLog
 from geobench.services.samples import agreement
@@ -107,6 +110,53 @@ def test_every_fault_is_the_status_of_its_image_and_no_other(oracle, fault):
     assert set(found.values()) == {OK}
     assert oracle.asked == Counter(images) + Counter({images[3]: requests - 1})
     assert result.failed == (status != OK)
+
+
+def reader(read, pause_s=0.0):
+    """Return a function that reads the photo of a name, and notes that in ``read``."""
+
+    def photo(name):
+        time.sleep(pause_s)
+        read.append(name)
+        return Photo(name, name.encode(), name, lambda: Image.new("RGB", (8, 8)))
+
+    return photo
+
+
+def test_a_few_photos_are_read_ahead_in_their_order(oracle, own_home, monkeypatch):
+    read, ahead, prepared = [], [], []
+
+    async def ask(self, photo, sample, before=oracle.ask):
+        reply = await before(self, photo, sample)
+        ahead.append(len(read) - sum(oracle.asked.values()))
+        return reply
+
+    monkeypatch.setattr(oracle, "ask", ask)
+    monkeypatch.setattr(oracle, "prepare", lambda self, photo: prepared.append(photo.id))
+    wanted = [f"{number:032x}" for number in range(60)]
+    asking.Questions(of(oracle, concurrency=3), wanted, reader(read)).ask()
+    assert sorted(read) == sorted(prepared) == wanted
+    assert 1 < max(ahead) <= asking.AHEAD
+    asking.Questions(of(oracle, concurrency=3), wanted, reader(read)).ask()
+    assert len(prepared) == 60, "what is in the log is not decoded again"
+
+
+def test_an_error_ends_the_run_also_while_workers_wait_for_photos(oracle, own_home, monkeypatch):
+    monkeypatch.setattr(asking, "GRACE_S", 3600.0)
+    wanted = [f"{number:032x}" for number in range(40)]
+    oracle.script[wanted[0]] = ServiceError("no such model")
+    questions = asking.Questions(of(oracle, concurrency=30), wanted, reader([], pause_s=0.05))
+    ended = []
+
+    def ask():
+        with pytest.raises(ServiceError, match="no such model") as caught:
+            questions.ask()
+        ended.append(caught)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout=60)
+    assert ended
 
 
 def test_the_reason_for_no_answer_is_kept_and_read_again(oracle, tmp_path):

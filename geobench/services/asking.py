@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,6 +27,8 @@ LONGEST_WAIT_S = 600.0
 """A service that asks to wait longer ends the run: the same command goes on later."""
 GIVE_UP_AFTER = 20
 """Requests in a row that fail in every attempt: the service is away, and nothing is counted against it."""
+AHEAD = 4
+"""Photos that are read and prepared while as many requests as allowed are under way."""
 GRACE_S = 30.0
 """How long requests under way may take to end when a run is stopped: they will be paid for."""
 
@@ -62,7 +64,8 @@ class Questions:
         self._stopping = False
         self._about = self.log.about()
         self._asked: dict[tuple[str, int], asyncio.Task[Entry]] = {}
-        self._rows: Iterator[int] = iter(range(len(self.names)))
+        self._next: asyncio.Queue[tuple[int, asyncio.Task[Photo]] | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(AHEAD)
 
     def ask(self) -> list[list[Entry]]:
         """Return the entries of each image, in order of samples, when all are answered.
@@ -80,36 +83,58 @@ class Questions:
             there = f"{len(self.log.entries):,} are there"
             self.progress.say(f"{self.model.name}: answers are kept in {self.log.path}; {there}.")
             workers = min(self.model.config.concurrency, max(len(self.names), 1))
+            reading = asyncio.create_task(self._read_ahead(workers))
             tasks = [asyncio.create_task(self._work(advance)) for _ in range(workers)]
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             finally:  # of an error or Ctrl-C: what is under way will be paid for, and is kept if it ends soon
                 self._stopping = True
+                reading.cancel()
                 if under_way := [task for task in tasks if not task.done()]:
                     self.progress.say(f"{self.model.name}: waiting for requests under way: {len(under_way)}.")
                     await asyncio.wait(under_way, timeout=GRACE_S)
                 for task in tasks:
                     task.cancel()
-                ended = await asyncio.gather(*tasks, return_exceptions=True)
+                ended = await asyncio.gather(*tasks, reading, return_exceptions=True)
             for error in ended:
                 if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
                     raise error
 
     async def _work(self, advance: Callable[..., None]) -> None:
         """Take one image after the other; those of other workers are asked meanwhile."""
-        for row in self._rows:
-            if self._stopping:
-                return
+        while not self._stopping and (following := await self._next.get()) is not None:
+            self._room.release()
+            row, reading = following
             try:
-                if not await self._ask_of(row):
+                if not await self._ask_of(row, await reading):
                     return
             except ImageError as error:  # there is no file, or the service's code cannot decode it
                 self.entries[row] = [Entry("", self.names[row], 0, UNREADABLE, str(error))]
             advance(1, **self.budget.figures())
 
-    async def _ask_of(self, row: int) -> bool:
+    async def _read_ahead(self, workers: int) -> None:
+        """Read and prepare the photos in their order, a few more than are asked for; None ends a worker."""
+        ahead: list[asyncio.Task[Photo]] = []
+        try:
+            for row, name in enumerate(self.names):
+                await self._room.acquire()
+                ahead = [*(task for task in ahead if not task.done()), asyncio.create_task(self._prepared(name))]
+                self._next.put_nowait((row, ahead[-1]))
+        finally:
+            for _ in range(workers):
+                self._next.put_nowait(None)
+            await asyncio.gather(*ahead, return_exceptions=True)
+
+    async def _prepared(self, name: str) -> Photo:
+        """Return a photo, prepared if any of its samples is to be asked for."""
+        photo = await asyncio.to_thread(self.photo, name)
+        known = [self.log.entries.get((photo.digest, sample)) for sample in range(self.model.config.samples)]
+        if any(entry is None or self._asks_again(entry) for entry in known):
+            await asyncio.to_thread(self.model.prepare, photo)
+        return photo
+
+    async def _ask_of(self, row: int, photo: Photo) -> bool:
         """Append the entries of an image's samples; return False if the run is being stopped."""
-        photo = await asyncio.to_thread(self.photo, self.names[row])
         self.digests[row] = photo.digest
         for sample in range(self.model.config.samples):
             entry = await self._entry(photo, sample)

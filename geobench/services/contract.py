@@ -55,7 +55,11 @@ class Photo:
         Raises:
             ImageError: it cannot be decoded.
         """
-        return as_jpeg(self.image, size, quality)
+        made = self.__dict__.setdefault("_jpeg", {})
+        if (size, quality) not in made:
+            made[size, quality] = as_jpeg(self.image, size, quality)
+        jpeg: bytes = made[size, quality]
+        return jpeg
 
 
 def as_jpeg(image: Image.Image, size: int | None = None, quality: int = 90) -> bytes:
@@ -161,6 +165,13 @@ class Service(Model):
             Refused: the service does not answer for this photo, such as by its content filter.
             Rejected: the service does not take this request, and would not the next time.
             ServiceError: no request can succeed: a wrong key, no such model. The run ends.
+        """
+
+    def prepare(self, photo: Photo) -> None:
+        """Do what takes the processor's time, such as decoding; called in a thread, while others are asked for.
+
+        Raises:
+            ImageError: the image cannot be decoded.
         """
 
     def read(self, reply: Reply) -> Reading:

@@ -84,6 +84,10 @@ class Chat(Service):
             self._key, self._client, self._kind = key, client, openai.types.chat.ChatCompletion
             yield
 
+    def prepare(self, photo):
+        """Make the JPEG that is sent."""
+        photo.jpeg(self.config.image_size, self.config.image_quality)
+
     async def ask(self, photo, sample):
         """Return the answer in words; what is no answer is a fault of that photo."""
         from geobench_plugins.chat.faults import fault_of
@@ -146,9 +150,10 @@ class Chat(Service):
         if config.examples:
             examples = self._context.examples(photo, config.examples)
             given["examples"] = lines(position for _, position in examples)
-            shown = [self._picture(image) for image, _ in examples]
+            shown = [self._picture(as_jpeg(image, config.image_size, config.image_quality)) for image, _ in examples]
         system, user = prompt.filled(**given)
-        parts = [{"type": "text", "text": user}, self._picture(photo.image)]
+        sent = self._picture(photo.jpeg(config.image_size, config.image_quality))
+        parts = [{"type": "text", "text": user}, sent]
         messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": shown + (parts[::-1] if prompt.image_first else parts)})
         body = {"model": config.model, "messages": messages, **prompt.parameters}
@@ -163,10 +168,9 @@ class Chat(Service):
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         return body
 
-    def _picture(self, image):
-        """Return an image as a part of a message."""
-        content = base64.b64encode(as_jpeg(image, self.config.image_size, self.config.image_quality)).decode()
-        url = {"url": f"data:image/jpeg;base64,{content}", "detail": self.config.detail}
+    def _picture(self, jpeg):
+        """Return a JPEG as a part of a message."""
+        url = {"url": f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}", "detail": self.config.detail}
         return {"type": "image_url", "image_url": url}
 
     def _without_key(self, fault):
