@@ -18,7 +18,8 @@ from geobench.plugins import get_model_class
 from geobench.progress import Progress
 from geobench.scenes import pooled_features, scenes_of
 from geobench.settings import configure
-from geobench_plugins.cplanet.merging import merged, neighbours
+from geobench_plugins.cplanet import merging
+from geobench_plugins.cplanet.merging import mean_looks, merged, neighbours
 from geobench_plugins.cplanet.network import VotingHeads
 from geobench_plugins.geodecoder import GeoDecoderConfig
 from geobench_plugins.geodecoder.network import Decoder
@@ -136,12 +137,26 @@ def test_the_lightest_cell_joins_the_neighbour_that_is_nearest_and_most_alike():
     initial = np.repeat(np.arange(7), weights)
     looks = np.zeros((len(initial), 2))
     looks[:, 0] = 1.0
-    one_less = merged(initial, 7, places[initial], looks, 6, 0.0, np.random.default_rng(0))
+    rows = np.arange(len(initial))
+    cells = mean_looks(looks[:, None], rows, initial, 7)
+    one_less = merged(initial, 7, places[initial], cells, 6, 0.0, np.random.default_rng(0))
     assert one_less[0] == one_less[1]  # 10° away, not 22°
     assert len(set(one_less.tolist())) == 6
     looks[initial == 0] = looks[initial == 2] = [0, 1]  # the first looks like the third, whose way is longer
-    by_looks = merged(initial, 7, places[initial], looks, 6, 100.0, np.random.default_rng(0))
+    cells = mean_looks(looks[:, None], rows, initial, 7)
+    by_looks = merged(initial, 7, places[initial], cells, 6, 100.0, np.random.default_rng(0))
     assert by_looks[0] == by_looks[2] != by_looks[1]
+
+
+def test_what_cells_look_like_is_the_mean_of_unit_features_whatever_the_blocks(monkeypatch):
+    features = np.random.default_rng(0).normal(size=(50, 2, 3)).astype(np.float32)
+    rows, initial = np.arange(0, 50, 2), np.arange(25) % 4
+    whole = mean_looks(features, rows, initial, 4)
+    pooled = features[rows].mean(axis=1)
+    unit = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+    np.testing.assert_allclose(whole, [unit[initial == cell].mean(axis=0) for cell in range(4)], rtol=1e-5)
+    monkeypatch.setattr(merging, "ROWS_AT_ONCE", 7)
+    np.testing.assert_array_equal(mean_looks(features, rows, initial, 4), whole)
 
 
 def test_cells_that_almost_coincide_have_neighbours_too():
@@ -156,7 +171,7 @@ def test_cells_that_almost_coincide_have_neighbours_too():
 def test_sets_differ_and_every_class_holds_whole_cells():
     points = sample_land(1500, np.random.default_rng(3))
     initial, cells = adaptive_cells(points, 1, 10, "inclusive")
-    looks = np.random.default_rng(4).normal(size=(1500, 8))
+    looks = mean_looks(np.random.default_rng(4).normal(size=(1500, 1, 8)), np.arange(1500), initial, len(cells))
     sets = [merged(initial, len(cells), points, looks, n, 1.0, np.random.default_rng([0, n])) for n in (40, 40, 60)]
     assert [len(set(s.tolist())) for s in sets] == [40, 40, 60]
     assert (merged(initial, len(cells), points, looks, 40, 1.0, np.random.default_rng([1, 40])) != sets[0]).any()

@@ -12,11 +12,10 @@ from geobench.cells import adaptive_cells
 from geobench.classification import CellClassifier
 from geobench.partitions import crossed
 from geobench.progress import SILENT
-from geobench.scenes import pooled_features
 from geobench.settings import setting, settings
 from geobench.training.backbones import FineTuning
 
-from .merging import merged
+from .merging import mean_looks, merged
 
 
 @settings
@@ -75,10 +74,11 @@ class Cplanet(CellClassifier):
                 f"{self.name}: the {len(coordinates):,} training images are in {len(cells):,} initial cells, fewer "
                 f"than the {max(config.classes):,} classes of a set: such a set has a class for each cell."
             )
+        looks = mean_looks(*self.images, initial, len(cells))
         sets, cells_in = [], []
         for number, classes in enumerate(min(most, len(cells)) for most in config.classes):
             rng = np.random.default_rng([self.seed, number])
-            of_cell = merged(initial, len(cells), coordinates, self.looks, classes, config.visual_weight, rng)
+            of_cell = merged(initial, len(cells), coordinates, looks, classes, config.visual_weight, rng)
             sets.append(of_cell[initial])
             cells_in.append(np.bincount(of_cell, minlength=classes))
         if config.with_planet:
@@ -93,12 +93,11 @@ class Cplanet(CellClassifier):
         return crossed(np.stack(sets, axis=1), coordinates)
 
     def fit(self, training_set, *, seed=0, scratch=None, progress=None):
-        """Keep the seed of the merges and what the images look like, then train."""
+        """Keep the seed of the merges and where it says what the images look like, then train."""
         self.seed, self.say = seed, progress.say if progress is not None else SILENT.say
-        rows = training_set.readable
-        self.looks = pooled_features(training_set.features.array)[rows]
+        self.images = training_set.features.array, training_set.readable
         super().fit(training_set, seed=seed, scratch=scratch, progress=progress)
-        del self.looks, self.say
+        del self.images, self.say
 
     def build(self, width, arrays):
         """Return a softmax layer per set."""

@@ -7,6 +7,9 @@ import heapq
 import numpy as np
 
 from geobench.geo import unit_vectors
+from geobench.scenes import pooled_features
+
+ROWS_AT_ONCE = 65_536
 
 
 def neighbours(points):
@@ -44,7 +47,7 @@ def merged(initial, n, coordinates, looks, classes, visual_weight, rng):
         initial: (m,) the cell of each image.
         n: number of cells.
         coordinates: (m, 2) of the images.
-        looks: (m, d) what each image looks like.
+        looks: (n, d) what the images of each cell look like, by :func:`mean_looks`.
         classes: number of classes to stop at.
         visual_weight: β1 in units of β2; each set draws its own around it.
         rng: of α and β.
@@ -52,7 +55,7 @@ def merged(initial, n, coordinates, looks, classes, visual_weight, rng):
     alpha, beta = rng.uniform(0.1, 1.0, 2), rng.uniform(0.1, 1.0, 2) * (visual_weight, 1.0)
     images = np.bincount(initial, minlength=n).astype(np.float64)
     vectors = _means(unit_vectors(coordinates), initial, n)
-    features = _means(looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-12), initial, n)
+    features = looks.copy()
     near = neighbours(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     cells = np.ones(n)
     parent = np.arange(n)
@@ -88,6 +91,23 @@ def merged(initial, n, coordinates, looks, classes, visual_weight, rng):
         while parent[node] != root:
             parent[node], node = root, parent[node]  # noqa: PLW2901  the path is shortened
     return np.unique(parent, return_inverse=True)[1].reshape(-1)
+
+
+def mean_looks(features, rows, initial, n):
+    """Return the mean (n, d) over each cell of the unit features of its images, a block of these in memory at a time.
+
+    Args:
+        features: (all, views, d), as a rule memory-mapped.
+        rows: (m,) those of the images, in order.
+        initial: (m,) the cell of each of these.
+        n: number of cells.
+    """
+    total = np.zeros((n, features.shape[2]))
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        block = slice(start, start + ROWS_AT_ONCE)
+        looks = pooled_features(features[rows[block]])
+        np.add.at(total, initial[block], looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-12))
+    return total / np.bincount(initial, minlength=n)[:, None]
 
 
 def _means(values, groups, n):

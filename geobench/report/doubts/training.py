@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_IMAGES = 200_000
-"""Larger training sets are not read for a report: MP-16's table alone takes half a minute."""
+"""Larger training sets are not read for a report: MP-16's table alone takes several seconds."""
 
 
 def part_of_training_set(ours: Sequence[Row]) -> Iterator[Doubt]:
