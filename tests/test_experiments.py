@@ -377,7 +377,7 @@ def test_ctrl_c_says_what_is_saved_and_how_to_resume(cli, toml, register):
             raise KeyboardInterrupt
 
     register("model", Stopped)
-    output = cli("experiment", "run", toml(FLOOR, ('"most-frequent"', '"stopped"')), exit_code=1).output
+    output = cli("experiment", "run", toml(FLOOR, ('"most-frequent"', '"stopped"')), exit_code=130).output
     assert "2 of 5 evaluations are finished and saved." in output
     assert "The same command, given again, resumes from here." in output
 
