@@ -67,7 +67,7 @@ def mine(photos, own_home, monkeypatch, tiny_encoder):
 
 def test_a_checkpoint_refers_to_the_features_and_answers_as_a_copy_of_them_would(mine, tiny_encoder):
     checkpoint = train("knn", "mine")
-    assert (checkpoint.folder / WEIGHTS).stat().st_size < 1000
+    assert (checkpoint.folder / WEIGHTS).stat().st_size < 4000
     arrays = checkpoint.arrays()
     features = extract(mine, mine.table("train"), tiny_encoder, purpose="train")
     unit = features.array[features.ok][:, 0]
@@ -92,6 +92,8 @@ def test_features_that_a_checkpoint_refers_to_and_that_are_gone_or_others_are_re
         get_model(checkpoint.spec, "cpu")
     shutil.move(moved, features.folder)
     others = np.array(features.array)
+    np.save(features.folder / "features.npy", others * (1 + 1e-4))  # as a GPU may round them after --force
+    get_model(checkpoint.spec, "cpu")
     others[4] += 1
     np.save(features.folder / "features.npy", others)
     with pytest.raises(FeatureError, match=r"other features than it was trained on; train it again \(--force\)"):

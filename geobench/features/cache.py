@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 ARRAY, DIGESTS, ABOUT = "features.npy", "digests.npy", "about.json"
 FEW = 100_000
 """Digests that features lack are added to at most this many images: reading these takes a minute or two."""
-SAMPLED = 1024
-"""Rows that tell features from others, such as those of a later extraction."""
+SAMPLED, SAME = 64, 0.01
+"""Rows that tell features from others, and by which share of its norm a row of the same may be off after --force."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Features:
             ) from error
 
     def reference(self) -> npt.NDArray[np.uint8]:
-        """Return what a checkpoint keeps in place of them, for :meth:`referred`: their key and a digest of a sample."""
+        """Return what a checkpoint keeps in place of them, for :meth:`referred`: their key, and what tells them."""
         about = self.about
         named = {name: about.get(name) for name in ("dataset", "purpose", "encoder", "images", "crops")}
         text = json.dumps({"key": self.key, "sample": self._sample(), **named}, sort_keys=True)
@@ -124,14 +125,25 @@ class Features:
                 f"for the training: {again}"
             )
         found = _open(folder, named["key"])
-        if found._sample() != named["sample"]:
+        if not found._are(named["sample"]):
             raise FeatureError(f"{folder}: these are other features than it was trained on; train it again (--force).")
         return found
 
-    def _sample(self) -> str:
-        """Return a digest of rows from all over, and of which images could be read."""
-        rows = np.unique(np.linspace(0, len(self) - 1, SAMPLED).astype(np.intp)) if len(self) else np.empty(0, np.intp)
-        return files.digest(list(self.array.shape), np.asarray(self.array[rows]), self.ok)
+    def _sample(self) -> dict[str, Any]:
+        """Return what tells these features from others: of rows from all over a projection, and which could be read."""
+        rows = np.linspace(0, len(self) - 1, min(SAMPLED, len(self))).astype(np.intp)
+        values = np.asarray(self.array[rows], dtype=np.float64).reshape(len(rows), -1)
+        onto = np.random.default_rng(0).standard_normal(values.shape[1])
+        projected, norms = (values @ onto).tolist(), np.linalg.norm(values, axis=1).tolist()
+        return {"shape": list(self.array.shape), "ok": files.digest(self.ok), "projected": projected, "norms": norms}
+
+    def _are(self, sample: Mapping[str, Any]) -> bool:
+        """Return whether these are the features of a sample, but for the last bits, which a GPU may round otherwise."""
+        own = self._sample()
+        if (own["shape"], own["ok"]) != (sample["shape"], sample["ok"]):
+            return False
+        apart = np.abs(np.subtract(own["projected"], sample["projected"]))
+        return bool((apart <= SAME * np.maximum(sample["norms"], 1e-12)).all())
 
 
 def extract(
