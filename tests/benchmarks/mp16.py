@@ -211,7 +211,7 @@ def classifier(scale):
     model.train = train
     yield
     model.fit(training_set)
-    return 0, 6 * steps[0] * model.config.batch_size * WIDTH * sum(model.parts.sizes)
+    return 0, 4 * steps[0] * model.config.batch_size * WIDTH * sum(model.parts.sizes)  # features need no gradient
 
 
 def checkpoint(scale):
