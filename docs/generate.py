@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import click
 from click.testing import CliRunner
@@ -13,6 +16,7 @@ from tabulate import tabulate
 
 from geobench import get_datasets, get_encoders, get_models
 from geobench.cli import main
+from geobench.jobs.profile import Profile, read_profile
 from geobench.plugins import registry
 from geobench.rounding import shown
 
@@ -110,6 +114,19 @@ def file(path: str) -> str:
     """Return the file ``path`` of this repository as a code block."""
     source = ROOT / path
     return f"```{LANGUAGES[source.suffix]}\n{source.read_text(encoding='utf-8').rstrip()}\n```"
+
+
+def profile() -> str:
+    """Return the table of what a job can ask a cluster for."""
+    defaults = vars(read_profile("slurm"))
+    return _table(
+        {"Key": f"`{f.name}`", "Default": f"`{_toml(defaults[f.name])}`", "What it is": f.metadata["description"]}
+        for f in fields(Profile)
+    )
+
+
+def _toml(value: Any) -> str:
+    return "[]" if value == () else json.dumps(value)
 
 
 def command_line() -> str:

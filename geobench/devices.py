@@ -29,6 +29,14 @@ def pick_device(name: str = "auto") -> str:
     return name
 
 
+def visible_gpus() -> list[str]:
+    """Return the GPUs that this process sees, each as ``CUDA_VISIBLE_DEVICES`` names it; none without CUDA."""
+    import torch
+
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return (named or [str(number) for number in range(torch.cuda.device_count())]) if torch.cuda.is_available() else []
+
+
 def describe_device(device: str) -> str:
     """Return a description of ``device`` for the record of a run, such as ``cuda: NVIDIA H100``."""
     import platform

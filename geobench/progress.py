@@ -58,6 +58,17 @@ class WithoutRepeats(Progress):
             yield advance
 
 
+class ForwardedMessages(Progress):
+    """Sends messages to another process; there are no bars."""
+
+    def __init__(self, send: Callable[[str], None]) -> None:
+        self.send = send
+
+    def say(self, message: str) -> None:
+        """Send ``message`` to the other process."""
+        self.send(message)
+
+
 def is_first_process() -> bool:
     """Return whether this is the only process, or the first that torchrun started."""
     return os.environ.get("RANK", "0") == "0"

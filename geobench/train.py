@@ -158,6 +158,21 @@ def train(
         return _trained(model_class(config, device), training_set, identity, drawn, (name, purpose), force, speak)
 
 
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise what :func:`train` raises of names and settings in its arguments ``options``, without training."""
+    model, dataset = get_model_class(options["model"]), get_dataset(options["data"])
+    if options.get("encoder"):
+        get_encoder(options["encoder"])
+    chosen = (options["variant"], options["fraction"], dict(options["settings"]), options["epochs"])
+    configured(model, dataset, *chosen)
+    dataset.table("train", options["limit"])
+
+
+def train_task(options: Mapping[str, Any], progress: Progress) -> str:
+    """Return the spec of what :func:`train` trains with ``options``: the work of a job."""
+    return train(progress=progress, **options).spec
+
+
 @dataclass(frozen=True)
 class _How:
     """How the features of a training set are made."""

@@ -19,11 +19,11 @@ from geobench.errors import ExperimentError
 from geobench.experiments.definitions import experiment_names, get_experiment
 from geobench.experiments.planning import Changes, TooManyEvaluationsError, make_plan
 from geobench.experiments.plans import with_galleries_that_exist
-from geobench.experiments.processes import CrashedTask, independent_processes, order_for, run_in_processes
 from geobench.experiments.progress import BarsOnly, TrainingMessages, WithoutRepeats
 from geobench.experiments.run import _too_few, run_plan
+from geobench.jobs import CrashedTask, run_in_processes
 from geobench.plugins import get_dataset, get_model_class
-from geobench.progress import Progress
+from geobench.progress import SILENT, ForwardedMessages, Progress
 from geobench.published.rows import published_rows
 from geobench.settings import as_dict, configure, parse_assignments
 
@@ -455,40 +455,55 @@ def test_workers_run_the_same_evaluations_as_one_process(toml, own_home, monkeyp
 def test_a_process_that_dies_costs_only_its_task(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[1])  # where worker processes import this module from
     said = []
-    results = dict(run_in_processes(_kill_at_two, [1, 2, 3, 4], processes=2, threads=1, say=said.append))
+    progress = ForwardedMessages(said.append)
+    results = dict(run_in_processes(_kill_at_two, [1, 2, 3, 4], processes=2, threads=1, progress=progress))
     crashed = results.pop(2)
     assert results == {1: 1, 3: 9, 4: 16}
     assert isinstance(crashed, CrashedTask) and "SIGKILL" in crashed.reason
     assert sorted(said) == ["at 1", "at 3", "at 4"]
 
 
-def _kill_at_two(task, say):
+def _kill_at_two(task, progress):
     if task == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-    say(f"at {task}")
+    progress.say(f"at {task}")
     return task * task
 
 
-def test_under_torchrun_each_process_starts_with_its_share_and_trains_alone(monkeypatch):
-    monkeypatch.setenv("RANK", "1")
+def test_each_worker_has_a_gpu_of_its_own_and_its_successor_takes_it(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])
+    tasks = [0.2, 0.2, -1, 0.2]
+    results = list(run_in_processes(_visible, tasks, processes=2, threads=1, progress=SILENT, gpus=["4", "7"]))
+    seen = [gpu for _, gpu in results if not isinstance(gpu, CrashedTask)]
+    assert len(results) == 4 and set(seen) == {"4", "7"}
+    (crashed,) = [gpu for _, gpu in results if isinstance(gpu, CrashedTask)]
+    assert crashed.died
+
+
+def _visible(task, progress):
+    if task < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(task)
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_an_error_of_a_task_is_one_line_and_its_process_goes_on(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])
+    results = dict(run_in_processes(_fails_at_two, [1, 2, 3], processes=1, threads=1, progress=SILENT))
+    assert results[2] == CrashedTask("two lines, one error")
+    assert results[1] == results[3], "the same process"
+
+
+def _fails_at_two(task, progress):
+    if task == 2:
+        raise ExperimentError("two lines,\none error")
+    return os.getpid()
+
+
+def test_torchrun_is_refused(cli, toml, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with independent_processes() as (rank, size):
-        assert (rank, size) == (1, 3)
-        assert os.environ["WORLD_SIZE"] == "1"
-        assert order_for(rank, size, "abcdefg") == list("be" + "gfdca")
-    assert os.environ["WORLD_SIZE"] == "3"
-    assert {frozenset(order_for(rank, 3, "abcdefg")) for rank in range(3)} == {frozenset("abcdefg")}
-
-
-def test_torchrun_divides_the_trainings_and_shows_one_table(toml, own_home):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "geobench"]
-    command = [*launch, "experiment", "run", str(toml(FLOOR)), "--test-limit", "30"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert len(get_checkpoints()) == 3 and len(results()) == 5
-    assert done.stdout.count("The floor (bluemarble)") == 1
-    assert done.stderr.count("of 5: ") == 5
+    output = cli("experiment", "run", toml(FLOOR), exit_code=2).output
+    assert "torchrun starts one training in several processes" in output and "--workers" in output
 
 
 # Bad input

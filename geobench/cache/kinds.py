@@ -60,12 +60,15 @@ KINDS = (
     Kind("audits", r"subsets/[^/]+/[^/]+\.json", Removal.NEVER, "the rows of clean subsets need them"),
     Kind("contents", "contents/[^/]+/", Removal.NEVER, "tell an image that was edited from what it was"),
     Kind("digests", r"digests/[^/]+\.json", Removal.NEVER, "of large files, small"),
+    Kind("jobs", "jobs/[^/]+/", Removal.AGED, "records, logs and results of jobs that were submitted to a cluster"),
+    Kind("profiles", r"clusters/[^/]+\.toml", Removal.NEVER, "what jobs ask a cluster for, written by you"),
     Kind("locks", r".*\.lock", Removal.NEVER, "empty; the system frees those of killed processes"),
     LEFTOVERS,
     OTHER,
 )  # fmt: skip
 CONTAINERS = re.compile(
-    "(features|galleries|fingerprints|index|data|weights|answers|subsets(/[^/]+)?|contents|digests|experiments|"
+    "(features|galleries|fingerprints|index|data|weights|answers|subsets(/[^/]+)?|contents|digests|experiments|jobs|"
+    "clusters|"
     "checkpoints(/[^./][^/]*)?)/"
 )
 """Folders that hold entries and are none."""

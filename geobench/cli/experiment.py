@@ -12,6 +12,7 @@ import click
 from geobench.cli.group import (
     AS_JSON,
     DEVICE,
+    ON,
     RESULTS,
     finish,
     main,
@@ -159,8 +160,9 @@ def _show(plan: Plan, as_json: bool) -> None:
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Processes that train in parallel.",
+    help="Processes that train in parallel, each with its share of the cores, or a GPU of its own.",
 )
+@ON
 @click.option("--dry-run", is_flag=True, help="Show what would be done without doing it.")
 @click.option(
     "--format", default="table", show_default=True, help="table, markdown, latex, latex-fragment, csv or json."
@@ -169,7 +171,7 @@ def _show(plan: Plan, as_json: bool) -> None:
 @RESULTS
 @resumable
 def run_experiment(
-    name: str, workers: int, dry_run: bool, format: str, device: str, folder: Path, **options: Any
+    name: str, workers: int, on: str | None, dry_run: bool, format: str, device: str, folder: Path, **options: Any
 ) -> None:
     """Run an experiment, a bundled one or a TOML file, and show its table next to the published one.
 
@@ -178,13 +180,14 @@ def run_experiment(
     geobench experiment run table-2a --data bluemarble         # embedded imagery, settings scaled to it
     geobench experiment run table-s2 --data bluemarble --limit 2000 --epochs 1 --seeds 0
     geobench experiment run mine.toml --workers 4
-    torchrun --nproc-per-node 8 -m geobench experiment run table-s3
+    geobench experiment run table-s3 --on slurm
 
     Checkpoints and results are stored under a hash of everything they depend on, and finished ones are reused: to
     resume after an interruption, run the same command again. A failed evaluation is reported, the others still run, and
     the exit code is 1. The table is saved as RESULTS/experiments/NAME-DATA-HASH.json and .csv.
 
-    With --workers or torchrun the training runs are divided among processes; each model is trained by one process.
+    With --workers the trainings are divided among processes of this machine, with --on each is a job of a cluster; each
+    model is trained by one process.
     """
     from geobench.errors import unknown_name
     from geobench.report.text import LAYOUTS
@@ -198,12 +201,12 @@ def run_experiment(
     from geobench.experiments.record import make_record
     from geobench.experiments.run import run_plan
     from geobench.experiments.table import save_record, write_record
+    from geobench.jobs.profile import read_profile
 
     progress = ConsoleProgress()
     progress.say(f"{plan.experiment.title}: {plan.trainings} trainings, {plan.evaluations} evaluations.")
-    finished = run_plan(plan, workers=workers, folder=folder, device=device, progress=progress)
-    if finished.rank:
-        return  # only the first process of torchrun reports
+    profile = read_profile(on) if on else None
+    finished = run_plan(plan, workers=workers, profile=profile, folder=folder, device=device, progress=progress)
     record = make_record(finished, folder)
     saved = save_record(record, folder)
     progress.say(f"saved {saved} and {saved.with_suffix('.csv').name}.")

@@ -33,6 +33,11 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON inste
 CROPS = click.option(
     "--crops", type=click.Choice(["1", "5", "10"]), default="1", show_default=True, help="Views of each image."
 )
+ON = click.option(
+    "--on",
+    metavar="PROFILE",
+    help="Run as jobs of a cluster: slurm, or a profile NAME or FILE.toml (docs/clusters.md).",
+)
 BATCH = click.option(
     "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images encoded together."
 )
@@ -77,6 +82,7 @@ GROUPS = {
         "encoders": "list the image encoders",
         "features": "encode a data set's images ahead of a training or run",
         "cache": "list and remove what lies in GEOBENCH_HOME",
+        "jobs": "list, follow and cancel jobs of a cluster",
     },
     "Train and run": {
         "demo": "train and compare five models on embedded imagery",

@@ -14,6 +14,7 @@ from geobench.cli.group import (
     CROPS,
     DEVICE,
     MODELS,
+    ON,
     RESULTS,
     THRESHOLDS,
     TRAINED_ON,
@@ -27,7 +28,7 @@ from geobench.cli.group import (
     resumable,
     specs,
 )
-from geobench.errors import PluginError
+from geobench.errors import PluginError, TrainingError
 from geobench.progress import ConsoleProgress, is_first_process
 
 
@@ -70,8 +71,9 @@ def demo(folder: Path, device: str) -> None:
 @WORKERS
 @BATCH
 @click.option("--force", is_flag=True, help="Train again even if the checkpoint exists, on features extracted again.")
+@ON
 @resumable
-def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
+def train(assignments: tuple[str, ...], crops: str, on: str | None, **options: Any) -> None:
     """Train MODEL and save its checkpoint. An interrupted training is resumed by the same command.
 
     \b
@@ -85,10 +87,30 @@ def train(assignments: tuple[str, ...], crops: str, **options: Any) -> None:
     from geobench import train as run_train
     from geobench.settings import parse_assignments
 
-    settings = parse_assignments(assignments)
-    checkpoint = run_train(settings=settings, crops=int(crops), progress=ConsoleProgress(), **options)
+    options |= {"settings": parse_assignments(assignments), "crops": int(crops)}
+    if on:
+        click.echo(_train_as_job(on, options))
+        return
+    checkpoint = run_train(progress=ConsoleProgress(), **options)
     if is_first_process():
         click.echo(checkpoint.spec)
+
+
+def _train_as_job(on: str, options: dict[str, Any]) -> str:
+    """Train as a job of a cluster, in all processes of the profile together; return the spec of the checkpoint."""
+    from geobench import files
+    from geobench.jobs import CrashedTask
+    from geobench.jobs.profile import read_profile
+    from geobench.jobs.slurm import Named, run_on_slurm
+    from geobench.train import check_options, train_task
+
+    profile = read_profile(on)
+    check_options(options)
+    task = Named(options, files.digest("train", options, profile.processes), options["model"])
+    ((_, spec),) = run_on_slurm(train_task, [task], profile, f"train {options['model']}", ConsoleProgress())
+    if isinstance(spec, CrashedTask):
+        raise TrainingError(f"{options['model']}: {spec.reason}")
+    return spec
 
 
 @main.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +12,11 @@ import numpy.typing as npt
 from geobench.checkpoints import get_model
 from geobench.devices import peak_memory_mb, threads
 from geobench.errors import GeobenchError
-from geobench.experiments.processes import CrashedTask, run_in_processes
 from geobench.gallery import Gallery, gallery_for
+from geobench.jobs import CrashedTask, run_in_processes
 from geobench.models import Model
 from geobench.plugins import get_dataset
+from geobench.progress import SILENT, Progress
 
 QUERIES = 256
 """Timed as one batch; the first ``SINGLE`` of them also one by one."""
@@ -55,13 +55,13 @@ def measure(task: Workload) -> Cost:
     Raises:
         GeobenchError: the process dies.
     """
-    ((_, cost),) = run_in_processes(_measured, [task], 1, threads(), lambda line: None)
+    ((_, cost),) = run_in_processes(_measured, [task], 1, threads(), SILENT)
     if isinstance(cost, CrashedTask):
         raise GeobenchError(f"{task.spec} × {task.dataset} × {task.gallery}: {cost.reason}")
     return cost
 
 
-def _measured(task: Workload, say: Callable[[str], None]) -> Cost:
+def _measured(task: Workload, progress: Progress) -> Cost:
     model, queries = get_model(task.spec, task.device), task.queries
     gallery = gallery_for(model, get_dataset(task.dataset), task.gallery, task.seed)
     assert gallery is not None

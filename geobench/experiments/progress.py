@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geobench.checkpoints import find_checkpoint
@@ -11,8 +11,6 @@ from geobench.experiments.plans import Evaluation, Plan
 from geobench.progress import Progress, WithoutRepeats
 from geobench.provenance import now
 from geobench.train import ALREADY_TRAINED
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -57,22 +55,11 @@ class BarsOnly(WithoutRepeats):
         """Show nothing."""
 
 
-class ForwardedMessages(Progress):
-    """Sends messages to another process; there are no bars."""
-
-    def __init__(self, send: Say) -> None:
-        self.send = send
-
-    def say(self, message: str) -> None:
-        """Send ``message`` to the other process."""
-        self.send(message)
-
-
 class EvaluationProgress:
     """Reports every evaluation: its number, whether it was run or already done, and the time left."""
 
-    def __init__(self, plan: Plan, size: int, progress: Progress, done: int) -> None:
-        self.plan, self.size, self.progress, self.done = plan, size, progress, done
+    def __init__(self, plan: Plan, progress: Progress, done: int) -> None:
+        self.plan, self.progress, self.done = plan, progress, done
         self.start, self.started, self.new = time.monotonic(), now(), 0
 
     def report(self, records: Sequence[EvaluationRecord]) -> None:
@@ -85,7 +72,7 @@ class EvaluationProgress:
             self.progress.say(f"evaluation {self.done} of {self.plan.evaluations}: {name}: {self._status(record)}")
         if self.new > new_before and self.done < self.plan.evaluations:
             each = (time.monotonic() - self.start) / self.new
-            seconds = each * (self.plan.evaluations - self.done) / self.size
+            seconds = each * (self.plan.evaluations - self.done)
             bound = "at most" if new_before == 0 else "about"  # the first one extracted the features as well
             self.progress.say(f"{bound} {_duration(seconds)} left.")
 

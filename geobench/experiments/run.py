@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -10,29 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from geobench import files
-from geobench.devices import cores, pick_device
-from geobench.distributed import local_device
-from geobench.errors import DatasetNotFoundError, GeobenchError
+from geobench.devices import cores, pick_device, visible_gpus
+from geobench.errors import DatasetNotFoundError, GeobenchError, SettingError
 from geobench.evaluate import Options, overlap_warning
 from geobench.experiments.planning import configuration
 from geobench.experiments.plans import Evaluation, Plan, Task, trains, with_galleries_that_exist
-from geobench.experiments.processes import CrashedTask, independent_processes, order_for, run_in_processes
 from geobench.experiments.progress import (
     BarsOnly,
     EvaluationProgress,
     EvaluationRecord,
-    ForwardedMessages,
-    Say,
     TrainingMessages,
     label,
 )
+from geobench.jobs import CrashedTask, run_in_processes
+from geobench.jobs.profile import Profile
+from geobench.jobs.slurm import Named, run_on_slurm
 from geobench.plugins import get_dataset, get_metrics
 from geobench.progress import SILENT, Progress, WithoutRepeats
 from geobench.results import FOLDER
 from geobench.run import run
 from geobench.train import train
 
-Perform = Callable[[Task, Progress], list[EvaluationRecord]]
+Perform = partial[list[EvaluationRecord]]
+"""Called with a task and a ``Progress``."""
+Done = Generator[tuple[Task, list[EvaluationRecord] | CrashedTask]]
 GALLERY_SEED = 0
 """Seed of every gallery, so that all rows and training seeds share the same candidates."""
 
@@ -44,7 +46,6 @@ class Finished:
     plan: Plan
     records: list[EvaluationRecord] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
-    rank: int = 0
 
     @property
     def failures(self) -> list[str]:
@@ -63,47 +64,68 @@ class Finished:
 
 
 def run_plan(
-    plan: Plan, *, workers: int = 1, folder: Path = FOLDER, device: str = "auto", progress: Progress = SILENT
+    plan: Plan,
+    *,
+    workers: int = 1,
+    profile: Profile | None = None,
+    folder: Path = FOLDER,
+    device: str = "auto",
+    progress: Progress = SILENT,
 ) -> Finished:
     """Train and evaluate what ``plan`` asks for and is not done yet.
 
     Checkpoints and results are stored under a hash of everything they depend on, so that finished ones are found
-    whichever command produced them. Under ``torchrun`` every process takes a share of the training runs.
+    whichever command, process or job produced them.
 
     Args:
         plan: see :func:`geobench.experiments.planning.make_plan`.
-        workers: number of processes that train and evaluate, each with its share of the cores.
+        workers: number of processes that train and evaluate, each with its share of the cores, or a GPU of its own.
+        profile: what jobs of a cluster ask for; each training is then a job.
         folder: of the results.
         device: ``auto``, ``cpu``, ``cuda``, ….
         progress: reports every evaluation.
 
     Raises:
         DatasetNotFoundError: the training set is not on this machine.
+        SettingError: torchrun started it, a job would have several processes, or Slurm refuses the jobs.
         KeyboardInterrupt: on SIGINT or SIGTERM, after reporting how many evaluations are finished.
     """
-    device = local_device(pick_device(device))
-    with independent_processes() as (rank, size):
-        progress = WithoutRepeats(progress if rank == 0 else SILENT)
-        plan, remarks = with_galleries_that_exist(plan, cache(_images))
-        remarks = [*_unscaled(plan), *_too_few(plan, cache(_images)), *remarks]
-        for line in remarks:
-            progress.say(line)
-        tasks, impossible = _possible(plan)
-        evaluation_progress = EvaluationProgress(plan, size, progress, done=len(impossible))
-        purpose = f"the experiment {plan.experiment.name}"
-        perform = partial(_perform, purpose=purpose, test_limit=plan.test_limit, folder=folder, device=device)
-        finished = {record.evaluation: record for record in impossible}
-        try:
-            with closing(_performed(perform, order_for(rank, size, tasks), workers, progress)) as performed:
-                for records in performed:
-                    evaluation_progress.report(records)
-                    finished |= {record.evaluation: record for record in records}
-        except KeyboardInterrupt:
-            saved = sum(bool(record.result) for record in finished.values())
-            progress.say(f"{saved} of {plan.evaluations} evaluations are finished and saved.")
-            raise
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SettingError(
+            "torchrun starts one training in several processes, and an experiment is many trainings: use --workers on "
+            "one machine, and --on slurm on a cluster."
+        )
+    if profile is None:
+        device = pick_device(device)
+    else:
+        profile.check_single("an experiment")
+    progress = WithoutRepeats(progress)
+    plan, remarks = with_galleries_that_exist(plan, cache(_images))
+    remarks = [*_unscaled(plan), *_too_few(plan, cache(_images)), *remarks]
+    for line in remarks:
+        progress.say(line)
+    tasks, impossible = _possible(plan)
+    evaluation_progress = EvaluationProgress(plan, progress, done=len(impossible))
+    purpose = f"the experiment {plan.experiment.name}"
+    perform = partial(_perform, purpose=purpose, test_limit=plan.test_limit, folder=folder.absolute(), device=device)
+    done = (
+        _performed(perform, tasks, workers, progress)
+        if profile is None
+        else _performed_on_slurm(perform, plan, tasks, profile, progress)
+    )
+    finished = {record.evaluation: record for record in impossible}
+    try:
+        with closing(done) as performed:
+            for task, records in performed:
+                evaluated = _records(task, records)
+                evaluation_progress.report(evaluated)
+                finished |= {record.evaluation: record for record in evaluated}
+    except KeyboardInterrupt:
+        saved = sum(bool(record.result) for record in finished.values())
+        progress.say(f"{saved} of {plan.evaluations} evaluations are finished and saved.")
+        raise
     order = [evaluation for task in plan.tasks for evaluation in task.evaluations]
-    return Finished(plan, sorted(finished.values(), key=lambda record: order.index(record.evaluation)), remarks, rank)
+    return Finished(plan, sorted(finished.values(), key=lambda record: order.index(record.evaluation)), remarks)
 
 
 def _unscaled(plan: Plan) -> Iterator[str]:
@@ -160,31 +182,44 @@ def _possible(plan: Plan) -> tuple[list[Task], list[EvaluationRecord]]:
     return [task for task in tasks if task.evaluations], failures
 
 
-def _performed(
-    perform: Perform, tasks: Sequence[Task], workers: int, progress: Progress
-) -> Generator[list[EvaluationRecord]]:
-    """Yield the evaluations of each task as it finishes; with several workers the first task runs alone.
+def _performed(perform: Perform, tasks: Sequence[Task], workers: int, progress: Progress) -> Done:
+    """Yield each task with its evaluations as it finishes; with several workers the first task runs alone.
 
     It extracts the features that the others share.
     """
     alone = len(tasks) if workers == 1 or len(tasks) <= 2 else 1
     for task in tasks[:alone]:
-        yield perform(task, progress)
+        yield task, perform(task, progress)
     if tasks[alone:]:
         progress.say(f"{workers} processes run the remaining {len(tasks) - alone} tasks.")
         share = max(1, cores() // workers)
-        work = partial(_in_worker, perform)
-        with closing(run_in_processes(work, tasks[alone:], workers, share, progress.say)) as performed:
-            for task, records in performed:
-                if isinstance(records, CrashedTask):
-                    yield [EvaluationRecord(each, failure=records.reason) for each in task.evaluations]
-                else:
-                    yield records
+        gpus = visible_gpus() if perform.keywords["device"] == "cuda" else []
+        yield from run_in_processes(perform, tasks[alone:], workers, share, progress, gpus)
 
 
-def _in_worker(perform: Perform, task: Task, say: Say) -> list[EvaluationRecord]:
-    """Perform ``task`` in a worker process, which has no terminal."""
-    return perform(task, ForwardedMessages(say))
+def _performed_on_slurm(
+    perform: Perform, plan: Plan, tasks: Sequence[Task], profile: Profile, progress: Progress
+) -> Done:
+    """Yield each task with its evaluations as its job finishes."""
+    where, named = perform.keywords, []
+    for task in tasks:
+        evaluations = [vars(each) for each in task.evaluations]
+        key = files.digest(task.key, evaluations, plan.test_limit, str(where["folder"]), where["device"])
+        named.append(Named(task, key, _called(plan, task)))
+    return run_on_slurm(perform, named, profile, f"experiment {plan.experiment.name}", progress, first_alone=True)
+
+
+def _records(task: Task, done: list[EvaluationRecord] | CrashedTask) -> list[EvaluationRecord]:
+    """Return the evaluations of a task, also of one that crashed."""
+    if isinstance(done, CrashedTask):
+        return [EvaluationRecord(each, failure=done.reason) for each in task.evaluations]
+    return done
+
+
+def _called(plan: Plan, task: Task) -> str:
+    """Return what people call a task: its rows, and the seed of its training."""
+    rows = dict.fromkeys(plan.rows[each.row].title for each in task.evaluations)
+    return f"{', '.join(rows)}, seed {task.evaluations[0].seed}"
 
 
 def _perform(

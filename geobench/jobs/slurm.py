@@ -1,0 +1,305 @@
+"""Tasks as jobs of Slurm, through submitit. Results on the disk are the truth; the launcher only launches.
+
+A job performs its task in a process of its own, as ``--workers`` does on one machine: told that its time is over or
+that it is preempted, it lets that process save, and has itself queued again. A job that ends without a result is
+submitted once more. If the command that launched them is interrupted its jobs go on, and the same command finds them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from geobench.devices import cores
+from geobench.errors import GeobenchError, SettingError
+from geobench.jobs.launches import JobRecord, Launch, State, ended, launches, queued
+from geobench.jobs.processes import CrashedTask, Work, Worker
+from geobench.jobs.profile import Profile
+from geobench.progress import Progress
+
+if TYPE_CHECKING:
+    from submitit.core.utils import DelayedSubmission
+
+T = TypeVar("T")
+R = TypeVar("R")
+MARGIN_S = 10  # of the warning, for Slurm to queue the job again
+LEAVING_S = 900.0  # for Slurm to end a job whose task was stopped
+POLLS_S = (1.0, 30.0)  # between two looks at the queue: at first, and at most
+UNSEEN = 3  # looks at the queue after which a job that is not in it, and has no result, has ended
+REPORT_EVERY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Named(Generic[T]):
+    """A task, the key that tells it from all others, and what people call it."""
+
+    task: T
+    key: str
+    label: str
+
+
+def run_on_slurm(
+    work: Work[T, R],
+    tasks: Sequence[Named[T]],
+    profile: Profile,
+    what: str,
+    progress: Progress,
+    *,
+    first_alone: bool = False,
+) -> Generator[tuple[T, R | CrashedTask]]:
+    """Yield each of ``tasks`` with the result of ``work``, as they finish.
+
+    Args:
+        work: called in a job; of a job with several processes in each, and the result of the first counts.
+        tasks: those that an earlier launch has submitted and that wait or run are waited for; the others are submitted.
+        profile: what each job asks for.
+        what: the command, such as ``experiment table-2a``.
+        progress: reports how many jobs wait, run and have ended.
+        first_alone: the others begin when the first task has ended.
+
+    Raises:
+        SettingError: submitit is not installed, or Slurm refuses the job.
+        GeobenchError: there is no Slurm here, or it does not answer.
+        KeyboardInterrupt: jobs that were submitted go on.
+    """
+    watch = _Watch(work, profile, what, progress)
+    try:
+        yield from watch.results(tasks, first_alone)
+    except KeyboardInterrupt:
+        if watch.running:
+            progress.say(
+                f"{len(watch.running):,} jobs go on; the same command waits for them again. To see them: geobench jobs;"
+                f" to end them: geobench jobs cancel {watch.launch.name}"
+            )
+        raise
+
+
+@dataclass(frozen=True)
+class _Running(Generic[T]):
+    """A job that has no result yet, and its task."""
+
+    launch: Launch
+    job: JobRecord
+    named: Named[T]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return what :func:`queued` knows it by."""
+        return self.launch.name, self.job.id
+
+    def result(self) -> Any:
+        """Return what the job returned."""
+        kind, value = self.launch.outcome(self.job)
+        if kind == "success" and not isinstance(value, CrashedTask):
+            return value
+        reason = value if kind == "error" else value.reason
+        return self.crashed(f"failed: {reason}", died=kind == "success" and value.died)
+
+    def crashed(self, reason: str, died: bool) -> CrashedTask:
+        """Return what is reported of a job that failed."""
+        return CrashedTask(f"its job {self.job.id} {reason.rstrip('.')}; see {self.launch.log(self.job)}", died)
+
+
+class _Watch(Generic[T, R]):
+    """The jobs of one command: submits them, and waits for their results."""
+
+    def __init__(self, work: Work[T, R], profile: Profile, what: str, progress: Progress) -> None:
+        self.work, self.profile, self.progress = work, profile, progress
+        self.launch = Launch.new(what)
+        self.running: list[_Running[T]] = []
+        self._unseen, self._tried = Counter[tuple[str, str]](), Counter[str]()
+        self._told: tuple[str, float] = "", 0.0
+
+    def results(self, tasks: Sequence[Named[T]], first_alone: bool) -> Generator[tuple[T, R | CrashedTask]]:
+        """Yield what :func:`run_on_slurm` does."""
+        new = self._adopt(tasks)
+        alone = 1 if first_alone and len(new) > 2 else 0
+        self._submit(new[:alone])
+        self._submit(new[alone:], after=self.running[-1].job.id if alone else "")
+        started = time.monotonic()
+        while self.running:
+            states = queued()
+            for one in list(self.running):
+                if one.launch.result(one.job).exists():
+                    result = one.result()
+                elif self._has_ended(one, states):
+                    result = self._without_result(one)
+                else:
+                    continue
+                self.running.remove(one)
+                if not (isinstance(result, CrashedTask) and result.died and self._retries(one, result)):
+                    yield one.named.task, result
+            self._tell(states)
+            if self.running:
+                time.sleep(min(POLLS_S[1], max(POLLS_S[0], (time.monotonic() - started) / 20)))
+
+    def _adopt(self, tasks: Sequence[Named[T]]) -> list[Named[T]]:
+        """Wait for the jobs of earlier launches that wait or run; return the tasks that have none."""
+        alive = queued()
+        known = {
+            job.task: (launch, job) for launch in launches() for job in launch.jobs if (launch.name, job.id) in alive
+        }
+        self.running = [_Running(*known[named.key], named) for named in tasks if named.key in known]
+        if self.running:
+            self.progress.say(f"{len(self.running):,} jobs of an earlier command are under way; waiting for them.")
+        return [named for named in tasks if named.key not in known]
+
+    def _submit(self, tasks: Sequence[Named[T]], after: str = "") -> None:
+        """Submit ``tasks``, several as an array; they begin when the job ``after`` has ended in whatever way."""
+        if not tasks:
+            return
+        submitit = _submitit()
+        executor = submitit.SlurmExecutor(self.launch.folder, max_num_timeout=self.profile.requeues)
+        parameters = _parameters(self.profile) | {"job_name": "geobench", "comment": self.launch.name}
+        executor.update_parameters(**parameters | ({"dependency": f"afterany:{after}"} if after else {}))
+        job, each = Job(self.work, max(1, self.profile.warning_s - MARGIN_S)), [named.task for named in tasks]
+        try:
+            jobs = executor.map_array(job, each) if each[1:] else [executor.submit(job, *each)]
+        except submitit.core.utils.FailedJobError as error:
+            raise SettingError(f"Slurm refuses the job: {_last_line(error)}") from error
+        records = [JobRecord(job.job_id, named.key, named.label) for job, named in zip(jobs, tasks, strict=True)]
+        self.launch.add(records)
+        self.running += [_Running(self.launch, job, named) for job, named in zip(records, tasks, strict=True)]
+        which = f"the job {records[0].id}" if len(records) == 1 else f"{len(records):,} jobs from {records[0].id} on"
+        self.progress.say(f"submitted {which}; logs are in {self.launch.folder}.")
+
+    def _has_ended(self, one: _Running[T], states: Mapping[tuple[str, str], State]) -> bool:
+        """Return whether a job without a result is no longer in the queue: for a while, as files may arrive late."""
+        self._unseen[one.key] = 0 if one.key in states else self._unseen[one.key] + 1
+        return self._unseen[one.key] >= UNSEEN
+
+    def _without_result(self, one: _Running[T]) -> CrashedTask:
+        """Return what Slurm knows of a job that has ended without a result."""
+        last = ended([one.job], one.launch).get(one.job.id, State("", reason="Slurm knows no reason"))
+        where = f" on {last.nodes}" if last.nodes else ""
+        return one.crashed(f"ended without a result: {last.words.strip()}{where}", died=last.word != "CANCELLED")
+
+    def _retries(self, one: _Running[T], crashed: CrashedTask) -> bool:
+        """Submit the task of a job that died again, unless it has died too often; return whether that was done."""
+        self._tried[one.named.key] += 1
+        if self._tried[one.named.key] > self.profile.retries:
+            return False
+        self.progress.say(f"{one.named.label}: {crashed.reason}; submitted again.")
+        self._submit([one.named])
+        return True
+
+    def _tell(self, states: Mapping[tuple[str, str], State]) -> None:
+        """Report how many jobs wait and run, if that has changed, and not too often."""
+        words = Counter(states[one.key].words for one in self.running if one.key in states)
+        text = ", ".join(f"{count:,} {word}" for word, count in words.most_common())
+        told, when = self._told
+        if text and text != told and (not told or time.monotonic() - when > REPORT_EVERY_S):
+            self._told = text, time.monotonic()
+            self.progress.say(f"jobs: {text}.")
+
+
+def _parameters(profile: Profile) -> dict[str, Any]:
+    """Return what is asked of Slurm, by submitit's names; what the profile leaves to the cluster is left out."""
+    asked = {
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "gpus_per_node": profile.gpus_per_node,
+        "cpus_per_task": profile.cpus_per_task,
+        "mem": f"{round(profile.mem_gb * 1024)}MB" if profile.mem_gb else "",
+        "setup": list(profile.setup),
+    }
+    return {name: value for name, value in asked.items() if value} | {
+        "time": profile.minutes,
+        "nodes": profile.nodes,
+        "ntasks_per_node": max(1, profile.gpus_per_node),
+        "signal_delay_s": profile.warning_s,
+        "array_parallelism": profile.parallel,
+        "stderr_to_stdout": True,
+        "srun_args": ["--kill-on-bad-exit=1"],  # without the first process the others would wait for ever
+        "additional_parameters": {"requeue": True},
+    }
+
+
+def _submitit() -> Any:
+    """Return the package submitit, which the extra ``slurm`` brings."""
+    try:
+        import submitit
+    except ImportError:
+        raise SettingError(
+            "jobs of a cluster need submitit: pip install 'geobench-geolocalization[slurm]' (or pip install submitit)."
+        ) from None
+    return submitit
+
+
+def _last_line(error: BaseException) -> str:
+    return str(getattr(error, "output", None) or error).strip().splitlines()[-1]
+
+
+class Job(Generic[T, R]):
+    """What submitit calls in each process of a job with the task, and whose ``checkpoint`` it calls to save.
+
+    Attributes:
+        work: what is done.
+        grace_s: how long the process of the task may take to save what it has done.
+    """
+
+    def __init__(self, work: Work[T, R], grace_s: float) -> None:
+        self.work, self.grace_s = work, grace_s
+
+    def __call__(self, task: T) -> R | CrashedTask:
+        """Return the result of the task."""
+        _join_the_others()
+        self._worker = worker = Worker[T].start(self.work, _threads(), prints=True)
+        try:
+            worker.assign(task)
+            result: R | CrashedTask = worker.result()
+            if isinstance(result, CrashedTask) and worker.was_stopped():
+                _wait_for_the_end()
+            return result
+        finally:
+            worker.stop(self.grace_s)
+
+    def checkpoint(self, task: T) -> DelayedSubmission:
+        """Let the task save; return how it goes on when the job is run again."""
+        from submitit.core.utils import DelayedSubmission
+
+        self._worker.stop(self.grace_s)
+        return DelayedSubmission(Job(self.work, self.grace_s), task)
+
+
+def _threads() -> int:
+    """Return the cores that Slurm gives to each process."""
+    return int(os.environ.get("SLURM_CPUS_PER_TASK", "0")) or cores()
+
+
+def _join_the_others() -> None:
+    """Tell torch.distributed of the other processes of the job, if there are any."""
+    if int(os.environ.get("SLURM_NTASKS", "1")) == 1:
+        return
+    from submitit.helpers import TorchDistributedEnvironment
+
+    group = TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    os.environ["MASTER_ADDR"] = _address(group.master_addr)
+
+
+def _address(node: str) -> str:
+    """Return the address of a node: its name, or where that means nothing to the system what Slurm knows."""
+    try:
+        socket.getaddrinfo(node, None)
+    except OSError:
+        shown = subprocess.run(["scontrol", "show", "node", node], capture_output=True, text=True, check=False).stdout
+        found = re.search(r"\bNodeAddr=(\S+)", shown)
+        return found[1] if found else node
+    return node
+
+
+def _wait_for_the_end() -> None:
+    """Wait until Slurm ends a job that it has told to stop, and perhaps queues it again; it has no result."""
+    print("stopped, and saved; waiting for Slurm to end the job.", file=sys.stderr, flush=True)
+    time.sleep(LEAVING_S)
+    raise GeobenchError("it was told to stop, but not by Slurm, which has not ended it")
