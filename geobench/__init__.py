@@ -32,6 +32,7 @@ from geobench.features.cache import Features, extract
 from geobench.features.encoders import Encoder, file_key
 from geobench.gallery import Gallery, get_gallery
 from geobench.hookspecs import hookimpl
+from geobench.merge import merge
 from geobench.metrics import Metric, ScoredImages
 from geobench.models import Model, TestSet, TrainingSet
 from geobench.plugins import (
@@ -97,6 +98,7 @@ __all__ = [
     "get_models",
     "get_results",
     "hookimpl",
+    "merge",
     "run",
     "train",
     "unknown_name",

@@ -84,6 +84,10 @@ class ExperimentError(GeobenchError):
     exit_code = 2
 
 
+class MergeError(GeobenchError):
+    """Shards that do not make up a whole, or not the one that is here."""
+
+
 class ResultError(GeobenchError):
     """A result file that cannot be read, or results that are missing."""
 

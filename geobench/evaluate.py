@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +92,7 @@ def evaluate(
     """
     model = get_model(model) if isinstance(model, str) else model
     test_set = as_test_set(test_set, limit, progress)
-    metrics = get_metrics(test_set.dataset)
+    get_metrics(test_set.dataset)  # one that does not exist is refused before anything is computed
     if not model.uses_gallery or not isinstance(gallery, Gallery):
         gallery = gallery_for(model, test_set.dataset, None if isinstance(gallery, Gallery) else gallery, 0, progress)
     warn_if_small(gallery, options.top_k, progress)
@@ -100,27 +101,37 @@ def evaluate(
     predictions = locate(model, test_set, gallery, options, progress)  # (n, k) coordinates, scores
     seconds = round(time.monotonic() - started, 3)
 
-    errors = predictions.errors_km(test_set.truth)  # (n,) km
-    images = ScoredImages(errors, test_set.truth, predictions, test_set.extra)
     learnt = rows_in_training(model, test_set, options)  # (n,)
-    result = Result(
-        **identity_of(model, test_set, gallery, options).identity(),
-        **circumstances(model, test_set, gallery, _cached_features(model, test_set, options)),
-        scores=scores_of(images, metrics),
-        failed=predictions.count_failed(),
-        statuses=status_counts(predictions) if predictions.reasons is not None else {},
+    result = scored(
+        test_set,
+        predictions,
+        identity=identity_of(model, test_set, gallery, options),
         service=summary_of(model, predictions) if isinstance(model, Service) else {},
         in_training=None if learnt is None else int(learnt.sum()),
-        distinct_images=_distinct_images(model, test_set, options),
+        distinct_images=distinct_images(model, digests_of(model, test_set, options)),
         seconds=seconds,
-        predictions=predictions,
-        names=test_set.images,
-        truth=test_set.truth,
-        extra=test_set.extra,
+        **circumstances(model, test_set, gallery, cached_features(model, test_set, options)),
     )
     if warning := overlap_warning(result):
         progress.say(warning)
     return result
+
+
+def scored(test_set: TestSet, predictions: Predictions, *, identity: Identity, **known: Any) -> Result:
+    """Return the result of ``predictions`` for the images of ``test_set``; ``known`` are other fields of it."""
+    errors = predictions.errors_km(test_set.truth)  # (n,) km
+    images = ScoredImages(errors, test_set.truth, predictions, test_set.extra)
+    return Result(
+        **identity.identity(),
+        scores=scores_of(images, get_metrics(test_set.dataset)),
+        failed=predictions.count_failed(),
+        statuses=status_counts(predictions) if predictions.reasons is not None else {},
+        predictions=predictions,
+        names=test_set.images,
+        truth=test_set.truth,
+        extra=test_set.extra,
+        **known,
+    )
 
 
 def locate(
@@ -200,30 +211,29 @@ def rows_in_training(model: Model, test_set: TestSet, options: Options = DEFAULT
     features that are no longer cached.
     """
     known = model.checkpoint.digests if model.checkpoint is not None else None
-    digests = _digests(model, test_set, options) if known is not None else None
+    digests = digests_of(model, test_set, options) if known is not None else None
     return None if digests is None or known is None else are_among(digests, known)
 
 
-def _distinct_images(model: Model, test_set: TestSet, options: Options) -> int | None:
-    """Return how many of the n images have a content of their own; None unless features were made of them all."""
-    digests = _digests(model, test_set, options) if model.input == "features" else None
-    if digests is None:
+def distinct_images(model: Model | type[Model], digests: Digests | None) -> int | None:
+    """Return how many of the images ``digests`` (n, 2) differ in content; None unless features are made of them."""
+    if digests is None or model.input != "features":
         return None
     unreadable = int((~digests.any(axis=1)).sum())  # each is counted as its own
     return len(sorted_digests(digests).T) + unreadable
 
 
-def _digests(model: Model, test_set: TestSet, options: Options) -> Digests | None:
+def digests_of(model: Model, test_set: TestSet, options: Options) -> Digests | None:
     """Return the digests (n, 2) of what ``model`` is given, without decoding or encoding any image."""
     if model.input == "none":
         return row_digests(test_set.images, test_set.truth)
     if model.input in ("images", "photos"):
         return read_digests(test_set.dataset, test_set.images, "test")
-    features = _cached_features(model, test_set, options)
+    features = cached_features(model, test_set, options)
     return features.digests if features is not None else None
 
 
-def _cached_features(model: Model, test_set: TestSet, options: Options) -> Features | None:
+def cached_features(model: Model, test_set: TestSet, options: Options) -> Features | None:
     """Return the features that ``model`` is given, if they are in the cache; None if not, or if it uses none."""
     if model.input != "features":
         return None

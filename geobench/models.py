@@ -44,6 +44,7 @@ class TestSet:
         table: a row per image: ``image``, ``latitude``, ``longitude`` and extra columns.
         refresh: extract features once more even if they are cached; afterwards the new ones are used.
         progress: reports the comparison of images that may have changed.
+        part_of: the test set that it is a part of, and which rows of that it has; None if it is whole.
     """
 
     __test__: ClassVar[bool] = False  # the name does not make it a test of pytest
@@ -52,6 +53,7 @@ class TestSet:
     table: pd.DataFrame
     refresh: bool = False
     progress: Progress = field(default=SILENT, repr=False, compare=False)
+    part_of: tuple[TestSet, range] | None = field(default=None, repr=False, compare=False)
     _read: pd.DataFrame = field(init=False, repr=False, compare=False)
 
     @classmethod
@@ -77,6 +79,13 @@ class TestSet:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def part(self, rows: range) -> TestSet:
+        """Return the test set of these ``rows`` alone; features of the whole are used if they are cached."""
+        if rows not in self._parts:
+            table = self.table.iloc[rows.start : rows.stop].reset_index(drop=True)
+            self._parts[rows] = TestSet(self.dataset, table, self.refresh, self.progress, (self, rows))
+        return self._parts[rows]
 
     def check(self) -> None:
         """Raise ``DatasetError`` for a table that no data set has: without images, or with one twice.
@@ -131,6 +140,11 @@ class TestSet:
         return files.digest({str(name): list(map(str, values)) for name, values in self.extra.items()})
 
     @cached_property
+    def _parts(self) -> dict[range, TestSet]:
+        """Return the parts that were asked for: features are extracted again once for all of a run's results."""
+        return {}
+
+    @cached_property
     def _refreshed(self) -> set[tuple[str, int]]:
         """Return by which encoder and crops features were extracted since the test set was read."""
         return set()
@@ -139,6 +153,10 @@ class TestSet:
         """Return the features of the images; ``how`` are arguments of :func:`geobench.features.cache.extract`."""
         from geobench.features.cache import extract
 
+        if self.part_of is not None:
+            whole, rows = self.part_of
+            if whole.has_features(encoder, crops=how.get("crops", 1), device=how.get("device", "cpu")):
+                return whole.features(encoder, progress=progress, **how).part(rows)
         made = (encoder.name, how.get("crops", 1))
         how |= {"images_key": self.images_key, "force": self.refresh and made not in self._refreshed}
         features = extract(self.dataset, self.table, encoder, progress=progress, **how)
@@ -149,6 +167,8 @@ class TestSet:
         """Return whether the features of the images are cached and will be used."""
         from geobench.features.cache import is_cached
 
+        if self.part_of is not None and self.part_of[0].has_features(encoder, crops=crops, device=device):
+            return True
         if self.refresh and (encoder.name, crops) not in self._refreshed:
             return False
         return is_cached(self.dataset, self.table, encoder, crops=crops, device=device, images_key=self.images_key)

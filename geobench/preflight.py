@@ -17,6 +17,7 @@ from geobench.models import Model, TestSet
 from geobench.plugins import get_dataset, get_encoder
 from geobench.services import Service
 from geobench.settings import configure, setting_names
+from geobench.sharding import Shard
 
 if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
@@ -34,6 +35,7 @@ class Plan:
         settings: of models that need no training.
         device: torch device.
         folder: of results; ``force`` evaluates again what is there, on features extracted again.
+        shard: the part of each test set that is predicted, without scores; None evaluates all of it.
     """
 
     galleries: Sequence[str] | None
@@ -44,6 +46,7 @@ class Plan:
     device: str
     folder: Path
     force: bool
+    shard: Shard | None = None
 
     def draws(self, model: Model | type[Model]) -> Iterator[tuple[str | None, int]]:
         """Yield spec and seed of every gallery; a model that uses none has one."""

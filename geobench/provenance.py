@@ -6,6 +6,7 @@ fields: nothing can be in one and not in the other. The same holds for a checkpo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -93,6 +94,12 @@ class Identity:
     def key(self) -> str:
         """Return 16 digits that stand for everything the predictions depend on."""
         return files.digest(self.identity())
+
+    @property
+    def stem(self) -> str:
+        """Return the name of its files, without a suffix."""
+        parts = [self.dataset, self.model, self.gallery or "no-gallery", f"s{self.seed}", self.key[:8]]
+        return re.sub(r"[^\w.+-]+", "-", "_".join(parts))
 
 
 @dataclass(frozen=True, kw_only=True)

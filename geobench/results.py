@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import cached_property
@@ -101,12 +100,6 @@ class Result(Identity):
     def key(self) -> str:
         """Return 16 digits that stand for everything the predictions depend on: equal keys are the same result."""
         return self.stated_key or super().key
-
-    @property
-    def stem(self) -> str:
-        """Return the name of its files, without a suffix."""
-        parts = [self.dataset, self.model, self.gallery or "no-gallery", f"s{self.seed}", self.key[:8]]
-        return re.sub(r"[^\w.+-]+", "-", "_".join(parts))
 
     @property
     def spec(self) -> str:

@@ -25,6 +25,7 @@ from geobench.evaluate import DEFAULTS, Options, evaluate, identity_of, overlap_
 from geobench.forecast import forecast
 from geobench.gallery import Gallery, gallery_for
 from geobench.models import Model, TestSet
+from geobench.parts import check_shard, predict_shard
 from geobench.plugins import get_dataset, get_metrics
 from geobench.predictions import SERVICE
 from geobench.preflight import Job, Plan, check_jobs, check_settings
@@ -32,6 +33,7 @@ from geobench.progress import SILENT, Progress, WithoutRepeats
 from geobench.provenance import Identity
 from geobench.results import FOLDER, Result, find_kept, load_result
 from geobench.services import Service
+from geobench.sharding import Shard
 from geobench.train import train
 
 if TYPE_CHECKING:
@@ -49,12 +51,14 @@ NOTICED = 1e-6
 class RunSummary:
     """What a run did: results in the order asked for, and a line for each combination that failed.
 
-    ``planned`` are the rows of :func:`geobench.forecast.forecast` of a run that was only planned.
+    ``planned`` are the rows of :func:`geobench.forecast.forecast` of a run that was only planned; ``parts`` the records
+    of what was predicted of one shard.
     """
 
     results: list[Result] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     planned: list[dict[str, Any]] = field(default_factory=list)
+    parts: list[Path] = field(default_factory=list)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row per result: what was run, its scores, and everything else that is recorded."""
@@ -79,6 +83,7 @@ def run(
     allow_mixed: bool = False,
     force: bool = False,
     dry_run: bool = False,
+    shard: Shard | str | None = None,
     folder: Path | str = FOLDER,
     progress: Progress = SILENT,
 ) -> RunSummary:
@@ -102,13 +107,16 @@ def run(
         allow_mixed: compare models that were trained on different data or with different encoders.
         force: evaluate again what is there, on features extracted again.
         dry_run: only say what would be done, trained and asked.
+        shard: ``3/16`` predicts the third of sixteen parts of each test set, without scores; :func:`geobench.merge`
+            makes results of them.
         folder: results folder.
         progress: reports the work.
 
     Raises:
         UnknownNameError: a model, data set or setting that does not exist; nothing is run.
         SettingError: the device or the results folder cannot be used, no model takes ``settings``, or nothing is named;
-            models were trained on different data or with different encoders.
+            models were trained on different data or with different encoders; ``shard`` is none, or cannot go with
+            ``subset`` or ``dry_run``.
         CheckpointError: there is no such checkpoint. Nothing is run.
         DatasetError: a test set has no such ``subset``; says which command makes it. Nothing is run.
     """
@@ -122,10 +130,13 @@ def run(
         get_subsets(dataset.name, subset or "")
     check_settings(names, settings or {})
     files.check_folder(Path(folder))
-    plan = Plan(galleries, seeds, options, subset or "", settings or {}, pick_device(device), Path(folder), force)
+    where = pick_device(device), Path(folder)
+    plan = Plan(galleries, seeds, options, subset or "", settings or {}, *where, force, _shard(shard, subset, dry_run))
     summary = RunSummary()
+    train_missing = train_missing and shard is None  # otherwise each shard would have a model of its own
     choices = choose(names, train_missing=train_missing, trained_on=trained_on, allow_mixed=allow_mixed)
     test_sets = _readable(chosen, limit, force, summary, progress)
+    check_shard(plan.shard, choices, test_sets)
     jobs, failures = check_jobs(choices, test_sets, plan)
     for failure in failures:
         _report(failure, summary, progress)
@@ -141,6 +152,15 @@ def run(
     for job in jobs:
         _run_job(job, plan, subsets, refreshed, summary, progress)
     return summary
+
+
+def _shard(shard: Shard | str | None, subset: str | None, dry_run: bool) -> Shard | None:
+    """Return the shard that is predicted, if it is not the whole that is run."""
+    if shard is not None and (subset or dry_run):
+        raise SettingError(
+            f"{'subset' if subset else 'dry_run'} is of whole test sets; leave it out with a shard, and merge first."
+        )
+    return Shard.parse(shard) if isinstance(shard, str) else shard
 
 
 def _listed(names: Sequence[str] | str) -> Sequence[str]:
@@ -212,19 +232,10 @@ def _run_job(
     summary: RunSummary,
     progress: Progress,
 ) -> None:
-    """Train the model if it has to be, and evaluate it on everything.
-
-    With ``force`` it is trained on features extracted again, unless a model before was, as ``refreshed`` lists.
-    """
-    spec, named, training = job.choice.asked, job.choice.spec, job.choice.training
+    """Train the model if it has to be, and evaluate it on everything."""
+    spec = job.choice.asked
     try:
-        if job.choice.why:
-            progress.say(job.choice.why)
-        if training is not None:
-            again = plan.force and training not in refreshed
-            named = train(named, device=plan.device, purpose=PURPOSE, force=again, progress=progress, **training).spec
-            if model_class_of(spec).input == "features":
-                refreshed.append(training)
+        named = _trained(job, plan, refreshed, progress)
         model = plan.configured(named)
     except GeobenchError as error:
         summary.failures.append(f"{spec}: {error}")
@@ -242,6 +253,9 @@ def _run_job(
                 )
                 continue
             done.add(identity.key)
+            if plan.shard is not None:
+                summary.parts += predict_shard(model, load, test_set, drawn, identity, plan, progress)
+                continue
             for result in _results(model, load, test_set, drawn, identity, plan, subsets, progress):
                 summary.results.append(result)
                 if result.n and result.failed == result.n:
@@ -249,6 +263,22 @@ def _run_job(
         except GeobenchError as error:
             where = f" × {gallery}" if gallery else ""
             summary.failures.append(f"{spec} × {test_set.name}{where}: {error}")
+
+
+def _trained(job: Job, plan: Plan, refreshed: list[Mapping[str, Any]], progress: Progress) -> str:
+    """Return the spec of the model, trained if it has to be.
+
+    With ``force`` it is trained on features extracted again, unless a model before was, as ``refreshed`` lists.
+    """
+    named, training = job.choice.spec, job.choice.training
+    if job.choice.why:
+        progress.say(job.choice.why)
+    if training is not None:
+        again = plan.force and training not in refreshed
+        named = train(named, device=plan.device, purpose=PURPOSE, force=again, progress=progress, **training).spec
+        if model_class_of(job.choice.asked).input == "features":
+            refreshed.append(training)
+    return named
 
 
 def _all_failed(result: Result) -> str:

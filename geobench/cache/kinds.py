@@ -48,6 +48,7 @@ OTHER = Kind("other", ".*", Removal.NEVER, "not made by this version of geobench
 KINDS = (
     Kind("features", f"features/{KEY}/", Removal.SELECTED, "the images are encoded again", "features.npy"),
     Kind("extractions", rf"features/{KEY}\.partial/", Removal.AGED, "interrupted; the next one goes on with them"),
+    Kind("shards", rf"features/{KEY}\.\d+-of-\d+\.partial/", Removal.AGED, "of features, to be merged: geobench merge"),
     Kind("galleries", rf"galleries/{KEY}\.(npy|json)", Removal.SELECTED, "the galleries are embedded again", "*.npy"),
     Kind("fingerprints", rf"fingerprints/{KEY}\.npy", Removal.SELECTED, "an audit reads the images again"),
     Kind("index", "index/[^./][^/]*/", Removal.SELECTED, "the archive is listed again", "images.sqlite"),

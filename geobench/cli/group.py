@@ -33,6 +33,9 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON inste
 CROPS = click.option(
     "--crops", type=click.Choice(["1", "5", "10"]), default="1", show_default=True, help="Views of each image."
 )
+SHARD = click.option(
+    "--shard", "shard_text", metavar="I/N", help="Only the I-th of N parts of the images; then: geobench merge."
+)
 ON = click.option(
     "--on",
     metavar="PROFILE",
@@ -81,6 +84,7 @@ GROUPS = {
         "datasets": "list, show, split and check data sets; add your own photos",
         "encoders": "list the image encoders",
         "features": "encode a data set's images ahead of a training or run",
+        "merge": "make one of shards that other machines have worked on",
         "cache": "list and remove what lies in GEOBENCH_HOME",
         "jobs": "list, follow and cancel jobs of a cluster",
     },

@@ -16,6 +16,7 @@ from geobench.cli.group import (
     MODELS,
     ON,
     RESULTS,
+    SHARD,
     THRESHOLDS,
     TRAINED_ON,
     WORKERS,
@@ -28,7 +29,7 @@ from geobench.cli.group import (
     resumable,
     specs,
 )
-from geobench.errors import PluginError, TrainingError
+from geobench.errors import PluginError, SettingError, TrainingError
 from geobench.progress import ConsoleProgress, is_first_process
 
 
@@ -135,6 +136,8 @@ def _train_as_job(on: str, options: dict[str, Any]) -> str:
 @click.option("--max-requests", type=click.IntRange(1), help="Send a service no more than so many requests.")
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Spend no more, by the stated prices.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, trained, asked and paid without doing it.")
+@SHARD
+@click.option("--predict-only", is_flag=True, help="Save predictions for `geobench merge`, without scores.")
 @RESULTS
 @resumable
 def run(
@@ -148,6 +151,8 @@ def run(
     retry: list[str] | None,
     max_requests: int | None,
     max_cost: float | None,
+    shard_text: str | None,
+    predict_only: bool,
     **chosen: Any,
 ) -> None:
     """Evaluate every model on every test set and gallery. Existing results are kept; failures are listed at the end.
@@ -170,6 +175,9 @@ def run(
     A model behind an endpoint is chat:NAME or chat:FILE.toml, with its settings as --set (geobench models show chat).
     Every answer is kept when it comes, and none is asked for twice: stopped in whatever way, the same command goes on.
 
+    With --shard 3/16 --predict-only a test set is divided among sixteen commands, on any machines; geobench merge makes
+    the results of what they save in RESULTS/shards. A shard trains nothing: train the models first.
+
     \b
     geobench run --models chat:gpt-4o --datasets im2gps3k --dry-run --set price_in=2.5 --set price_out=10
     geobench run --models chat:gpt-4o --datasets im2gps3k --set concurrency=16 --max-cost 20
@@ -184,6 +192,7 @@ def run(
         options=Options(int(crops), top_k, batch_size, workers, Asking(tuple(retry or ()), max_requests, max_cost)),
         settings=parse_assignments(assignments),
         train_missing=not no_train,
+        shard=_shard(shard_text, predict_only),
         progress=ConsoleProgress(),
         **chosen,
     )
@@ -191,9 +200,22 @@ def run(
         print_rows([_planned(row) for row in summary.planned], as_json=False)
         finish(summary.failures, lambda: "")
         return
+    if predict_only:
+        finish(summary.failures, lambda: "\n".join(map(str, summary.parts)))
+        return
     tested = list(dict.fromkeys(result.dataset for result in summary.results))
     keys = {result.key for result in summary.results}
     finish(summary.failures, lambda: results_table(chosen["folder"], tested, thresholds_km, keys) if tested else "")
+
+
+def _shard(text: str | None, predict_only: bool) -> str | None:
+    """Return the shard that is predicted, None for a run with scores."""
+    if text is not None and not predict_only:
+        raise SettingError(
+            f"the scores of a part are not those of the test set; add --predict-only to --shard {text}, and then: "
+            "geobench merge RESULTS/shards"
+        )
+    return (text or "1/1") if predict_only else None
 
 
 def _planned(row: dict[str, Any]) -> dict[str, str]:

@@ -30,6 +30,7 @@ from geobench.features.code import features_code
 from geobench.features.decoding import Decoder
 from geobench.features.extraction import FeatureExtraction
 from geobench.features.half import HalfArray
+from geobench.features.shards import SUFFIX
 from geobench.images.decoding import CROPS
 from geobench.images.digests import Digests, read_digests
 from geobench.progress import SILENT, Progress
@@ -58,12 +59,19 @@ class Features:
         ok: (n,), False if the image could not be read.
         key: hash of the images, the crops, and the encoder with its weights, preprocessing and code.
         root: the folder of the features of all kinds; None is that in ``GEOBENCH_HOME``.
+        rows: which of the images in the cache these are; None if they are all.
     """
 
     array: npt.NDArray[np.float32] | HalfArray
     ok: npt.NDArray[np.bool_]
     key: str
     root: Path | None = None
+    rows: range | None = None
+
+    def part(self, rows: range) -> Features:
+        """Return those of the images ``rows``."""
+        chosen = slice(rows.start, rows.stop)
+        return replace(self, array=self.array[chosen], ok=self.ok[chosen], rows=rows)
 
     def __len__(self) -> int:
         return len(self.array)
@@ -95,7 +103,8 @@ class Features:
         if not path.exists():
             return None
         try:
-            return files.read_array(path, np.uint64, (len(self), 2), mapped=True)
+            known = files.read_array(path, np.uint64, (len(self) if self.rows is None else None, 2), mapped=True)
+            return known if self.rows is None else known[self.rows.start : self.rows.stop]
         except (OSError, ValueError) as error:
             raise FeatureError(
                 f"{path}: the digests of the images are damaged ({error}); delete the file and run again."
@@ -124,7 +133,7 @@ class Features:
                 f"{folder}: the features that it refers to are not there; bring them back, or extract them again as "
                 f"for the training: {again}"
             )
-        found = _open(folder, named["key"])
+        found = open_features(folder, named["key"])
         if not found._are(named["sample"]):
             raise FeatureError(f"{folder}: these are other features than it was trained on; train it again (--force).")
         return found
@@ -193,7 +202,7 @@ def extract(
     if group.main and not images_key:
         images_key = dataset.content_key(table, purpose, progress)
     decoder = Decoder(dataset, encoder, purpose, crops, augmentation)
-    key = group.share(_key(decoder, device, images_key) if group.main else "")
+    key = group.share(features_key(decoder, device, images_key) if group.main else "")
     root = group.share(_writable_root(key, progress) if group.main else None)
     folder = root / key
     extraction = FeatureExtraction(decoder, table, folder.with_suffix(".partial"), images_key)
@@ -201,15 +210,25 @@ def extract(
         with files.locked(folder, progress.say) if group.main else nullcontext():
             if group.share(force or not folder.is_dir()):  # another process may have finished while this one waited
                 _extracted(extraction, folder, device, force, batch_size=batch_size, workers=workers, progress=progress)
-    features = replace(_open(folder, key, len(table)), root=root)
+    features = replace(open_features(folder, key, len(table)), root=root)
     if group.main:
         _add_digests(features, decoder, table, progress)
-        _keep_contents(features, extraction, images_key)
+        keep_contents(features, extraction, images_key)
     return features
 
 
 def _root() -> Path:
     return files.home() / "features"
+
+
+def features_root() -> Path:
+    """Return the folder of all features, to write to.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    files.check_folder(_root())
+    return _root()
 
 
 def _writable_root(key: str, progress: Progress) -> Path:
@@ -239,6 +258,8 @@ def _extracted(extraction: FeatureExtraction, folder: Path, device: str, force: 
     group, decoder, partial = current(), extraction.decoder, extraction.folder
     if force and group.main:
         shutil.rmtree(partial, ignore_errors=True)  # an interrupted extraction may be as old as the rest
+    elif group.main:
+        _use_shards(folder, extraction.what, how["progress"])
     group.wait()
     with as_plugin_error(f"the encoder {decoder.encoder.name}", f"on {decoder.dataset.name}"):
         changed = extraction.run(device, **how)
@@ -248,10 +269,24 @@ def _extracted(extraction: FeatureExtraction, folder: Path, device: str, force: 
     if changed is None:
         return
     if group.main:  # the images have another key now, or will have it once they are known
-        key = _key(decoder, device, decoder.dataset.content_key(extraction.table, decoder.purpose))
+        key = features_key(decoder, device, decoder.dataset.content_key(extraction.table, decoder.purpose))
         if not (resumed := folder.with_name(f"{key}.partial")).exists():
             partial.rename(resumed)
     raise changed_while_read(decoder.dataset.name, changed)
+
+
+def _use_shards(folder: Path, what: str, progress: Progress) -> None:
+    """Link what shards of the features ``folder`` (``features --shard``) hold to where the whole is extracted."""
+    found = sorted(folder.parent.glob(f"{folder.name}.*-of-*.partial/shards/*{SUFFIX}"))
+    for path in found:
+        target = folder.with_suffix(".partial") / "shards" / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            target.unlink(missing_ok=True)  # a link to what was removed
+            target.symlink_to(path)
+    if found:
+        shards = len({path.parent for path in found})
+        progress.say(f"{what}: {shards} shards are used; then they can be deleted: geobench cache remove --kind shards")
 
 
 def _add_digests(features: Features, decoder: Decoder, table: pd.DataFrame, progress: Progress) -> None:
@@ -263,7 +298,7 @@ def _add_digests(features: Features, decoder: Decoder, table: pd.DataFrame, prog
     files.write_array(features.folder / DIGESTS, digests)
 
 
-def _keep_contents(features: Features, extraction: FeatureExtraction, images_key: str) -> None:
+def keep_contents(features: Features, extraction: FeatureExtraction, images_key: str) -> None:
     """Keep the digests of the images as those of ``images_key``, unless that was done when these were extracted."""
     about = features.about
     if "images_key" in about or features.digests is None:
@@ -283,11 +318,11 @@ def is_cached(
 ) -> bool:
     """Return whether :func:`extract` would find the features of the test images in the cache."""
     images_key = images_key or dataset.content_key(table, "test")
-    key = _key(Decoder(dataset, encoder, "test", crops, None), device, images_key)
+    key = features_key(Decoder(dataset, encoder, "test", crops, None), device, images_key)
     return (_root() / key).is_dir()
 
 
-def _key(decoder: Decoder, device: str, images_key: str) -> str:
+def features_key(decoder: Decoder, device: str, images_key: str) -> str:
     """Return 16 hexadecimal digits, a hash of everything the features depend on."""
     augmentation, encoder = decoder.augmentation, decoder.encoder
     return files.digest(
@@ -303,7 +338,12 @@ def _mapped(path: Path) -> npt.NDArray[np.float32] | HalfArray:
     return HalfArray(array) if array.dtype == np.float16 else array
 
 
-def _open(folder: Path, key: str, n: int | None = None) -> Features:
+def open_features(folder: Path, key: str, n: int | None = None) -> Features:
+    """Return the features in ``folder``, of ``n`` images if that is known.
+
+    Raises:
+        FeatureError: they are damaged.
+    """
     holding.use(folder / ARRAY, folder / ABOUT)
     try:
         array = _mapped(folder / ARRAY)

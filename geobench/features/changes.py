@@ -10,10 +10,9 @@ import numpy as np
 
 from geobench import files
 from geobench.data.contents import Contents
-from geobench.errors import ImageError
 from geobench.features.decoding import Decoder
 from geobench.features.shards import Shards
-from geobench.images.digests import read_digests
+from geobench.images.digests import is_readable, read_digests
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +84,7 @@ class Changes:
         if record is None:
             return []
         failed = [failure["image"] for failure in record.failures]
-        changed = [name for name in failed if self._is_readable(name)]
+        changed = [name for name in failed if is_readable(self.decoder.dataset, name, self.decoder.purpose)]
         looked_at = rows.start + np.flatnonzero(suspect[rows.start : rows.stop])
         known = shards.digests(rows) if len(looked_at) else None
         if known is not None:
@@ -97,11 +96,3 @@ class Changes:
             others = (digests != before).any(axis=1) & before.any(axis=1)
             changed += [str(name) for name in names[others]]
         return changed
-
-    def _is_readable(self, name: str) -> bool:
-        dataset = self.decoder.dataset
-        try:
-            dataset.decode_image(dataset.image_bytes(name, self.decoder.purpose), name)
-        except ImageError:
-            return False
-        return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from geobench import files
@@ -39,3 +39,9 @@ def installed(distributions: Iterable[str] = LIBRARIES) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def joined(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the versions of libraries that shards state, several joined by "and"; none if a shard states none."""
+    names = dict.fromkeys(name for versions in each for name in versions) if all(each) else {}
+    return {name: " and ".join(dict.fromkeys(versions.get(name, "none") for versions in each)) for name in names}

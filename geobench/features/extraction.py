@@ -7,7 +7,7 @@ that torchrun started divide the shards among themselves; when all are finished 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from geobench import files
 from geobench.distributed import current
 from geobench.features.changes import Changes
+from geobench.features.code import joined
 from geobench.features.decoding import Decoder, decoded
 from geobench.features.encoding import ShardBuilder
 from geobench.features.shards import Shards
 from geobench.progress import Advance, Progress
+from geobench.sharding import Shard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,12 +34,16 @@ STARVED = 0.8  # if the encoder is busy for less than this share of the time, th
 
 @dataclass
 class FeatureExtraction:
-    """One extraction: the features of ``table``, whose images have the key ``images_key``, written to ``folder``."""
+    """One extraction: the features of ``table``, whose images have the key ``images_key``, written to ``folder``.
+
+    Of a ``share`` only those shards are computed that are its part, and nothing is joined.
+    """
 
     decoder: Decoder
     table: pd.DataFrame
     folder: Path
     images_key: str
+    share: Shard | None = None
 
     @cached_property
     def changes(self) -> Changes:
@@ -55,13 +61,14 @@ class FeatureExtraction:
         progress.say(f"loading the encoder {encoder.name}.")
         encoder.load(device)
         shards = Shards(self.folder / "shards", (len(self.table), self.decoder.views, encoder.dim))
-        joined = group.share((self.folder / "about.json").exists())
-        if not joined:
+        complete = group.share((self.folder / "about.json").exists())
+        if not complete:
             if group.main:
                 self.changes.drop(shards)  # of an extraction that was interrupted
-            missing, failed = group.share(_missing(shards, progress) if group.main else None)
-            done = len(self.table) - sum(map(len, missing))
-            with progress.track(self.what, len(self.table), "images", done) as advance:
+            assigned = self.assigned(shards)
+            total = sum(map(len, assigned))
+            missing, failed = group.share(_missing(shards, assigned, progress) if group.main else None)
+            with progress.track(self.what, total, "images", total - sum(map(len, missing))) as advance:
                 others = [rows for i, rows in enumerate(missing) if i % group.size] if group.main else []
                 group_progress = _GroupProgress(shards, others, failed, advance)
                 self._compute(shards, missing[group.rank :: group.size], batch_size, workers, group_progress)
@@ -69,12 +76,24 @@ class FeatureExtraction:
             changed: list[str] | None = group.share(self._changed(shards) if group.main else None)
             if changed is not None:
                 return changed
-        if group.main:
-            if not joined:
-                self._join(shards, progress)
+        if group.main and self.share is None:
+            if not complete:
+                self.join(shards, progress)
             shards.remove()
             self.changes.forget()
         return None
+
+    def assigned(self, shards: Shards) -> list[range]:
+        """Return the rows of the shards that are computed.
+
+        Raises:
+            SettingError: the share is one of more than there are shards.
+        """
+        ranges = shards.ranges()
+        if self.share is None:
+            return ranges
+        part = self.share.rows(len(ranges), f"blocks of {shards.rows} images")
+        return ranges[part.start : part.stop]
 
     def _changed(self, shards: Shards) -> list[str] | None:
         """Return what :meth:`run` does."""
@@ -125,7 +144,7 @@ class FeatureExtraction:
             for start in range(rows.start, rows.stop, images):
                 yield [str(name) for name in column.iloc[start : min(start + images, rows.stop)]]
 
-    def _join(self, shards: Shards, progress: Progress) -> None:
+    def join(self, shards: Shards, progress: Progress) -> None:
         """Join the shards, then write ``about.json``, which marks the extraction as complete."""
         failed, seconds, encoding, processes, versions = 0, 0.0, 0.0, set(), []
         with progress.track(f"joining the {self.what}", len(self.table), "images") as advance:
@@ -150,7 +169,7 @@ class FeatureExtraction:
             "seconds_of_all_processes": round(seconds, 2),
             "images_per_second_of_each": round(rate, 1),
             "encoder_busy": round(busy, 4),
-            "versions": _joined(versions),
+            "versions": joined(versions),
         }
         files.write_json(self.folder / "about.json", self._about() | about)
 
@@ -167,17 +186,11 @@ class FeatureExtraction:
         }
 
 
-def _joined(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Return the versions of libraries that shards state, several joined by "and"; none if a shard states none."""
-    names = dict.fromkeys(name for versions in each for name in versions) if all(each) else {}
-    return {name: " and ".join(dict.fromkeys(versions.get(name, "none") for versions in each)) for name in names}
-
-
-def _missing(shards: Shards, progress: Progress) -> tuple[list[range], int]:
-    """Return the shards that are still to be computed, and the number of failed images in the others."""
+def _missing(shards: Shards, ranges: Sequence[range], progress: Progress) -> tuple[list[range], int]:
+    """Return those of the shards ``ranges`` that are to be computed, and the number of failed images in the others."""
     existing = shards.existing()
     missing, failed, damaged = [], 0, 0
-    for rows in shards.ranges():
+    for rows in ranges:
         record = shards.record(rows) if shards.path(rows).name in existing else None
         if record is None:
             missing.append(rows)

@@ -58,3 +58,12 @@ def read_digests(
             found[start : start + len(block)] = block
             advance(len(block))
     return found
+
+
+def is_readable(dataset: Dataset, name: str, purpose: str) -> bool:
+    """Return whether the image ``name`` can be read and decoded."""
+    try:
+        dataset.decode_image(dataset.image_bytes(name, purpose), name)
+    except ImageError:
+        return False
+    return True
