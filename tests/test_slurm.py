@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -148,10 +149,10 @@ def test_two_nodes_train_one_model_with_the_weights_of_torchrun(cluster, own_hom
 
 
 def test_two_nodes_that_are_stopped_go_on_together(cluster, own_home, profile, tmp_path):
-    train = ["train", "geoclip", *SMALL, "--set", "epochs=1500"]
+    train = ["train", "geoclip", *SMALL, "--set", "epochs=250"]
     launcher = start(cluster, *train, "--on", profile(MINUTES.replace("1", "10", 1) + "nodes = 2\n"))
     (job,) = until(lambda: list(cluster.running()))
-    until(lambda: "train geoclip: 1," in "".join(path.read_text() for path in own_home.glob("jobs/*/*_0_log.out")))
+    until(lambda: "of 750 steps" in "".join(path.read_text() for path in own_home.glob("jobs/*/*_0_log.out")))
     cluster.run("scancel", "--signal=USR2", job)
     _, errors = launcher.communicate(timeout=300)
     assert launcher.returncode == 0, errors[-3000:]
@@ -216,3 +217,44 @@ def test_an_error_of_a_task_is_that_of_its_command(cluster, profile):
     code, _, errors = geobench(cluster, *train, check=False)
     assert code == 1 and "96 training images are fewer than one batch of 4096" in errors.splitlines()[-1]
     assert "submitted again" not in errors  # it would fail again
+
+
+def test_shards_in_jobs_are_merged_into_what_one_process_makes(cluster, own_home, profile, tmp_path):
+    alone = tmp_path / "alone"
+    model = geobench(cluster, "train", "knn", "--limit", 200)[1].strip()
+    shutil.copytree(own_home, alone)
+    run = ["run", "--models", model, "--datasets", "bluemarble", "--limit", 203]
+    _, shown, errors = geobench(cluster, *run, "--shards", 3, "--on", profile())
+    assert errors.count("is done.") == 3 and "merged 3 shards, 203 images" in errors
+    _, expected, _ = geobench(cluster, *run, "--results", "alone", home=alone)
+    assert shown == expected
+    (ours,), (theirs,) = Path("results").glob("*.csv"), Path("alone").glob("*.csv")
+    assert ours.read_bytes() == theirs.read_bytes()
+    features = ["features", "bluemarble", "--limit", 1100]
+    _, out, _ = geobench(cluster, *features, "--shards", 3, "--on", profile())
+    geobench(cluster, *features, home=alone)
+    for name in ("features.npy", "ok.npy", "digests.npy"):
+        made, other = Path(out.strip()) / name, alone / "features" / Path(out.strip()).name / name
+        assert made.read_bytes() == other.read_bytes()
+
+
+def test_a_shard_that_fails_is_reported_and_nothing_is_merged(cluster, profile):
+    run = ["run", "--models", "knn", "--datasets", "bluemarble", "--limit", 20, "--shards", 2, "--on", profile()]
+    code, _, errors = geobench(cluster, *run, check=False)
+    assert code == 1 and "geobench train knn" in errors and "merged" not in errors and "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["features", "bluemarble", "--shards", 3], "--shards 3 are jobs of a cluster: add --on slurm"),
+        (["features", "bluemarble", "--on", "slurm", "--shard", "1/2"], "give --shards N instead of --shard"),
+        (
+            ["run", "--models", "knn", "--datasets", "bluemarble", "--on", "slurm", "--subset", "clean"],
+            "does not go with --subset",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line(cluster, arguments, said):
+    code, _, errors = geobench(cluster, *arguments, check=False)
+    assert code == 2 and errors.count("\n") == 1 and said in errors

@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from geobench.cli.group import AS_JSON, BATCH, CROPS, DEVICE, SHARD, WORKERS, main, print_rows, resumable
+from geobench.cli.group import (
+    AS_JSON,
+    BATCH,
+    CROPS,
+    DEVICE,
+    ON,
+    SHARD,
+    SHARDS,
+    WORKERS,
+    check_shards,
+    main,
+    print_rows,
+    resumable,
+)
 from geobench.progress import SILENT, ConsoleProgress
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from geobench.data.dataset import Dataset
-    from geobench.features.encoders import Encoder
+    from geobench.progress import Progress
+    from geobench.sharded import Extraction
 
 
 @main.command()
@@ -35,6 +46,8 @@ if TYPE_CHECKING:
 @WORKERS
 @BATCH
 @SHARD
+@SHARDS
+@ON
 @click.option("--force", is_flag=True, help="Extract again what is cached.")
 @AS_JSON
 @resumable
@@ -48,6 +61,8 @@ def features(
     workers: int | None,
     batch_size: int,
     shard_text: str | None,
+    shards: int | None,
+    on: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -58,35 +73,39 @@ def features(
     geobench features mp16 --split train --encoder ViT-L-14/openai
     torchrun --nproc-per-node 4 -m geobench features mp16 --split train
     geobench features mp16 --split train --shard 3/16
+    geobench features mp16 --split train --shards 16 --on slurm
 
     If interrupted, run the same command again to resume; at most 512 images are encoded twice. Images that cannot be
     read are counted, and listed with the reason in failures.jsonl.
 
     With --shard the parts may be made by any scheduler and on machines that share nothing. Where they share
-    GEOBENCH_HOME, the command without --shard then joins them; otherwise: geobench merge FOLDER FOLDER ….
+    GEOBENCH_HOME, the command without --shard then joins them; otherwise: geobench merge FOLDER FOLDER …. With --on
+    each is a job of a cluster, and they are merged at the end.
     """
     from geobench import extract, get_dataset, get_encoder
     from geobench.devices import default_workers, pick_device
     from geobench.distributed import joined, local_device
+    from geobench.errors import SettingError
+    from geobench.sharded import Extraction
 
-    chosen, device = get_dataset(dataset), local_device(pick_device(device))
-    chosen_encoder = get_encoder(encoder or chosen.default_encoder)
-    workers = default_workers(device) if workers is None else workers
-    if shard_text is not None:
-        table = chosen.table(split, limit)
-        how = {"purpose": split, "crops": int(crops), "device": device, "batch_size": batch_size, "workers": workers}
-        click.echo(_shard(chosen, table, chosen_encoder, shard_text, force, how))
+    check_shards(shards, on)
+    if shard_text is not None or on:
+        if force:
+            raise SettingError("--force would remove what other shards have made; leave it out.")
+        extraction = Extraction(dataset, split, limit, encoder, int(crops), device, batch_size, workers)
+        click.echo(_apart(extraction, shard_text, shards, on, ConsoleProgress()))
         return
+    chosen, device = get_dataset(dataset), local_device(pick_device(device))
     with joined(device) as group:
         extracted = extract(
             chosen,
             chosen.table(split, limit),
-            chosen_encoder,
+            get_encoder(encoder or chosen.default_encoder),
             purpose=split,
             crops=int(crops),
             device=device,
             batch_size=batch_size,
-            workers=workers,
+            workers=default_workers(device) if workers is None else workers,
             force=force,
             progress=ConsoleProgress() if group.main else SILENT,
         )
@@ -99,21 +118,22 @@ def features(
         print_rows([{"what": name.replace("_", " "), "value": value} for name, value in about.items()], as_json)
 
 
-def _shard(
-    dataset: Dataset, table: pd.DataFrame, encoder: Encoder, text: str, force: bool, how: dict[str, Any]
+def _apart(
+    extraction: Extraction, shard_text: str | None, shards: int | None, on: str | None, progress: Progress
 ) -> Path:
-    """Extract one shard, and return where it is."""
+    """Extract one shard, or all as jobs of a cluster; return the folder of what was made."""
     from geobench.errors import SettingError
-    from geobench.features.parts import extract_shard
-    from geobench.models import hash_table
+    from geobench.jobs.profile import read_profile
+    from geobench.sharded import extract_in_jobs, extract_one
     from geobench.sharding import Shard
 
-    if force:
-        raise SettingError("--force would remove what other shards have made; leave it out.")
+    if on:
+        if shard_text is not None:
+            raise SettingError("--on makes all shards, each in a job: give --shards N instead of --shard.")
+        return extract_in_jobs(extraction, shards or 1, read_profile(on), progress)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingError("torchrun divides the images by itself; give --shard without torchrun.")
-    progress = ConsoleProgress()
-    shard, table_hash = Shard.parse(text), hash_table(table)
-    folder = extract_shard(dataset, table, encoder, shard, table_hash=table_hash, progress=progress, **how)
-    progress.say(f"shard {shard} is in {folder}; when all {shard.of} are there: geobench merge {folder}")
+    shard = Shard.parse(shard_text or "")
+    folder = extract_one(extraction, shard, progress)
+    progress.say(f"shard {shard} is in {folder}; when all {shard.of} are there: geobench merge FOLDER …")
     return folder

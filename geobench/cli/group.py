@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 
 from geobench import disk
-from geobench.errors import GeobenchError, StorageError, is_of_the_disk, is_out_of_memory
+from geobench.errors import GeobenchError, SettingError, StorageError, is_of_the_disk, is_out_of_memory
 from geobench.progress import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -36,11 +36,22 @@ CROPS = click.option(
 SHARD = click.option(
     "--shard", "shard_text", metavar="I/N", help="Only the I-th of N parts of the images; then: geobench merge."
 )
+SHARDS = click.option("--shards", type=click.IntRange(1), help="With --on: divide the images among N jobs.")
 ON = click.option(
     "--on",
     metavar="PROFILE",
     help="Run as jobs of a cluster: slurm, or a profile NAME or FILE.toml (docs/clusters.md).",
 )
+
+
+def check_shards(shards: int | None, on: str | None) -> None:
+    """Refuse ``--shards`` without ``--on``, which would do nothing."""
+    if shards is not None and not on:
+        raise SettingError(
+            f"--shards {shards} are jobs of a cluster: add --on slurm, or make one with --shard 1/{shards}."
+        )
+
+
 BATCH = click.option(
     "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images encoded together."
 )

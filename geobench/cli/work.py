@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,9 +17,11 @@ from geobench.cli.group import (
     ON,
     RESULTS,
     SHARD,
+    SHARDS,
     THRESHOLDS,
     TRAINED_ON,
     WORKERS,
+    check_shards,
     finish,
     main,
     names,
@@ -31,6 +33,9 @@ from geobench.cli.group import (
 )
 from geobench.errors import PluginError, SettingError, TrainingError
 from geobench.progress import ConsoleProgress, is_first_process
+
+if TYPE_CHECKING:
+    from geobench.run import RunSummary
 
 
 @main.command()
@@ -137,6 +142,8 @@ def _train_as_job(on: str, options: dict[str, Any]) -> str:
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Spend no more, by the stated prices.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, trained, asked and paid without doing it.")
 @SHARD
+@SHARDS
+@ON
 @click.option("--predict-only", is_flag=True, help="Save predictions for `geobench merge`, without scores.")
 @RESULTS
 @resumable
@@ -152,6 +159,8 @@ def run(
     max_requests: int | None,
     max_cost: float | None,
     shard_text: str | None,
+    shards: int | None,
+    on: str | None,
     predict_only: bool,
     **chosen: Any,
 ) -> None:
@@ -176,7 +185,8 @@ def run(
     Every answer is kept when it comes, and none is asked for twice: stopped in whatever way, the same command goes on.
 
     With --shard 3/16 --predict-only a test set is divided among sixteen commands, on any machines; geobench merge makes
-    the results of what they save in RESULTS/shards. A shard trains nothing: train the models first.
+    the results of what they save in RESULTS/shards. A shard trains nothing: train the models first. With --shards 16
+    --on slurm each is a job of a cluster, and they are merged at the end.
 
     \b
     geobench run --models chat:gpt-4o --datasets im2gps3k --dry-run --set price_in=2.5 --set price_out=10
@@ -188,14 +198,15 @@ def run(
     from geobench.services import Asking
     from geobench.settings import parse_assignments
 
-    summary = run_all(
-        options=Options(int(crops), top_k, batch_size, workers, Asking(tuple(retry or ()), max_requests, max_cost)),
-        settings=parse_assignments(assignments),
-        train_missing=not no_train,
-        shard=_shard(shard_text, predict_only),
-        progress=ConsoleProgress(),
-        **chosen,
-    )
+    check_shards(shards, on)
+    asking = Asking(tuple(retry or ()), max_requests, max_cost)
+    chosen["options"] = Options(int(crops), top_k, batch_size, workers, asking)
+    chosen["settings"] = parse_assignments(assignments)
+    if on:
+        summary = _run_in_jobs(on, shards or 1, shard_text, predict_only, chosen)
+    else:
+        shard = _shard(shard_text, predict_only)
+        summary = run_all(train_missing=not no_train, shard=shard, progress=ConsoleProgress(), **chosen)
     if chosen["dry_run"]:
         print_rows([_planned(row) for row in summary.planned], as_json=False)
         finish(summary.failures, lambda: "")
@@ -206,6 +217,20 @@ def run(
     tested = list(dict.fromkeys(result.dataset for result in summary.results))
     keys = {result.key for result in summary.results}
     finish(summary.failures, lambda: results_table(chosen["folder"], tested, thresholds_km, keys) if tested else "")
+
+
+def _run_in_jobs(
+    on: str, shards: int, shard_text: str | None, predict_only: bool, chosen: dict[str, Any]
+) -> RunSummary:
+    """Run in jobs of a cluster, a shard each."""
+    from geobench.jobs.profile import read_profile
+    from geobench.sharded import run_in_jobs
+
+    refused = {"--shard": shard_text, "--predict-only": predict_only, "--dry-run": chosen["dry_run"]}
+    refused |= {"--subset": chosen["subset"]}
+    if given := [name for name, value in refused.items() if value]:
+        raise SettingError(f"--on predicts all shards and merges them, and does not go with {given[0]}; leave it out.")
+    return run_in_jobs(shards=shards, profile=read_profile(on), progress=ConsoleProgress(), **chosen)
 
 
 def _shard(text: str | None, predict_only: bool) -> str | None:
