@@ -213,9 +213,9 @@ def test_what_a_cluster_cannot_give_is_one_line(cluster, profile, text, said):
 
 
 def test_an_error_of_a_task_is_that_of_its_command(cluster, profile):
-    train = ["train", "geoclip", *SMALL, "--set", "batch_size=4096", "--on", profile()]
+    train = ["train", "geoclip", *SMALL, "--set", "batch_size=128", "--set", "queue_length=128", "--on", profile()]
     code, _, errors = geobench(cluster, *train, check=False)
-    assert code == 1 and "96 training images are fewer than one batch of 4096" in errors.splitlines()[-1]
+    assert code == 1 and "96 training images are fewer than one batch of 128" in errors.splitlines()[-1]
     assert "submitted again" not in errors  # it would fail again
 
 

@@ -326,7 +326,18 @@ def twins(scale):
     return 16 * scale.n, 0
 
 
+def control(scale):
+    """Look n names up among n, in random order: linear by construction, so what is above n^1 here is the memory's."""
+    names = [f"{i:08x}.jpg" for i in range(scale.n)]
+    known = dict.fromkeys(names)
+    asked = [names[i] for i in np.random.default_rng(0).permutation(scale.n)]
+    yield
+    assert all(name in known for name in asked)
+    return 100 * scale.n, 0
+
+
 STAGES = (
+    control,
     table,
     identity,
     mapped_features,
