@@ -24,7 +24,10 @@ def row_digests(names: Sequence[str] | npt.NDArray[np.object_], coordinates: Flo
 def sorted_digests(digests: Digests) -> Digests:
     """Return the distinct ones of ``digests`` (n, 2), except zeros, in order and as (2, m), for :func:`are_among`."""
     known = digests[digests.any(axis=1)]
-    ordered = known[np.lexsort((known[:, 1], known[:, 0]))]
+    ordered = known[np.argsort(known[:, 0])]  # three times as fast as by both halves
+    alike = ordered[1:, 0] == ordered[:-1, 0]
+    if (ordered[1:, 1] != ordered[:-1, 1])[alike].any():  # other digests with the same half: by chance, never
+        ordered = known[np.lexsort((known[:, 1], known[:, 0]))]
     new = np.ones(len(ordered), dtype=np.bool_)
     new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
     return np.ascontiguousarray(ordered[new].T)
