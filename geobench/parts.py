@@ -33,7 +33,7 @@ from geobench.predictions import Predictions
 from geobench.preflight import Plan
 from geobench.progress import Progress
 from geobench.provenance import Identity, circumstances, now
-from geobench.results import PREDICTIONS, Result, find_kept
+from geobench.results import PREDICTIONS, Result, find_kept, load_result
 from geobench.services import Service
 from geobench.sharding import Part, Shard
 
@@ -67,8 +67,8 @@ def predict_shard(
     identity: Identity,
     plan: Plan,
     progress: Progress,
-) -> list[Path]:
-    """Predict the shard ``plan.shard`` of ``test_set`` and save it; return its record, nothing if the whole is there.
+) -> tuple[list[Path], list[Result]]:
+    """Predict the shard ``plan.shard`` of ``test_set`` and save it; return its record, or the whole if that is there.
 
     Args:
         model: with its checkpoint, but nothing of what it learnt.
@@ -86,7 +86,7 @@ def predict_shard(
     shard, rows = plan.shard, plan.shard.rows(len(test_set))
     if not plan.force and (kept := find_kept(plan.folder, identity)) is not None:
         progress.say(f"{model.name} on {test_set.name}: the whole is there, {kept.name}; nothing to predict.")
-        return []
+        return [], [load_result(kept, predictions=True)]
     settings = {name: value for name, value in identity.identity().items() if name != "images_key"}
     record = plan.folder / FOLDER / f"{identity.stem}.{shard.suffix}.json"
     spec = model.checkpoint.spec if model.checkpoint is not None else model.name
@@ -94,7 +94,7 @@ def predict_shard(
     part = Part(record, KIND, shard, named, settings)
     if not plan.force and _is_kept(part, identity):
         progress.say(f"{named}: kept shard {shard}, {record}.")
-        return [record]
+        return [record], []
     warn_if_small(gallery, plan.options.top_k, progress)
     model, ours = load(), test_set.part(rows)
     started = time.monotonic()
@@ -117,7 +117,7 @@ def predict_shard(
     predictions.save(beside, ours.images, ours.truth, ours.extra)
     replace(part, about=about | {"predictions": _digest(beside)}).save()
     progress.say(f"{named}: saved shard {shard}, images {rows.start + 1:,} to {rows.stop:,}: {record}.")
-    return [record]
+    return [record], []
 
 
 def merged(parts: Sequence[Part], progress: Progress) -> Result:

@@ -51,6 +51,8 @@ NOTICED = 1e-6
 class RunSummary:
     """What a run did: results in the order asked for, and a line for each combination that failed.
 
+    With a shard, results are those of the whole that were there already.
+
     ``planned`` are the rows of :func:`geobench.forecast.forecast` of a run that was only planned; ``parts`` the records
     of what was predicted of one shard.
     """
@@ -254,7 +256,9 @@ def _run_job(
                 continue
             done.add(identity.key)
             if plan.shard is not None:
-                summary.parts += predict_shard(model, load, test_set, drawn, identity, plan, progress)
+                parts, kept = predict_shard(model, load, test_set, drawn, identity, plan, progress)
+                summary.parts += parts
+                summary.results += kept
                 continue
             for result in _results(model, load, test_set, drawn, identity, plan, subsets, progress):
                 summary.results.append(result)

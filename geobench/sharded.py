@@ -10,7 +10,7 @@ from typing import Any
 
 from geobench import files
 from geobench.devices import default_workers, pick_device
-from geobench.errors import MergeError
+from geobench.errors import MergeError, SettingError
 from geobench.features.parts import extract_shard
 from geobench.jobs import CrashedTask
 from geobench.jobs.profile import Profile
@@ -22,6 +22,7 @@ from geobench.progress import Progress
 from geobench.results import load_result
 from geobench.run import RunSummary, run
 from geobench.sharding import Shard
+from geobench.source import code_key
 
 Made = list[Path]
 """Records of parts, or the folder of one."""
@@ -82,13 +83,17 @@ def run_in_jobs(
 
     A shard trains nothing. If one fails nothing is merged, and the failure is in the summary.
     """
+    if how.get("force"):
+        raise SettingError("--force in jobs would begin again when one is queued again; leave it out.")
     folder = Path(how["folder"]).absolute()
     task = {"models": list(models), "datasets": list(datasets), **how, "folder": folder}
-    key = files.digest("run", {name: str(value) for name, value in task.items()})
+    key = files.digest("run", {name: str(value) for name, value in task.items()}, str(Path.cwd()))
     made, failures = _in_jobs(partial(_predict, task), shards, profile, f"run {','.join(models)}", key, progress)
-    if failures or not made:
+    if failures:
         return RunSummary(failures=list(dict.fromkeys(failures)))
-    return RunSummary([load_result(path, predictions=True) for path in merge(made, folder, progress)])
+    kept = [path for path in made if path.parent == folder]
+    merged = merge([path for path in made if path not in kept], folder, progress) if len(made) > len(kept) else []
+    return RunSummary([load_result(path, predictions=True) for path in [*kept, *merged]])
 
 
 def _in_jobs(
@@ -102,7 +107,7 @@ def _in_jobs(
     """Return what the jobs of all shards made, and the failures."""
     profile.check_single("a shard")
     each = [Shard(number, shards) for number in range(1, shards + 1)]
-    tasks = [Named(shard, files.digest(key, str(shard)), f"shard {shard}") for shard in each]
+    tasks = [Named(shard, files.digest(key, str(shard), code_key()), f"shard {shard}") for shard in each]
     made: dict[Path, None] = {}
     failures: list[str] = []
     for shard, done in run_on_slurm(work, tasks, profile, what, progress):
@@ -121,4 +126,5 @@ def _extract(extraction: Extraction, shard: Shard, progress: Progress) -> tuple[
 
 def _predict(task: Mapping[str, Any], shard: Shard, progress: Progress) -> tuple[Made, list[str]]:
     done = run(**task, shard=shard, progress=progress)
-    return done.parts, done.failures
+    kept = [result.path for result in done.results if result.path is not None]
+    return [*done.parts, *kept], done.failures

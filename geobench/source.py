@@ -8,12 +8,13 @@ module, edited since it was loaded) counts as byte code. Code of other distribut
 from __future__ import annotations
 
 import ast
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
-from importlib.util import resolve_name
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -186,3 +187,11 @@ def _version(module: str) -> str:
         if point.module.partition(".")[0] == package != BUNDLED and point.dist is not None:
             return point.dist.version
     return ""
+
+
+def code_key() -> str:
+    """Return 16 digits for all code and definitions of this distribution: models, data sets, experiments."""
+    names = ("geobench", "geobench_plugins", "geobench_datasets", "geobench_experiments")
+    folders = [Path(spec.origin).parent for name in names if (spec := find_spec(name)) is not None and spec.origin]
+    paths = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".toml"))
+    return files.digest([hashlib.blake2b(path.read_bytes()).hexdigest() for path in paths])

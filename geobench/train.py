@@ -161,6 +161,8 @@ def train(
 def check_options(options: Mapping[str, Any]) -> None:
     """Raise what :func:`train` raises of names and settings in its arguments ``options``, without training."""
     model, dataset = get_model_class(options["model"]), get_dataset(options["data"])
+    if not model.trainable:
+        raise TrainingError(f"{model.name} needs no training.")
     if options.get("encoder"):
         get_encoder(options["encoder"])
     chosen = (options["variant"], options["fraction"], dict(options["settings"]), options["epochs"])

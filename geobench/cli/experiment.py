@@ -189,7 +189,7 @@ def run_experiment(
     With --workers the trainings are divided among processes of this machine, with --on each is a job of a cluster; each
     model is trained by one process.
     """
-    from geobench.errors import unknown_name
+    from geobench.errors import SettingError, unknown_name
     from geobench.report.text import LAYOUTS
 
     if format not in (valid := (*LAYOUTS, "csv", "json")):
@@ -205,6 +205,8 @@ def run_experiment(
 
     progress = ConsoleProgress()
     progress.say(f"{plan.experiment.title}: {plan.trainings} trainings, {plan.evaluations} evaluations.")
+    if on and workers > 1:
+        raise SettingError(f"--workers {workers} are processes of this machine, and --on makes jobs; give one of them.")
     profile = read_profile(on) if on else None
     finished = run_plan(plan, workers=workers, profile=profile, folder=folder, device=device, progress=progress)
     record = make_record(finished, folder)

@@ -93,7 +93,8 @@ def features(
         if force:
             raise SettingError("--force would remove what other shards have made; leave it out.")
         extraction = Extraction(dataset, split, limit, encoder, int(crops), device, batch_size, workers)
-        click.echo(_apart(extraction, shard_text, shards, on, ConsoleProgress()))
+        folder = _apart(extraction, shard_text, shards, on, ConsoleProgress())
+        click.echo(json.dumps({"folder": str(folder)}, ensure_ascii=False) if as_json else folder)
         return
     chosen, device = get_dataset(dataset), local_device(pick_device(device))
     with joined(device) as group:

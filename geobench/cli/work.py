@@ -108,11 +108,14 @@ def _train_as_job(on: str, options: dict[str, Any]) -> str:
     from geobench.jobs import CrashedTask
     from geobench.jobs.profile import read_profile
     from geobench.jobs.slurm import Named, run_on_slurm
+    from geobench.source import code_key
     from geobench.train import check_options, train_task
 
     profile = read_profile(on)
     check_options(options)
-    task = Named(options, files.digest("train", options, profile.processes), options["model"])
+    if options["force"]:
+        raise SettingError("--force in a job would begin again when it is queued again; leave it out.")
+    task = Named(options, files.digest("train", options, profile.processes, code_key()), options["model"])
     ((_, spec),) = run_on_slurm(train_task, [task], profile, f"train {options['model']}", ConsoleProgress())
     if isinstance(spec, CrashedTask):
         raise TrainingError(f"{options['model']}: {spec.reason}")

@@ -30,6 +30,7 @@ from geobench.plugins import get_dataset, get_metrics
 from geobench.progress import SILENT, Progress, WithoutRepeats
 from geobench.results import FOLDER
 from geobench.run import run
+from geobench.source import code_key
 from geobench.train import train
 
 Perform = partial[list[EvaluationRecord]]
@@ -204,7 +205,7 @@ def _performed_on_slurm(
     where, named = perform.keywords, []
     for task in tasks:
         evaluations = [vars(each) for each in task.evaluations]
-        key = files.digest(task.key, evaluations, plan.test_limit, str(where["folder"]), where["device"])
+        key = files.digest(task.key, evaluations, plan.test_limit, str(where["folder"]), where["device"], code_key())
         named.append(Named(task, key, _called(plan, task)))
     return run_on_slurm(perform, named, profile, f"experiment {plan.experiment.name}", progress, first_alone=True)
 

@@ -40,19 +40,21 @@ class Launch:
         name: of its folder.
         what: what the command does, such as ``experiment table-2a``.
         created: when, in local time.
+        profile: digest of what its jobs ask for.
         jobs: in the order of their submission; a task that was submitted again has two.
     """
 
     name: str
     what: str
     created: str
+    profile: str = ""
     jobs: list[JobRecord] = field(default_factory=list)
 
     @classmethod
-    def new(cls, what: str) -> Launch:
+    def new(cls, what: str, profile: str) -> Launch:
         """Return a launch with a folder of its own: results of other jobs with the same numbers are never taken."""
         now = datetime.now().astimezone()
-        return cls(f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}", what, now.isoformat(timespec="seconds"))
+        return cls(f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}", what, now.isoformat(timespec="seconds"), profile)
 
     @property
     def folder(self) -> Path:
@@ -74,9 +76,20 @@ class Launch:
 
     def outcome(self, job: JobRecord) -> tuple[str, Any]:
         """Return ``success`` and what ``job`` returned, or ``error`` and the last line of its traceback."""
-        with self.result(job).open("rb") as file:
-            kind, value = pickle.load(file)
+        try:
+            with self.result(job).open("rb") as file:
+                kind, value = pickle.load(file)
+        except Exception as error:
+            return "error", f"its result cannot be read ({type(error).__name__}: {error})"
         return kind, value if kind == "success" else value.strip().splitlines()[-1]
+
+    def cancelled(self, job: JobRecord) -> Path:
+        """Return the mark of a job that was cancelled by ``geobench jobs cancel``."""
+        return self.folder / f"{job.id}.cancelled"
+
+    def was_cancelled(self, job: JobRecord) -> bool:
+        """Return whether the job was cancelled by ``geobench jobs cancel``; Slurm need not keep account of it."""
+        return self.cancelled(job).exists()
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,9 @@ def launches() -> list[Launch]:
     for path in sorted(_root().glob(f"*/{FILE}"), reverse=True):
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Launch(**values | {"jobs": [JobRecord(**job) for job in values["jobs"]]}))
+            jobs = [JobRecord(job["id"], job["task"], job["label"]) for job in values["jobs"]]
+            stated = {name: values[name] for name in ("name", "what", "created", "profile") if name in values}
+            found.append(Launch(**stated, jobs=jobs))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return found
@@ -113,8 +128,8 @@ def queued() -> dict[tuple[str, str], State]:
         GeobenchError: Slurm does not answer.
     """
     found = {}
-    for row in _rows("squeue", "--me", "--noheader", "--array", "--format=%k|%i|%T|%N|%M|%r"):
-        launch, number, word, nodes, time, reason = row
+    for row in _rows("squeue", "--me", "--all", "--noheader", "--array", "--format=%i|%T|%N|%M|%r|%k"):
+        number, word, nodes, time, reason, launch = row  # a comment may hold anything
         found[launch, number] = State(word, nodes, time, "" if reason == "None" else reason)
     return found
 
@@ -124,11 +139,11 @@ def ended(jobs: Sequence[JobRecord], launch: Launch) -> dict[str, State]:
     numbers = ",".join(job.id for job in jobs)
     asked = ["sacct", "--noheader", "--parsable2", "--allocations", f"--starttime={launch.created[:19]}"]
     try:
-        rows = _rows(*asked, "--format=Comment,JobID,State,NodeList,Elapsed,ExitCode", f"--jobs={numbers}")
+        rows = _rows(*asked, "--format=JobID,State,NodeList,Elapsed,ExitCode,Comment", f"--jobs={numbers}")
     except GeobenchError:
         return {}
     found = {}
-    for comment, number, word, nodes, time, code in rows:
+    for number, word, nodes, time, code, comment in rows:
         if comment in ("", launch.name):  # a cluster need not keep comments
             reason = "" if code == "0:0" else f"exit code {code}"
             found[number] = State(word.split()[0], nodes, time, reason)
@@ -178,6 +193,9 @@ def cancel(name: str) -> list[str]:
     launch, jobs = (whole[name], whole[name].jobs) if name in whole else _alone(*find_job(name))
     alive = queued()
     numbers = [job.id for job in jobs if (launch.name, job.id) in alive]
+    for job in jobs:
+        if job.id in numbers:
+            launch.cancelled(job).touch()
     if numbers:
         _rows("scancel", *numbers)
     return numbers
@@ -193,7 +211,9 @@ def _root() -> Path:
 
 def _rows(*command: str) -> list[list[str]]:
     """Return the output of a command of Slurm, split at ``|``."""
-    environment = os.environ | {"SLURM_TIME_FORMAT": "standard"}
+    own = ("SQUEUE_", "SACCT_", "SCANCEL_")  # a user's own settings of these commands
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    environment["SLURM_TIME_FORMAT"] = "standard"
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=environment)
     except FileNotFoundError:
@@ -203,4 +223,4 @@ def _rows(*command: str) -> list[list[str]]:
         raise GeobenchError(f"{command[0]} failed: {said}") from None
     except subprocess.TimeoutExpired:
         raise GeobenchError(f"{command[0]} does not answer.") from None
-    return [line.split("|") for line in done.stdout.splitlines() if line.count("|") >= 5]
+    return [line.split("|", 5) for line in done.stdout.splitlines() if line.count("|") >= 5]

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from geobench import files
 from geobench.devices import cores
 from geobench.errors import GeobenchError, SettingError
 from geobench.jobs.launches import JobRecord, Launch, State, ended, launches, queued
@@ -35,6 +38,11 @@ LEAVING_S = 900.0  # for Slurm to end a job whose task was stopped
 POLLS_S = (1.0, 30.0)  # between two looks at the queue: at first, and at most
 UNSEEN = 3  # looks at the queue after which a job that is not in it, and has no result, has ended
 REPORT_EVERY_S = 60.0
+SILENCE_S = 1800.0  # of Slurm, after which the launcher gives up
+ARRAY = 1000  # jobs of an array: Slurm's MaxArraySize is 1001 unless a site sets it
+ALIVE = frozenset({"RUNNING", "PENDING", "REQUEUED", "SUSPENDED", "COMPLETING", "CONFIGURING", "RESIZING"})
+OF_THE_CLUSTER = frozenset({"PREEMPTED", "NODE_FAIL", "BOOT_FAIL"})
+"""Ends of a job that are not counted as its own."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +74,16 @@ def run_on_slurm(
         first_alone: the others begin when the first task has ended.
 
     Raises:
-        SettingError: submitit is not installed, or Slurm refuses the job.
-        GeobenchError: there is no Slurm here, or it does not answer.
+        SettingError: submitit is not installed, Slurm refuses the job, or torchrun started this process.
+        GeobenchError: there is no Slurm here, or it has not answered for half an hour.
         KeyboardInterrupt: jobs that were submitted go on.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SettingError("torchrun would submit the jobs once for each of its processes; give --on without torchrun.")
     watch = _Watch(work, profile, what, progress)
     try:
         yield from watch.results(tasks, first_alone)
-    except KeyboardInterrupt:
+    except BaseException:
         if watch.running:
             progress.say(
                 f"{len(watch.running):,} jobs go on; the same command waits for them again. To see them: geobench jobs;"
@@ -101,7 +111,8 @@ class _Running(Generic[T]):
         if kind == "success" and not isinstance(value, CrashedTask):
             return value
         reason = value if kind == "error" else value.reason
-        return self.crashed(f"failed: {reason}", died=kind == "success" and value.died)
+        died = value.died if kind == "success" else "requeue" in value  # what it has done is saved
+        return self.crashed(f"failed: {reason}", died)
 
     def crashed(self, reason: str, died: bool) -> CrashedTask:
         """Return what is reported of a job that failed."""
@@ -113,24 +124,26 @@ class _Watch(Generic[T, R]):
 
     def __init__(self, work: Work[T, R], profile: Profile, what: str, progress: Progress) -> None:
         self.work, self.profile, self.progress = work, profile, progress
-        self.launch = Launch.new(what)
+        self.launch = Launch.new(what, files.digest(vars(profile)))
         self.running: list[_Running[T]] = []
         self._unseen, self._tried = Counter[tuple[str, str]](), Counter[str]()
         self._told: tuple[str, float] = "", 0.0
+        self._silent_since: float | None = None
 
     def results(self, tasks: Sequence[Named[T]], first_alone: bool) -> Generator[tuple[T, R | CrashedTask]]:
         """Yield what :func:`run_on_slurm` does."""
-        new = self._adopt(tasks)
-        alone = 1 if first_alone and len(new) > 2 else 0
-        self._submit(new[:alone])
-        self._submit(new[alone:], after=self.running[-1].job.id if alone else "")
+        with files.locked(files.home() / "jobs" / "submitting", self.progress.say):  # two commands submit no task twice
+            new = self._adopt(tasks)
+            alone = 1 if first_alone and len(new) > 2 else 0
+            self._submit(new[:alone])
+            self._submit(new[alone:], after=self.running[-1].job.id if alone else "")
         started = time.monotonic()
         while self.running:
-            states = queued()
+            states = self._queued() or {}
             for one in list(self.running):
                 if one.launch.result(one.job).exists():
                     result = one.result()
-                elif self._has_ended(one, states):
+                elif not self._silent_since and self._has_ended(one, states):
                     result = self._without_result(one)
                 else:
                     continue
@@ -141,6 +154,24 @@ class _Watch(Generic[T, R]):
             if self.running:
                 time.sleep(min(POLLS_S[1], max(POLLS_S[0], (time.monotonic() - started) / 20)))
 
+    def _queued(self) -> Mapping[tuple[str, str], State] | None:
+        """Return the states of jobs; None if Slurm does not answer, as when it is busy, which is told once.
+
+        Raises:
+            GeobenchError: it has not answered for half an hour.
+        """
+        try:
+            states = queued()
+        except GeobenchError as error:
+            if self._silent_since is None:
+                self.progress.say(f"{error} Asking again.")
+            self._silent_since = self._silent_since or time.monotonic()
+            if time.monotonic() - self._silent_since > SILENCE_S:
+                raise
+            return None
+        self._silent_since = None
+        return states
+
     def _adopt(self, tasks: Sequence[Named[T]]) -> list[Named[T]]:
         """Wait for the jobs of earlier launches that wait or run; return the tasks that have none."""
         alive = queued()
@@ -149,13 +180,22 @@ class _Watch(Generic[T, R]):
         }
         self.running = [_Running(*known[named.key], named) for named in tasks if named.key in known]
         if self.running:
-            self.progress.say(f"{len(self.running):,} jobs of an earlier command are under way; waiting for them.")
+            names = " ".join(dict.fromkeys(one.launch.name for one in self.running))
+            asked = {one.launch.profile for one in self.running} - {self.launch.profile}
+            since = f"if data have changed since{', or to use the new profile' if asked else ''}"
+            self.progress.say(
+                f"{len(self.running):,} jobs of an earlier command are under way; waiting for them ({since}: geobench "
+                f"jobs cancel {names})."
+            )
         return [named for named in tasks if named.key not in known]
 
     def _submit(self, tasks: Sequence[Named[T]], after: str = "") -> None:
         """Submit ``tasks``, several as an array; they begin when the job ``after`` has ended in whatever way."""
-        if not tasks:
-            return
+        for start in range(0, len(tasks), ARRAY):
+            with _uninterrupted():
+                self._submit_array(tasks[start : start + ARRAY], after)
+
+    def _submit_array(self, tasks: Sequence[Named[T]], after: str) -> None:
         submitit = _submitit()
         executor = submitit.SlurmExecutor(self.launch.folder, max_num_timeout=self.profile.requeues)
         parameters = _parameters(self.profile) | {"job_name": "geobench", "comment": self.launch.name}
@@ -163,10 +203,14 @@ class _Watch(Generic[T, R]):
         job, each = Job(self.work, max(1, self.profile.warning_s - MARGIN_S)), [named.task for named in tasks]
         try:
             jobs = executor.map_array(job, each) if each[1:] else [executor.submit(job, *each)]
-        except submitit.core.utils.FailedJobError as error:
+        except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
             raise SettingError(f"Slurm refuses the job: {_last_line(error)}") from error
         records = [JobRecord(job.job_id, named.key, named.label) for job, named in zip(jobs, tasks, strict=True)]
-        self.launch.add(records)
+        try:
+            self.launch.add(records)
+        except BaseException:  # a full disk: nobody would know of them
+            subprocess.run(["scancel", *(record.id for record in records)], check=False)
+            raise
         self.running += [_Running(self.launch, job, named) for job, named in zip(records, tasks, strict=True)]
         which = f"the job {records[0].id}" if len(records) == 1 else f"{len(records):,} jobs from {records[0].id} on"
         self.progress.say(f"submitted {which}; logs are in {self.launch.folder}.")
@@ -174,13 +218,20 @@ class _Watch(Generic[T, R]):
     def _has_ended(self, one: _Running[T], states: Mapping[tuple[str, str], State]) -> bool:
         """Return whether a job without a result is no longer in the queue: for a while, as files may arrive late."""
         self._unseen[one.key] = 0 if one.key in states else self._unseen[one.key] + 1
-        return self._unseen[one.key] >= UNSEEN
+        if self._unseen[one.key] < UNSEEN:
+            return False
+        last = ended([one.job], one.launch).get(one.job.id)
+        return last is None or last.word not in ALIVE  # its comment may have been changed
 
     def _without_result(self, one: _Running[T]) -> CrashedTask:
         """Return what Slurm knows of a job that has ended without a result."""
         last = ended([one.job], one.launch).get(one.job.id, State("", reason="Slurm knows no reason"))
         where = f" on {last.nodes}" if last.nodes else ""
-        return one.crashed(f"ended without a result: {last.words.strip()}{where}", died=last.word != "CANCELLED")
+        if last.word in OF_THE_CLUSTER:
+            self._tried[one.named.key] -= 1
+        cancelled = last.word == "CANCELLED" or one.launch.was_cancelled(one.job)
+        words = "cancelled" if cancelled else last.words.strip()
+        return one.crashed(f"ended without a result: {words}{where}", died=not cancelled)
 
     def _retries(self, one: _Running[T], crashed: CrashedTask) -> bool:
         """Submit the task of a job that died again, unless it has died too often; return whether that was done."""
@@ -210,8 +261,8 @@ def _parameters(profile: Profile) -> dict[str, Any]:
         "constraint": profile.constraint,
         "gpus_per_node": profile.gpus_per_node,
         "cpus_per_task": profile.cpus_per_task,
-        "mem": f"{round(profile.mem_gb * 1024)}MB" if profile.mem_gb else "",
-        "setup": list(profile.setup),
+        "mem": f"{max(1, round(profile.mem_gb * 1024))}MB" if profile.mem_gb else "",
+        "setup": ["set -e", *profile.setup] if profile.setup else [],
     }
     return {name: value for name, value in asked.items() if value} | {
         "time": profile.minutes,
@@ -220,7 +271,10 @@ def _parameters(profile: Profile) -> dict[str, Any]:
         "signal_delay_s": profile.warning_s,
         "array_parallelism": profile.parallel,
         "stderr_to_stdout": True,
-        "srun_args": ["--kill-on-bad-exit=1"],  # without the first process the others would wait for ever
+        "srun_args": [  # without one process the others would wait for ever; and srun does not inherit the cores
+            "--kill-on-bad-exit=1",
+            *([f"--cpus-per-task={profile.cpus_per_task}"] if profile.cpus_per_task else []),
+        ],
         "additional_parameters": {"requeue": True},
     }
 
@@ -237,7 +291,23 @@ def _submitit() -> Any:
 
 
 def _last_line(error: BaseException) -> str:
-    return str(getattr(error, "output", None) or error).strip().splitlines()[-1]
+    said = str(getattr(error, "output", None) or error).strip() or "no reason given"
+    return said.splitlines()[-1]
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait, and SBATCH_* of the environment not override a profile.
+
+    Between the submission of a job and its record nobody would know of it.
+    """
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("SBATCH_")}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Job(Generic[T, R]):
@@ -250,6 +320,7 @@ class Job(Generic[T, R]):
 
     def __init__(self, work: Work[T, R], grace_s: float) -> None:
         self.work, self.grace_s = work, grace_s
+        self._worker: Worker[T] | None = None
 
     def __call__(self, task: T) -> R | CrashedTask:
         """Return the result of the task."""
@@ -258,8 +329,11 @@ class Job(Generic[T, R]):
         try:
             worker.assign(task)
             result: R | CrashedTask = worker.result()
-            if isinstance(result, CrashedTask) and worker.was_stopped():
-                _wait_for_the_end()
+            if isinstance(result, CrashedTask) and result.died:
+                if worker.was_stopped():
+                    _wait_for_the_end()
+                if os.environ.get("RANK", "0") != "0":
+                    os._exit(1)  # so that Slurm ends the others, which would wait for this one
             return result
         finally:
             worker.stop(self.grace_s)
@@ -268,13 +342,16 @@ class Job(Generic[T, R]):
         """Let the task save; return how it goes on when the job is run again."""
         from submitit.core.utils import DelayedSubmission
 
-        self._worker.stop(self.grace_s)
+        if self._worker is not None:
+            self._worker.stop(self.grace_s)
         return DelayedSubmission(Job(self.work, self.grace_s), task)
 
 
 def _threads() -> int:
     """Return the cores that Slurm gives to each process."""
-    return int(os.environ.get("SLURM_CPUS_PER_TASK", "0")) or cores()
+    tasks = max(1, int(os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
+    of_node = int(os.environ.get("SLURM_CPUS_ON_NODE", "0")) // tasks
+    return int(os.environ.get("SLURM_CPUS_PER_TASK", "0")) or of_node or cores()
 
 
 def _join_the_others() -> None:
