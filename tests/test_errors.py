@@ -15,7 +15,7 @@ ERRORS = [thing for name in geobench.__all__ if name.endswith("Error") and (thin
 
 
 def test_every_error_is_a_geobench_error_and_public():
-    assert len(ERRORS) == 17
+    assert len(ERRORS) == 18
     assert all(issubclass(error, GeobenchError) and error.__doc__ for error in ERRORS)
     defined = {value for value in vars(geobench.errors).values() if isinstance(value, type)}
     assert {error for error in defined if issubclass(error, Exception)} == set(ERRORS)
