@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from geobench import files
 from geobench.features.parts import FeatureMerge
 from geobench.models import hash_table
 from geobench.parts import KIND as PREDICTIONS
 from geobench.parts import merged, save_merged
 from geobench.plugins import get_dataset, get_encoder
-from geobench.progress import SILENT, Progress
+from geobench.progress import SILENT, Progress, WithoutRepeats
 from geobench.results import FOLDER
 from geobench.sharding import Part, complete, find_parts
 
@@ -27,8 +28,11 @@ def merge(paths: Sequence[Path | str], folder: Path | str = FOLDER, progress: Pr
     Raises:
         MergeError: a shard is missing, is there twice, is of something else than the others, damaged, or was made of
             another test set, encoder or other photos than those here. Nothing is merged then.
+        SettingError: ``folder`` cannot be written to.
         UnknownNameError: there is no such data set, model or encoder here.
     """
+    files.check_folder(Path(folder))
+    progress = WithoutRepeats(progress)
     wholes = complete(find_parts([Path(path) for path in paths]))
     results = [(merged(parts, progress), parts) for parts in wholes if parts[0].kind == PREDICTIONS]
     features = [_features(parts, progress) for parts in wholes if parts[0].kind != PREDICTIONS]

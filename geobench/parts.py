@@ -88,11 +88,12 @@ def predict_shard(
         progress.say(f"{model.name} on {test_set.name}: the whole is there, {kept.name}; nothing to predict.")
         return [], [load_result(kept, predictions=True)]
     settings = {name: value for name, value in identity.identity().items() if name != "images_key"}
-    record = plan.folder / FOLDER / f"{identity.stem}.{shard.suffix}.json"
+    stem = replace(identity, images_key="").stem  # of photos that have changed the shard is replaced
+    record = plan.folder / FOLDER / f"{stem}.{shard.suffix}.json"
     spec = model.checkpoint.spec if model.checkpoint is not None else model.name
     named = f"{spec} on {test_set.name}" + (f" × {identity.gallery}, seed {identity.seed}" if gallery else "")
     part = Part(record, KIND, shard, named, settings)
-    if not plan.force and _is_kept(part, identity):
+    if not plan.force and _is_kept(part, identity, test_set.part(rows)):
         progress.say(f"{named}: kept shard {shard}, {record}.")
         return [record], []
     warn_if_small(gallery, plan.options.top_k, progress)
@@ -138,7 +139,7 @@ def merged(parts: Sequence[Part], progress: Progress) -> Result:
                 f"{parts[0].path}: {dataset.name} has another table here than for the shards ({name} is {value!r}, not "
                 f"{stated[name]!r}); merge where it is the same."
             )
-    loaded = [_load(part, test_set) for part in parts]
+    loaded = [_load(part) for part in parts]
     learnt = [part.about["in_training"] for part in parts]
     return scored(
         test_set,
@@ -171,49 +172,57 @@ def _digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
-def _is_kept(part: Part, identity: Identity) -> bool:
-    """Return whether ``part`` is there whole, and of these images."""
+def _is_kept(part: Part, identity: Identity, ours: TestSet) -> bool:
+    """Return whether ``part`` is there whole, and of the photos ``ours`` as they are now."""
     try:
         found = Part.load(part.path)
-        same = (found.settings, found.about["images_key"]) == (part.settings, identity.images_key)
-        return same and found.about["predictions"] == _digest(_predictions_of(part.path))
+        if found.about["images_key"] != identity.images_key:
+            return False
+        if found.about["predictions"] != _digest(_predictions_of(part.path)):
+            return False
+        if found.about["digests"] is not None and model_class_of(identity.model).input != "none":
+            made = _as_digests(found.about["digests"])
+            check_images(
+                found, ours.dataset, ours.images, "test", made, read_digests(ours.dataset, ours.images, "test")
+            )
+        return True
     except (MergeError, OSError, KeyError):
         return False
 
 
-def _load(part: Part, test_set: TestSet) -> Predictions:
+def _as_digests(texts: Sequence[str]) -> Digests:
+    digests: Digests = np.frombuffer(bytes.fromhex("".join(texts)), dtype=np.uint64).reshape(-1, 2)
+    return digests
+
+
+def _load(part: Part) -> Predictions:
     """Return the predictions of a shard.
 
     Raises:
-        MergeError: they are not what was written, or not of the images of its rows.
+        MergeError: they are not what was written.
     """
-    beside, rows = _predictions_of(part.path), part.shard.rows(len(test_set))
+    beside = _predictions_of(part.path)
     again = f"predict it again: geobench run … --shard {part.shard} --predict-only"
     try:
         if _digest(beside) != part.about["predictions"]:
             raise MergeError(f"{beside} was changed after shard {part.shard} was written; {again}")
-        predictions, table = Predictions.load(beside)
+        predictions, _ = Predictions.load(beside)
     except (OSError, ResultError) as error:
         raise MergeError(
             f"{beside}, the predictions of shard {part.shard}, cannot be read ({error}); {again}"
         ) from error
-    if list(table["image"]) != list(test_set.images[rows.start : rows.stop]):
-        raise MergeError(f"{beside}: these are not the images {rows.start + 1:,} to {rows.stop:,} of {test_set.name}.")
     return predictions
 
 
 def _concatenated(loaded: Sequence[Predictions]) -> Predictions:
-    """Return the predictions of all shards; one without any answer may have fewer columns."""
-    depth = max(part.coordinates.shape[1] for part in loaded)
-    return Predictions.concatenate([_padded(part, depth) for part in loaded])
+    """Return the predictions of all shards; one in which every image failed may have more or fewer ranks."""
+    depth = next((part.coordinates.shape[1] for part in loaded if not part.failed.all()), 1)
+    return Predictions.concatenate([_none(len(part), depth) if part.failed.all() else part for part in loaded])
 
 
-def _padded(predictions: Predictions, depth: int) -> Predictions:
-    missing = depth - predictions.coordinates.shape[1]
-    if not missing or not predictions.failed.all():
-        return predictions
-    coordinates = np.full((len(predictions), depth, 2), np.nan)
-    return replace(predictions, coordinates=coordinates, scores=coordinates[..., 0])
+def _none(n: int, depth: int) -> Predictions:
+    """Return predictions for n images all of which failed, of ``depth`` ranks."""
+    return Predictions(np.full((n, depth, 2), np.nan), np.full((n, depth), np.nan), np.ones(n, dtype=np.bool_))
 
 
 def _same_photos(parts: Sequence[Part], test_set: TestSet, progress: Progress) -> Digests | None:
@@ -231,8 +240,7 @@ def _same_photos(parts: Sequence[Part], test_set: TestSet, progress: Progress) -
                 "not known; merge on the machine that predicted."
             )
         return None
-    joined = bytes.fromhex("".join(digest for part in parts for digest in part.about["digests"]))
-    made: Digests = np.frombuffer(joined, dtype=np.uint64).reshape(-1, 2)
+    made = _as_digests([digest for part in parts for digest in part.about["digests"]])
     if model_class_of(parts[0].settings["model"]).input == "none":  # digests are of names and positions
         return made
     here = read_digests(test_set.dataset, test_set.images, "test", progress)

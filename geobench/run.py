@@ -159,9 +159,8 @@ def run(
 def _shard(shard: Shard | str | None, subset: str | None, dry_run: bool) -> Shard | None:
     """Return the shard that is predicted, if it is not the whole that is run."""
     if shard is not None and (subset or dry_run):
-        raise SettingError(
-            f"{'subset' if subset else 'dry_run'} is of whole test sets; leave it out with a shard, and merge first."
-        )
+        what = "a subset" if subset else "a dry run"
+        raise SettingError(f"{what} is of whole test sets; leave it out with a shard, or with predictions only.")
     return Shard.parse(shard) if isinstance(shard, str) else shard
 
 

@@ -116,8 +116,12 @@ def find_parts(paths: Iterable[Path]) -> list[Part]:
     for path in paths:
         if not path.exists():
             raise MergeError(f"{path} does not exist; give the records of shards, or the folders that they are in.")
+        if path.suffix == ".csv":  # of a pattern of the shell; the record beside it names it
+            continue
         near = [path] if path.is_file() else [*path.glob("*.json"), *path.glob("*/*.json")]
-        records = sorted(each for each in near if path.is_file() or RECORD.fullmatch(each.name))
+        records = sorted(each for each in near if RECORD.fullmatch(each.name))
+        if path.is_file() and not records:
+            raise MergeError(f"{path} is no record of a shard: these are called *.3-of-16.json.")
         if not records:
             raise MergeError(
                 f"{path} holds no shard; `geobench run --shard 1/5 --predict-only` writes RESULTS/shards/*-of-5.json, "
@@ -153,7 +157,12 @@ def _problems(wholes: Sequence[list[Part]]) -> Iterator[str]:
         yield from _twice(whole)
         missing = _missing(whole)
         for other in range(place + 1, len(wholes)):
-            if reason := _is_foreign(wholes[other], whole, missing):
+            one = wholes[other][0]
+            if one.kind == whole[0].kind and one.settings == whole[0].settings:
+                explained.add(other)
+                both = f"{whole[0].shard.of} and {one.shard.of} shards, such as {whole[0].path} and {one.path}"
+                yield f"there are both {both}, of {one.what}; leave one division out"
+            elif reason := _is_foreign(wholes[other], whole, missing):
                 explained.add(other)
                 yield from (f"{part.path} is shard {part.shard} of something else: {reason}" for part in wholes[other])
         if missing:
@@ -177,11 +186,7 @@ def _missing(whole: Sequence[Part]) -> list[int]:
 def _is_foreign(group: Sequence[Part], whole: Sequence[Part], missing: Sequence[int]) -> str:
     """Return in what ``group`` differs from ``whole``, if it cannot be a whole of its own that is merged as well."""
     one, other = group[0], whole[0]
-    if one.kind != other.kind:
-        return ""
-    if one.settings == other.settings:
-        return f"there are {one.shard.of} shards of it, and {other.path} is one of {other.shard.of}"
-    alone = len(group) < len(whole) and one.shard.of == other.shard.of and _missing(group)
+    alone = (one.kind, one.shard.of) == (other.kind, other.shard.of) and _missing(group)
     fills = {part.shard.number for part in group} <= set(missing)
     return _difference(one, other) if alone and (fills or not missing) else ""
 

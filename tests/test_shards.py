@@ -110,7 +110,13 @@ def test_a_foreign_shard_is_named_with_what_differs(tmp_path, other, reason, bes
 
 def test_shards_of_two_divisions_overlap(tmp_path):
     said = refused([part(tmp_path, i, 2) for i in (1, 2)] + [part(tmp_path, i, 5) for i in range(1, 6)])
-    assert "there are 2 shards of it, and " in said
+    assert "there are both 5 and 2 shards, such as " in said and said.count("leave one division out") == 1
+
+
+def test_two_shards_that_differ_are_told_apart(tmp_path):
+    parts = [part(tmp_path / "a", 1, 2, n=100), part(tmp_path / "b", 2, 2, n=200)]
+    said = refused(parts)
+    assert f"{parts[1].path} is shard 2/2 of something else: n is 200, and for {parts[0].path} 100" in said
 
 
 def test_several_wholes_are_merged_at_once_in_the_order_of_their_shards(tmp_path):
@@ -130,6 +136,10 @@ def test_records_are_found_once_and_nothing_else_is_one(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(MergeError, match="holds no shard"):
         find_parts([tmp_path / "empty"])
+    with pytest.raises(MergeError, match="is no record of a shard"):
+        find_parts([tmp_path / "best-of-2024_knn_training_s0_01234567.json"])
+    (tmp_path / "shards/x_geoclip.1-of-2.predictions.csv").touch()
+    assert len(find_parts(sorted((tmp_path / "shards").glob("[!.]*")))) == 2  # as a shell's pattern has it
 
 
 # Predictions
@@ -139,7 +149,7 @@ def test_records_are_found_once_and_nothing_else_is_one(tmp_path):
 def mine(photos, own_home, register, monkeypatch):
     """Return the folder of 23 photos of a registered set, which features are extracted of two by two."""
     images, _ = photos(N, own_home / "data" / "mine")
-    register("dataset", Dataset("mine", "My photos", default_encoder="tiny"))
+    register("dataset", Dataset("mine", "My photos", default_encoder="tiny", count=N))
     monkeypatch.setattr(feature_shards, "SHARD_ROWS", 2)
     return images
 
@@ -245,11 +255,62 @@ def test_a_shard_trains_nothing(mine):
         run(["knn"], ["mine"], shard="1/2", device="cpu")
 
 
-@pytest.mark.parametrize("wrong", [{"subset": "clean"}, {"dry_run": True}])
-def test_what_concerns_the_whole_is_refused(knn, wrong):
-    if "subset" not in wrong:
-        with pytest.raises(SettingError, match="leave it out with a shard"):
-            run([knn], ["mine"], shard="1/2", **wrong)
+def test_what_concerns_the_whole_is_refused(knn):
+    with pytest.raises(SettingError, match="a dry run is of whole test sets"):
+        run([knn], ["mine"], shard="1/2", dry_run=True)
+
+
+def test_a_shard_in_which_no_photo_can_be_read_is_merged(knn, mine):
+    sorted(mine.iterdir(), key=lambda path: int(path.stem.split("-")[1]))[4].write_bytes(b"no photo")
+    run([knn], ["mine"], folder="whole", device="cpu", limit=6, options=Options(top_k=2))
+    predict([knn], 6, limit=6, options=Options(top_k=2))
+    merge(["parts"], "parts")
+    assert written("parts") == written("whole")
+
+
+def edited(path):
+    """Replace a photo with another of the same size, and put its time back."""
+    before, size = path.stat(), path.stat().st_size
+    for shade in range(256):
+        Image.new("RGB", (60, 40), (200, shade, 10)).save(path, quality=50)
+        content = path.read_bytes()
+        if len(content) <= size:
+            break
+    path.write_bytes(content + bytes(size - len(content)))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_photos_edited_in_place_are_noticed_and_their_shard_is_made_again(knn, mine):
+    predict([knn], 2)
+    edited(mine / "photo-3.jpg")
+    with pytest.raises(MergeError, match=r"1-of-2.json: shard 1/2 was made of other images .* photo-3.jpg"):
+        merge(["parts"], "parts")
+    predict([knn], 2)  # as the line says
+    merge(["parts"], "parts")
+    run([knn], ["mine"], folder="whole", device="cpu", force=True)
+    assert [path.read_bytes() for path in Path("parts").glob("*.csv")] == [
+        path.read_bytes() for path in Path("whole").glob("*.csv")
+    ]
+
+
+def test_a_shard_of_photos_that_were_copied_again_replaces_the_old_one(knn, mine):
+    predict([knn], 2)
+    for path in mine.iterdir():
+        os.utime(path, (1, 1))
+    predict([knn], 2)
+    assert len(list(Path("parts/shards").glob("*.json"))) == 2
+    merge(["parts"], "parts")
+
+
+def test_without_digests_only_the_same_photos_are_merged(knn, mine):
+    predict([knn], 2)
+    for path in Path("parts/shards").glob("*.json"):
+        one = Part.load(path)
+        Part(path, one.kind, one.shard, one.what, one.settings, {**one.about, "digests": None}).save()
+    merge(["parts"], "parts")
+    os.utime(mine / "photo-0.jpg", (1, 1))
+    with pytest.raises(MergeError, match="what was read of them is not known"):
+        merge(["parts"], "parts")
 
 
 def test_more_shards_than_images_and_services_are_refused_at_once(knn):
@@ -426,6 +487,59 @@ def test_features_of_other_photos_are_refused_and_not_used_afterwards(mine, own_
     assert np.array_equal(found, np.array(features().array))
 
 
+def test_shards_made_before_an_image_changed_are_not_used(mine):
+    folders = [shard_of_features(number, 2) for number in (1, 2)]
+    edited(mine / "photo-3.jpg")
+    with pytest.raises(MergeError, match=r"shard 1/2 was made of other images than those here, such as photo-3\.jpg"):
+        merge(folders)
+    found = np.array(features().array)
+    shutil.rmtree(features().folder)
+    for folder in folders:
+        shutil.rmtree(folder)
+    assert np.array_equal(found, np.array(features().array))
+
+
+def test_force_uses_no_shards(mine, tiny_encoder, monkeypatch):
+    shard_of_features(1, 1)
+    seen, real = [], type(tiny_encoder).preprocess
+    monkeypatch.setattr(type(tiny_encoder), "preprocess", lambda self, image: seen.append(1) or real(self, image))
+    data = get_dataset("mine")
+    extract(data, data.table("test"), get_encoder("tiny"), force=True)
+    assert len(seen) >= N
+
+
+def test_an_image_that_changes_while_a_shard_is_made_is_noticed(mine, tiny_encoder, monkeypatch):
+    real = type(tiny_encoder).preprocess
+    changed = []
+
+    def preprocess(self, image):
+        if not changed:
+            changed.append(Image.new("RGB", (60, 40), (200, 10, 10)).save(mine / "photo-0.jpg"))
+        return real(self, image)
+
+    monkeypatch.setattr(type(tiny_encoder), "preprocess", preprocess)
+    with pytest.raises(GeobenchError, match="changed while they were read"):
+        shard_of_features(1, 2)
+    assert not list(Path(os.environ["GEOBENCH_HOME"]).glob("features/*/*-of-*.json"))
+
+
+def test_of_several_sets_of_features_all_are_checked_before_any_is_joined(mine, own_home):
+    good = [shard_of_features(number, 2) for number in (1, 2)]
+    bad = [shard_of_features(number, 2, crops=5) for number in (1, 2)]
+    next((bad[1] / "shards").iterdir()).write_bytes(b"")
+    with pytest.raises(MergeError, match="is missing or damaged"):
+        merge([*good, *bad])
+    assert all(path.name.endswith((".partial", ".lock")) for path in (own_home / "features").iterdir())
+
+
+def test_a_block_that_was_exchanged_is_named(mine):
+    folders = [shard_of_features(number, 2) for number in (1, 2)]
+    first, second = (sorted((folder / "shards").iterdir())[0] for folder in folders)
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(MergeError, match=rf"shard 2/2 of the features of mine .*{second.name} is missing or damaged"):
+        merge(folders)
+
+
 def test_a_block_that_is_missing_or_damaged_is_named(mine):
     folders = [shard_of_features(number, 2) for number in (1, 2)]
     block = sorted((folders[1] / "shards").iterdir())[1]
@@ -475,17 +589,21 @@ def test_the_commands(cli, knn, own_home):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "said", "code"),
     [
-        (["run", "--models", "random", "--datasets", "mine", "--shard", "1/2"], "add --predict-only to --shard 1/2"),
-        (["run", "--models", "random", "--datasets", "mine", "--shard", "3/2", "--predict-only"], "'3/2' is no shard"),
-        (["features", "mine", "--shard", "1/2", "--force"], "--force would remove what other shards have made"),
-        (["features", "mine", "--shard", "1/99"], "no more than 12 shards, not 99"),
-        (["merge", "nowhere"], "nowhere does not exist"),
+        (["run", "--models", "random", "--datasets", "mine", "--shard", "1/2"], "add --predict-only to --shard 1/2", 2),
+        (
+            ["run", "--models", "random", "--datasets", "mine", "--shard", "3/2", "--predict-only"],
+            "'3/2' is no shard",
+            2,
+        ),
+        (["features", "mine", "--shard", "1/2", "--force"], "--force would remove what other shards have made", 2),
+        (["features", "mine", "--shard", "1/99"], "no more than 12 shards, not 99", 2),
+        (["merge", "nowhere"], "nowhere does not exist", 1),
     ],
 )
-def test_a_wrong_command_is_one_line(cli, mine, arguments, said):
-    result = cli(*arguments, exit_code=2 if "is no shard" in said or "--" in said or "not 99" in said else 1)
+def test_a_wrong_command_is_one_line(cli, mine, arguments, said, code):
+    result = cli(*arguments, exit_code=code)
     lines = [line for line in result.output.splitlines() if line.startswith("Error: ")]
     assert len(lines) == 1 and said in lines[0] and "Traceback" not in result.output
 
@@ -529,7 +647,7 @@ from geobench.sharding import Shard
 write = shards.Shards.write
 shards.Shards.write = lambda self, *args: (time.sleep(0.3), write(self, *args))
 shards.SHARD_ROWS = 2
-registry().datasets["mine"] = data = Dataset("mine", "My photos", default_encoder="tiny")
+registry().datasets["mine"] = data = Dataset("mine", "My photos", default_encoder="tiny", count=23)
 table = data.table("test")
 extract_shard(data, table, TinyEncoder(), Shard(1, 2), table_hash=hash_table(table))
 """

@@ -136,5 +136,6 @@ def _apart(
         raise SettingError("torchrun divides the images by itself; give --shard without torchrun.")
     shard = Shard.parse(shard_text or "")
     folder = extract_one(extraction, shard, progress)
-    progress.say(f"shard {shard} is in {folder}; when all {shard.of} are there: geobench merge FOLDER …")
+    if folder.suffix == ".partial":
+        progress.say(f"shard {shard} is in {folder}; when all {shard.of} are there: geobench merge FOLDER …")
     return folder

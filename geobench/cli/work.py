@@ -147,7 +147,9 @@ def _train_as_job(on: str, options: dict[str, Any]) -> str:
 @SHARD
 @SHARDS
 @ON
-@click.option("--predict-only", is_flag=True, help="Save predictions for `geobench merge`, without scores.")
+@click.option(
+    "--predict-only", is_flag=True, help="Save predictions for `geobench merge`, without scores; trains nothing."
+)
 @RESULTS
 @resumable
 def run(
@@ -215,6 +217,8 @@ def run(
         finish(summary.failures, lambda: "")
         return
     if predict_only:
+        if thresholds_km is not None:
+            click.echo("--thresholds is for scores: give it to geobench report, after geobench merge.", err=True)
         finish(summary.failures, lambda: "\n".join(map(str, summary.parts)))
         return
     tested = list(dict.fromkeys(result.dataset for result in summary.results))

@@ -225,7 +225,7 @@ def features_root() -> Path:
     """Return the folder of all features, to write to.
 
     Raises:
-        StorageError: it cannot be written.
+        SettingError: it cannot be written.
     """
     files.check_folder(_root())
     return _root()
@@ -259,7 +259,7 @@ def _extracted(extraction: FeatureExtraction, folder: Path, device: str, force: 
     if force and group.main:
         shutil.rmtree(partial, ignore_errors=True)  # an interrupted extraction may be as old as the rest
     elif group.main:
-        _use_shards(folder, extraction.what, how["progress"])
+        _use_shards(folder, extraction, how["progress"])
     group.wait()
     with as_plugin_error(f"the encoder {decoder.encoder.name}", f"on {decoder.dataset.name}"):
         changed = extraction.run(device, **how)
@@ -275,18 +275,25 @@ def _extracted(extraction: FeatureExtraction, folder: Path, device: str, force: 
     raise changed_while_read(decoder.dataset.name, changed)
 
 
-def _use_shards(folder: Path, what: str, progress: Progress) -> None:
-    """Link what shards of the features ``folder`` (``features --shard``) hold to where the whole is extracted."""
-    found = sorted(folder.parent.glob(f"{folder.name}.*-of-*.partial/shards/*{SUFFIX}"))
-    for path in found:
-        target = folder.with_suffix(".partial") / "shards" / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists():
-            target.unlink(missing_ok=True)  # a link to what was removed
-            target.symlink_to(path)
-    if found:
-        shards = len({path.parent for path in found})
-        progress.say(f"{what}: {shards} shards are used; then they can be deleted: geobench cache remove --kind shards")
+def _use_shards(folder: Path, extraction: FeatureExtraction, progress: Progress) -> None:
+    """Link what shards of the features ``folder`` (``features --shard``) hold to where the whole is extracted.
+
+    A shard that was made before one of its images changed is not used.
+    """
+    target = folder.with_suffix(".partial") / "shards"
+    sources = sorted(folder.parent.glob(f"{folder.name}.*-of-*.partial"))
+    used = [source for source in sources if extraction.is_current(source)]
+    for path in (path for source in used for path in (source / "shards").glob(f"[!.]*{SUFFIX}")):
+        target.mkdir(parents=True, exist_ok=True)
+        if not (target / path.name).exists():
+            (target / path.name).unlink(missing_ok=True)  # a link to what was removed
+            (target / path.name).symlink_to(path)
+    if used:
+        remove = "geobench cache remove --kind shards --older-than 1h"
+        progress.say(f"{extraction.what}: {len(used)} shards are used, and not needed any more afterwards ({remove}).")
+    if len(used) < len(sources):
+        number = len(sources) - len(used)
+        progress.say(f"{extraction.what}: {number} shards were made before images changed, and are not used.")
 
 
 def _add_digests(features: Features, decoder: Decoder, table: pd.DataFrame, progress: Progress) -> None:

@@ -48,7 +48,7 @@ class Changes:
             return []
         self.began = self.began or contents
         suspect = np.zeros(len(self.table), dtype=np.bool_)
-        if (before := self._noted()) is not None:
+        if (before := self.noted()) is not None:
             suspect[contents.stamps.differing(len(self.table), before)] = True
         if suspect.any():
             dataset.store(purpose)  # lists an archive anew
@@ -72,7 +72,8 @@ class Changes:
         """Remove the note of the times of change: the extraction is complete."""
         (self.folder / TIMES).unlink(missing_ok=True)
 
-    def _noted(self) -> np.ndarray | None:
+    def noted(self) -> np.ndarray | None:
+        """Return the times of change when the images were last looked at; None if there is no note of them."""
         try:
             return files.read_array(self.folder / TIMES, np.int64, (None,))
         except (OSError, ValueError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ from geobench.sharding import Shard
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from geobench.data.contents import Contents
 
 GPU_TILE = 32
 """A GPU encodes at least this many images together. On a CPU the encoder says how many (:attr:`Encoder.tile`)."""
@@ -82,6 +84,17 @@ class FeatureExtraction:
             shards.remove()
             self.changes.forget()
         return None
+
+    def is_current(self, folder: Path) -> bool:
+        """Return whether no image has changed since the extraction in ``folder`` looked at them, as far as is known."""
+        noted = replace(self.changes, folder=folder).noted()
+        now = self._now
+        return now is None or (noted is not None and not len(now.stamps.differing(len(self.table), noted)))
+
+    @cached_property
+    def _now(self) -> Contents | None:
+        """Return what is known of the content of the images, as it was when this was first asked."""
+        return self.decoder.dataset.contents(self.table, self.decoder.purpose)
 
     def assigned(self, shards: Shards) -> list[range]:
         """Return the rows of the shards that are computed.

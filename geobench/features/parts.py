@@ -6,6 +6,7 @@ extraction of its own, in the folder ``KEY.3-of-16.partial``; ``3-of-16.json`` i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +18,11 @@ import numpy.typing as npt
 from geobench import files
 from geobench.data.dataset import changed_while_read
 from geobench.errors import FeatureError, MergeError, as_plugin_error
-from geobench.features.cache import features_key, features_root, keep_contents, open_features
+from geobench.features.cache import FEW, features_key, features_root, keep_contents, open_features
 from geobench.features.code import features_code
 from geobench.features.decoding import Decoder
 from geobench.features.extraction import FeatureExtraction
-from geobench.features.shards import Shards
+from geobench.features.shards import SUFFIX, Shards
 from geobench.images.digests import Digests, is_readable, read_digests
 from geobench.progress import SILENT, Progress
 from geobench.sharding import Part, Shard
@@ -59,7 +60,7 @@ def extract_shard(
 
     Raises:
         SettingError: there are more shards than blocks of images.
-        DatasetError: images have changed while they were encoded; what was made of them is removed.
+        DatasetError: images have changed while they were encoded; the blocks that hold them are removed.
     """
     images_key = dataset.content_key(table, purpose, progress)
     decoder = Decoder(dataset, encoder, purpose, crops, None)
@@ -89,10 +90,16 @@ def extract_shard(
             "crops": crops,
             "width": encoder.dim,
         }
-        about = {"images_key": images_key, "device": device}
+        blocks = sorted((folder / "shards").glob(f"[!.]*{SUFFIX}"))
+        about = {"images_key": images_key, "device": device, "blocks": {path.name: _digest(path) for path in blocks}}
         what = f"the features of {dataset.name} ({purpose}) by {encoder.name}"
         Part(folder / f"{shard.suffix}.json", KIND, shard, what, settings, about).save()
     return folder
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -139,19 +146,23 @@ class FeatureMerge:
     def check(self, progress: Progress) -> None:
         """Raise ``MergeError`` if a block is missing or damaged, or was made of other images than those here.
 
-        Contents of images are compared if their sizes or times differ from those that a shard was made of.
+        Contents of images are compared, unless nothing has touched them since the shard was made here. If names, sizes
+        and times agree with those on the machine that made it, and there are more than 100,000, that is told instead.
         """
-        others = [part for part in self.parts if part.about["images_key"] != self.extraction.images_key]
-        if others:
-            name = self.extraction.decoder.dataset.name
-            progress.say(f"{name}: sizes or times of images differ from those of the shards; comparing contents.")
         for part in self.parts:
+            same = part.about["images_key"] == self.extraction.images_key
+            compared = not same or not self.extraction.is_current(part.path.parent)
+            if compared and same and len(self.extraction.table) > FEW:
+                compared = False
+                progress.say(f"shard {part.shard}: images have the same names, sizes and times; contents not compared.")
+            elif compared:
+                progress.say(f"shard {part.shard}: comparing the contents of images with those it was made of.")
             for source, block in self._sources(part):
-                if source.record(block) is None:
-                    path = source.path(block)
+                path = source.path(block)
+                if source.record(block) is None or _digest(path) != part.about["blocks"].get(path.name):
                     raise MergeError(f"shard {part.shard} of {part.what}: {path} is missing or damaged; make it again.")
-                if part in others:
-                    self._check_images(part, block, source.digests(block), progress)
+                if compared:
+                    self._check_images(part, block, source.digests(block))
 
     def join(self, progress: Progress) -> Path:
         """Join what the shards hold, and return the folder; they are left where they are."""
@@ -169,7 +180,6 @@ class FeatureMerge:
             except FeatureError as error:
                 raise MergeError(str(error)) from error
             self.blocks.remove()
-            self.extraction.changes.forget()
             files.move_into_place(self.extraction.folder, self.whole)
         n = len(self.extraction.table)
         keep_contents(open_features(self.whole, self.whole.name, n), self.extraction, self.extraction.images_key)
@@ -183,7 +193,7 @@ class FeatureMerge:
         for block in replace(self.extraction, share=part.shard).assigned(source):
             yield source, block
 
-    def _check_images(self, part: Part, block: range, made: Digests | None, progress: Progress) -> None:
+    def _check_images(self, part: Part, block: range, made: Digests | None) -> None:
         """Raise ``MergeError`` if a block was made of other images than those here, or here more can be read."""
         dataset, purpose = self.extraction.decoder.dataset, self.extraction.decoder.purpose
         names = self.extraction.table["image"].to_numpy(object)[block.start : block.stop]
@@ -204,6 +214,10 @@ def check_images(
         here: digests (n, 2) of the files here.
     """
     for row in np.flatnonzero((made != here).any(axis=1)):
+        if not here[row].any():
+            raise MergeError(
+                f"{part.path}: shard {part.shard} was made with {names[row]}, which is not here; bring it."
+            )
         if made[row].any():
             raise MergeError(
                 f"{part.path}: shard {part.shard} was made of other images than those here, such as {names[row]}; make "
