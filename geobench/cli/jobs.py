@@ -85,10 +85,11 @@ def log(job: str, follow: bool, rank: int) -> None:
 
 
 @jobs.command()
-@click.argument("which")
-def cancel(which: str) -> None:
-    """Cancel a job, or all of a launch. What they have done and saved is kept; the command given again goes on."""
+@click.argument("which", nargs=-1, required=True)
+def cancel(which: tuple[str, ...]) -> None:
+    """Cancel jobs, or all of a launch. What they have done and saved is kept; the command given again goes on."""
     from geobench.jobs.launches import cancel as cancel_jobs
 
-    numbers = cancel_jobs(which)
-    click.echo(f"cancelled {', '.join(numbers)}." if numbers else f"{which}: none of its jobs waits or runs.")
+    for name in which:
+        numbers = cancel_jobs(name)
+        click.echo(f"cancelled {', '.join(numbers)}." if numbers else f"{name}: none of its jobs waits or runs.")

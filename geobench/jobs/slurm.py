@@ -85,9 +85,10 @@ def run_on_slurm(
         yield from watch.results(tasks, first_alone)
     except BaseException:
         if watch.running:
+            names = " ".join(dict.fromkeys(one.launch.name for one in watch.running))
             progress.say(
                 f"{len(watch.running):,} jobs go on; the same command waits for them again. To see them: geobench jobs;"
-                f" to end them: geobench jobs cancel {watch.launch.name}"
+                f" to end them: geobench jobs cancel {names}"
             )
         raise
 
@@ -219,6 +220,8 @@ class _Watch(Generic[T, R]):
         """Return whether a job without a result is no longer in the queue: for a while, as files may arrive late."""
         self._unseen[one.key] = 0 if one.key in states else self._unseen[one.key] + 1
         if self._unseen[one.key] < UNSEEN:
+            return False
+        if one.launch.result(one.job) in one.launch.folder.iterdir():  # a network disk is late until it is listed
             return False
         last = ended([one.job], one.launch).get(one.job.id)
         return last is None or last.word not in ALIVE  # its comment may have been changed
