@@ -140,6 +140,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; Ctrl-C and SIGTERM end it with a line that says how to resume."""
         signal.signal(signal.SIGTERM, _interrupt)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as of a job of a shell in the background
+            signal.signal(signal.SIGINT, _interrupt)
         try:
             return super().invoke(ctx)
         except GeobenchError as error:
@@ -216,13 +218,17 @@ class _OneLine(click.ClickException):
         self.exit_code = error.exit_code  # type: ignore[misc]
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM. Not KeyboardInterrupt itself: if that leaves code which a library ran from C, as torch does at import,
+class _Stopped(KeyboardInterrupt):
+    """SIGINT. Not KeyboardInterrupt itself: if that leaves code which a library ran from C, as torch does at import,
     ``python -m`` exits with SIGINT although the exception was caught."""
 
 
+class _Terminated(_Stopped):
+    """SIGTERM."""
+
+
 def _interrupt(number: int, frame: object) -> None:
-    raise _Terminated
+    raise _Terminated if number == signal.SIGTERM else _Stopped
 
 
 def resumable(command: Callable[P, R]) -> Callable[P, R]:
