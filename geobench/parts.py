@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,12 @@ from geobench.evaluate import (
 )
 from geobench.features.code import joined as joined_versions
 from geobench.features.parts import check_images
-from geobench.gallery import Gallery, warn_if_small
+from geobench.gallery import warn_if_small
 from geobench.images.digests import Digests, read_digests
-from geobench.models import Model, TestSet
+from geobench.models import TestSet
 from geobench.plugins import get_dataset
 from geobench.predictions import Predictions
-from geobench.preflight import Plan
+from geobench.preflight import Combination, Plan
 from geobench.progress import Progress
 from geobench.provenance import Identity, circumstances, now
 from geobench.results import PREDICTIONS, Result, find_kept, load_result
@@ -59,30 +59,19 @@ def check_shard(shard: Shard | None, choices: Sequence[Choice], test_sets: Seque
             )
 
 
-def predict_shard(
-    model: Model,
-    load: Callable[[], Model],
-    test_set: TestSet,
-    gallery: Gallery | None,
-    identity: Identity,
-    plan: Plan,
-    progress: Progress,
-) -> tuple[list[Path], list[Result]]:
-    """Predict the shard ``plan.shard`` of ``test_set`` and save it; return its record, or the whole if that is there.
-
-    Args:
-        model: with its checkpoint, but nothing of what it learnt.
-        load: returns it ready to locate; called only if there is something to predict.
-        test_set: the whole.
-        gallery: None for a model that uses none.
-        identity: of the result of the whole.
-        plan: of the run.
-        progress: reports the work.
+def predict_shard(combination: Combination, plan: Plan, progress: Progress) -> tuple[list[Path], list[Result]]:
+    """Predict the shard ``plan.shard`` and save it; return its record, or the result of the whole if that is there.
 
     Raises:
-        DatasetError: images have changed since ``identity`` was made.
+        DatasetError: images have changed since the identity of the result was made.
     """
     assert plan.shard is not None
+    model, test_set, gallery, identity = (
+        combination.model,
+        combination.test_set,
+        combination.gallery,
+        combination.identity,
+    )
     shard, rows = plan.shard, plan.shard.rows(len(test_set))
     if not plan.force and (kept := find_kept(plan.folder, identity)) is not None:
         progress.say(f"{model.name} on {test_set.name}: the whole is there, {kept.name}; nothing to predict.")
@@ -97,7 +86,7 @@ def predict_shard(
         progress.say(f"{named}: kept shard {shard}, {record}.")
         return [record], []
     warn_if_small(gallery, plan.options.top_k, progress)
-    model, ours = load(), test_set.part(rows)
+    model, ours = combination.load(), test_set.part(rows)
     started = time.monotonic()
     if model.input == "none":  # may depend on an image's place in the set, as random draws do
         predictions = locate(model, test_set, gallery, plan.options, progress)[np.arange(rows.start, rows.stop)]
@@ -252,7 +241,7 @@ def _same_photos(parts: Sequence[Part], test_set: TestSet, progress: Progress) -
 
 
 def _circumstances(parts: Sequence[Part]) -> dict[str, Any]:
-    """Return what is recorded of the result besides its identity: what the shards agree on, or what each one has."""
+    """Return what is recorded besides the identity: what follows from it, of the first, and what each shard has."""
     shared = {name: value for name, value in parts[0].about.items() if name in _OF_ALL}
     versions = {name: joined_versions([part.about[name] for part in parts]) for name in _OF_EACH}
     devices = dict.fromkeys(part.about["device"] for part in parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,8 @@ from geobench.sharding import Shard
 
 if TYPE_CHECKING:
     from geobench.data.dataset import Dataset
+    from geobench.gallery import Gallery
+    from geobench.provenance import Identity
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,25 @@ class Job:
 
     choice: Choice
     combinations: tuple[tuple[TestSet, str | None, int], ...]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """What one result is of.
+
+    Attributes:
+        model: with its checkpoint, but nothing of what it learnt.
+        load: returns it ready to locate; called only if something has to be predicted.
+        test_set: the whole.
+        gallery: None for a model that uses none.
+        identity: what the predictions depend on.
+    """
+
+    model: Model
+    load: Callable[[], Model]
+    test_set: TestSet
+    gallery: Gallery | None
+    identity: Identity
 
 
 def declared(model: type[Model], settings: Mapping[str, Any]) -> dict[str, Any]:

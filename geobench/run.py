@@ -7,7 +7,7 @@ tables, checkpoints, encoders' weights, galleries, the device and the results fo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -23,14 +23,13 @@ from geobench.devices import pick_device
 from geobench.errors import GeobenchError, ResultError, SettingError
 from geobench.evaluate import DEFAULTS, Options, evaluate, identity_of, overlap_warning, rows_in_training
 from geobench.forecast import forecast
-from geobench.gallery import Gallery, gallery_for
+from geobench.gallery import gallery_for
 from geobench.models import Model, TestSet
 from geobench.parts import check_shard, predict_shard
 from geobench.plugins import get_dataset, get_metrics
 from geobench.predictions import SERVICE
-from geobench.preflight import Job, Plan, check_jobs, check_settings
+from geobench.preflight import Combination, Job, Plan, check_jobs, check_settings
 from geobench.progress import SILENT, Progress, WithoutRepeats
-from geobench.provenance import Identity
 from geobench.results import FOLDER, Result, find_kept, load_result
 from geobench.services import Service
 from geobench.sharding import Shard
@@ -254,12 +253,13 @@ def _run_job(
                 )
                 continue
             done.add(identity.key)
+            combination = Combination(model, load, test_set, drawn, identity)
             if plan.shard is not None:
-                parts, kept = predict_shard(model, load, test_set, drawn, identity, plan, progress)
+                parts, kept = predict_shard(combination, plan, progress)
                 summary.parts += parts
                 summary.results += kept
                 continue
-            for result in _results(model, load, test_set, drawn, identity, plan, subsets, progress):
+            for result in _results(combination, plan, subsets, progress):
                 summary.results.append(result)
                 if result.n and result.failed == result.n:
                     summary.failures.append(f"{spec} × {result.dataset}: {_all_failed(result)}")
@@ -293,22 +293,14 @@ def _all_failed(result: Result) -> str:
     return f"{nothing}; look why: geobench datasets check {result.dataset}"
 
 
-def _results(
-    model: Model,
-    load: Callable[[], Model],
-    test_set: TestSet,
-    gallery: Gallery | None,
-    identity: Identity,
-    plan: Plan,
-    subsets: _Subsets,
-    progress: Progress,
-) -> Iterator[Result]:
+def _results(combination: Combination, plan: Plan, subsets: _Subsets, progress: Progress) -> Iterator[Result]:
     """Yield the result of one combination, the kept one or a new one, saved; then that of the subset."""
-    kept = find_kept(plan.folder, identity)
+    model, test_set, gallery = combination.model, combination.test_set, combination.gallery
+    kept = find_kept(plan.folder, combination.identity)
     if kept is not None and not plan.asks_again(model):
         result = _kept(kept, model, test_set, plan, progress)
     else:
-        result = evaluate(load(), test_set, gallery, plan.options, progress=progress)
+        result = evaluate(combination.load(), test_set, gallery, plan.options, progress=progress)
         if kept is not None and not isinstance(model, Service) and (difference := _changed(kept, result)):
             progress.say(f"{model.name} on {test_set.name}: {difference}")
         saved = result.save(plan.folder)

@@ -170,11 +170,6 @@ def check_options(options: Mapping[str, Any]) -> None:
     dataset.table("train", options["limit"])
 
 
-def train_task(options: Mapping[str, Any], progress: Progress) -> str:
-    """Return the spec of what :func:`train` trains with ``options``: the work of a job."""
-    return train(progress=progress, **options).spec
-
-
 @dataclass(frozen=True)
 class _How:
     """How the features of a training set are made."""

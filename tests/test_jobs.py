@@ -11,9 +11,10 @@ import pytest
 
 from geobench.errors import GeobenchError, SettingError, UnknownNameError
 from geobench.jobs import CrashedTask
+from geobench.jobs.job import Job
 from geobench.jobs.launches import JobRecord, Launch, State, cancel, find_job, launches, queued, states
 from geobench.jobs.profile import Profile, read_profile
-from geobench.jobs.slurm import Job, Named, _parameters, run_on_slurm
+from geobench.jobs.slurm import Named, _parameters, run_on_slurm
 from geobench.progress import SILENT
 from geobench.source import code_key
 

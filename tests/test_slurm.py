@@ -162,6 +162,21 @@ def test_two_nodes_that_are_stopped_go_on_together(cluster, own_home, profile, t
     assert [step for step, _ in steps] == sorted({step for step, _ in steps})
 
 
+def test_a_training_that_a_more_urgent_job_displaces_goes_on_afterwards(cluster, own_home, profile):
+    # Slurm preempts with SIGTERM, which submitit passes over: the process of the task saves by itself.
+    text = MINUTES.replace("1", "10", 1) + 'partition = "main"\n'
+    launcher = start(cluster, "train", "geoclip", *SMALL, "--set", "epochs=1500", "--on", profile(text))
+    until(lambda: "of 4,500 steps" in "".join(path.read_text() for path in own_home.glob("jobs/*/*_0_log.out")))
+    cluster.run("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 3")
+    _, errors = launcher.communicate(timeout=300)
+    assert launcher.returncode == 0, errors[-3000:]
+    assert "submitted again" not in errors
+    (log,) = own_home.glob("jobs/*/*_0_log.out")
+    assert "stopped, and saved; waiting for Slurm" in log.read_text() and "resuming from step" in log.read_text()
+    ((_, steps),) = trainings(own_home).values()
+    assert [step for step, _ in steps] == sorted({step for step, _ in steps})
+
+
 def test_a_launcher_that_is_stopped_leaves_its_jobs_and_waits_for_them_again(cluster, own_home, profile):
     train = ["train", "geoclip", *SMALL, "--set", "epochs=400", "--on", profile(MINUTES.replace("1", "10", 1))]
     launcher = start(cluster, *train)

@@ -26,8 +26,8 @@ from geobench.cli.group import (
 from geobench.progress import SILENT, ConsoleProgress
 
 if TYPE_CHECKING:
+    from geobench.on_cluster import Extraction
     from geobench.progress import Progress
-    from geobench.sharded import Extraction
 
 
 @main.command()
@@ -86,7 +86,7 @@ def features(
     from geobench.devices import default_workers, pick_device
     from geobench.distributed import joined, local_device
     from geobench.errors import SettingError
-    from geobench.sharded import Extraction
+    from geobench.on_cluster import Extraction
 
     check_shards(shards, on)
     if shard_text is not None or on:
@@ -125,7 +125,7 @@ def _apart(
     """Extract one shard, or all as jobs of a cluster; return the folder of what was made."""
     from geobench.errors import SettingError
     from geobench.jobs.profile import read_profile
-    from geobench.sharded import extract_in_jobs, extract_one
+    from geobench.on_cluster import extract_in_jobs, extract_one
     from geobench.sharding import Shard
 
     if on:

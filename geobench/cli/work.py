@@ -31,7 +31,7 @@ from geobench.cli.group import (
     resumable,
     specs,
 )
-from geobench.errors import PluginError, SettingError, TrainingError
+from geobench.errors import PluginError, SettingError
 from geobench.progress import ConsoleProgress, is_first_process
 
 if TYPE_CHECKING:
@@ -95,31 +95,14 @@ def train(assignments: tuple[str, ...], crops: str, on: str | None, **options: A
 
     options |= {"settings": parse_assignments(assignments), "crops": int(crops)}
     if on:
-        click.echo(_train_as_job(on, options))
+        from geobench.jobs.profile import read_profile
+        from geobench.on_cluster import train_in_job
+
+        click.echo(train_in_job(options, read_profile(on), ConsoleProgress()))
         return
     checkpoint = run_train(progress=ConsoleProgress(), **options)
     if is_first_process():
         click.echo(checkpoint.spec)
-
-
-def _train_as_job(on: str, options: dict[str, Any]) -> str:
-    """Train as a job of a cluster, in all processes of the profile together; return the spec of the checkpoint."""
-    from geobench import files
-    from geobench.jobs import CrashedTask
-    from geobench.jobs.profile import read_profile
-    from geobench.jobs.slurm import Named, run_on_slurm
-    from geobench.source import code_key
-    from geobench.train import check_options, train_task
-
-    profile = read_profile(on)
-    check_options(options)
-    if options["force"]:
-        raise SettingError("--force in a job would begin again when it is queued again; leave it out.")
-    task = Named(options, files.digest("train", options, profile.processes, code_key()), options["model"])
-    ((_, spec),) = run_on_slurm(train_task, [task], profile, f"train {options['model']}", ConsoleProgress())
-    if isinstance(spec, CrashedTask):
-        raise TrainingError(f"{options['model']}: {spec.reason}")
-    return spec
 
 
 @main.command()
@@ -231,7 +214,7 @@ def _run_in_jobs(
 ) -> RunSummary:
     """Run in jobs of a cluster, a shard each."""
     from geobench.jobs.profile import read_profile
-    from geobench.sharded import run_in_jobs
+    from geobench.on_cluster import run_in_jobs
 
     refused = {"--shard": shard_text, "--predict-only": predict_only, "--dry-run": chosen["dry_run"]}
     refused |= {"--subset": chosen["subset"]}

@@ -1,4 +1,4 @@
-"""Shards as jobs of a cluster: one for each part of a run or an extraction, merged when all have ended."""
+"""Commands as jobs of a cluster: a training; an extraction or a run in shards, merged when all have ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from geobench import files
 from geobench.devices import default_workers, pick_device
-from geobench.errors import MergeError, SettingError
+from geobench.errors import MergeError, SettingError, TrainingError
 from geobench.features.parts import extract_shard
 from geobench.jobs import CrashedTask
 from geobench.jobs.profile import Profile
@@ -23,6 +23,7 @@ from geobench.results import load_result
 from geobench.run import RunSummary, run
 from geobench.sharding import Shard
 from geobench.source import code_key
+from geobench.train import check_options, train
 
 Made = list[Path]
 """Records of parts, or the folder of one."""
@@ -59,6 +60,28 @@ def extract_one(extraction: Extraction, shard: Shard, progress: Progress) -> Pat
         workers=default_workers(device) if extraction.workers is None else extraction.workers,
         progress=progress,
     )
+
+
+def train_in_job(options: Mapping[str, Any], profile: Profile, progress: Progress) -> str:
+    """Train as one job, in all of its processes together; return the spec of the checkpoint.
+
+    Args:
+        options: arguments of :func:`geobench.train`, all of them.
+        profile: what the job asks for.
+        progress: reports the job.
+
+    Raises:
+        GeobenchError: what is known beforehand of names and settings.
+        TrainingError: the job failed.
+    """
+    check_options(options)
+    if options["force"]:
+        raise SettingError("--force in a job would begin again when it is queued again; leave it out.")
+    task = Named(options, files.digest("train", options, profile.processes, code_key()), options["model"])
+    ((_, spec),) = run_on_slurm(_train, [task], profile, f"train {options['model']}", progress)
+    if isinstance(spec, CrashedTask):
+        raise TrainingError(f"{options['model']}: {spec.reason}")
+    return spec
 
 
 def extract_in_jobs(extraction: Extraction, shards: int, profile: Profile, progress: Progress) -> Path:
@@ -118,6 +141,10 @@ def _in_jobs(
         made |= dict.fromkeys(done[0])
         failures += done[1]
     return list(made), failures
+
+
+def _train(options: Mapping[str, Any], progress: Progress) -> str:
+    return train(progress=progress, **options).spec
 
 
 def _extract(extraction: Extraction, shard: Shard, progress: Progress) -> tuple[Made, list[str]]:
