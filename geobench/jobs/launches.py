@@ -190,7 +190,11 @@ def cancel(name: str) -> list[str]:
         GeobenchError: Slurm does not answer.
     """
     whole = {launch.name: launch for launch in launches()}
-    launch, jobs = (whole[name], whole[name].jobs) if name in whole else _alone(*find_job(name))
+    if name in whole:
+        launch, jobs = whole[name], whole[name].jobs
+    else:
+        launch, job = find_job(name)
+        jobs = [job]
     alive = queued()
     numbers = [job.id for job in jobs if (launch.name, job.id) in alive]
     for job in jobs:
@@ -199,10 +203,6 @@ def cancel(name: str) -> list[str]:
     if numbers:
         _rows("scancel", *numbers)
     return numbers
-
-
-def _alone(launch: Launch, job: JobRecord) -> tuple[Launch, list[JobRecord]]:
-    return launch, [job]
 
 
 def _root() -> Path:
